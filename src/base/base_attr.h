@@ -1,0 +1,35 @@
+/* base_attr.h — compiler attributes and the build's constants.
+ * Owns: HAK_* attribute macros. Does not own: checks (os/os_check.h), atomics (base_atomic.h).
+ */
+#ifndef BASE_ATTR_H
+#define BASE_ATTR_H
+
+#if !defined(__linux__) || !defined(__LP64__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "hakmem supports 64-bit little-endian Linux only (x86-64, aarch64)"
+#endif
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#error "hakmem supports x86-64 and aarch64 only: add the system calls of this machine to src/os"
+#endif
+#if !defined(HAK_FLAVOUR_MINIMAL) || !defined(HAK_DEBUG) || !defined(HAK_OVERRIDE) ||             \
+    !defined(HAK_OS_TWIN)
+#error "the build must define HAK_FLAVOUR_MINIMAL, HAK_DEBUG, HAK_OVERRIDE and HAK_OS_TWIN as 0 or 1"
+#endif
+
+#define HAK_INLINE static inline __attribute__((always_inline))
+/* A hot function: lives in a header, states its instruction budget, leaves only by tail calls. */
+#define HAK_HOT static inline __attribute__((always_inline))
+/* The cold side of a hot function: kept out of its cache lines. */
+#define HAK_COLD __attribute__((cold, noinline))
+#define HAK_NOINLINE __attribute__((noinline))
+#define HAK_MUST_USE __attribute__((warn_unused_result))
+#define HAK_EXPORT __attribute__((visibility("default")))
+/* For variables that hot paths read: one operand, no detour through the offset table. */
+#define HAK_HIDDEN __attribute__((visibility("hidden")))
+#define HAK_NORETURN __attribute__((noreturn))
+#define HAK_LIKELY(x) __builtin_expect(!!(x), 1)
+#define HAK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define HAK_CACHE_LINE_BYTES 64
+#define HAK_CACHE_ALIGNED __attribute__((aligned(HAK_CACHE_LINE_BYTES)))
+#define HAK_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
+
+#endif

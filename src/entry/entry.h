@@ -1,0 +1,56 @@
+/* entry.h — what api/ calls: every operation of the allocator, hot paths excepted (entry_hot.h).
+ * Owns: policy between the layers: who serves a request, what out-of-memory means, what is
+ * reported. Errors: NULL with errno ENOMEM; a bad pointer ends the process (guard/). None of the
+ * freeing functions changes errno. All functions may be called from any thread at any time.
+ */
+#ifndef ENTRY_H
+#define ENTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base_attr.h"
+#include "guard_verdict.h"
+#include "heap.h"
+
+/* n > TINY_MAX. */
+void *entry_malloc_medium(size_t n);
+/* n <= CLASS_SIZE_MAX; the bin was empty, or the thread has no heap yet. */
+void *entry_malloc_slow(size_t n);
+/* p is no object of this heap's bins, or a check failed: i is its chunk, below chunk_count. */
+void entry_free_slow(void *p, size_t i);
+/* The bin of class b has no room. */
+void entry_free_flush(void *p, struct bin *b);
+/* p lies outside the region; NULL included. */
+void entry_free_foreign(void *p);
+
+void *entry_calloc(size_t count, size_t size);
+/* realloc(NULL, n) is malloc; realloc(p, 0) frees and returns NULL. */
+void *entry_realloc(void *p, size_t n);
+/* align: a power of two, any size; n may be 0. */
+void *entry_aligned(size_t align, size_t n);
+/* As free; a size that p cannot have been requested with ends the process (not in minimal).
+ * align: what aligned_alloc was given, or 1. */
+void entry_free_sized(void *p, size_t n, size_t align);
+/* Bytes that may be used behind p; 0 for NULL, and in a signal handler that interrupted this
+ * thread's slow path where p has a mapping of its own. */
+size_t entry_usable_size(const void *p);
+/* What malloc(n) would let be used, in the finest case. */
+size_t entry_good_size(size_t n);
+/* Give free memory back to the kernel: this thread's magazines, then every empty superslab.
+ * True when pages were given back. */
+bool entry_trim(void);
+
+/* Make the process's allocator ready; idempotent, any thread. */
+void entry_init(void);
+/* The calling thread's heap, made or adopted if it has none; a shared heap where it cannot have
+ * one. Never NULL. */
+struct heap *entry_thread_heap(void);
+/* Lock the calling thread's heap as the umbrella of a slow path; NULL on self-entry. */
+struct heap *entry_enter(void);
+/* Give it back; then report what was found wrong, free what signal handlers parked, purge. */
+void entry_leave(struct heap *h);
+/* End the process if something was found wrong with an object; the caller holds no lock. */
+void entry_report_fault(struct heap_fault fault);
+
+#endif

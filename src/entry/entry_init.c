@@ -1,0 +1,89 @@
+/* entry_init.c — the first call, the fork handlers, and the umbrella that every slow path holds.
+ *
+ * First call: the thread's heap becomes `booting` before any libc call, so whatever libc allocates
+ * on the way comes back to us and is served straight from bitmaps. Handlers and the key are
+ * registered last, when the heap works.
+ */
+#include "entry.h"
+#include "entry_signal.h"
+#include "entry_thread.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "os_thread.h"
+#include "region.h"
+#include "rt_options.h"
+#include "size_class.h"
+#include "superslab.h"
+
+enum init_state { INIT_NEW, INIT_RUNNING, INIT_DONE };
+static _Atomic(uint32_t) init_state;
+/* False until an environment was there to read: before libc is up there is none. */
+static _Atomic(bool) options_are_read;
+
+static void apply_options(void) {
+  if (!rt_options_init()) return;
+  superslab_set_warm_bytes(rt_option(RT_OPTION_WARM_BYTES));
+  store_relaxed(&options_are_read, true);
+}
+
+static void init_once(void) {
+  heap_current = &heap_booting;
+  os_mem_init();
+  apply_options();
+  size_class_init();
+  magazine_init();
+  heap_init();
+  lock_init_process();
+  /* Without a region the process still runs on own mappings; each small request then fails. */
+  bool has_region = region_init(rt_option(RT_OPTION_REGION_BYTES));
+  ASSERT(has_region == (region_chunk_count != 0));
+  (void)has_region;
+  entry_thread_init();
+  /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
+  (void)!os_at_fork(lock_fork_prepare, lock_fork_parent, entry_thread_fork_child);
+  heap_current = &heap_none;
+}
+
+void entry_init(void) {
+  if (HAK_LIKELY(load_acquire(&init_state) == INIT_DONE)) return; /* pairs with the release below */
+  if (heap_current == &heap_booting) return; /* a call from within init_once */
+  uint32_t seen = INIT_NEW;
+  if (cas_acq_rel(&init_state, &seen, (uint32_t)INIT_RUNNING)) {
+    init_once();
+    store_release(&init_state, (uint32_t)INIT_DONE);
+    os_futex_wake_all(&init_state);
+    return;
+  }
+  while (load_acquire(&init_state) != INIT_DONE) os_futex_wait(&init_state, INIT_RUNNING);
+}
+
+/* By now libc is up and has an environment. */
+__attribute__((constructor)) static void entry_init_at_load(void) {
+  entry_init();
+  if (!load_relaxed(&options_are_read)) apply_options();
+}
+
+struct heap *entry_enter(void) {
+  struct heap *h = entry_thread_heap();
+  return lock_enter(&h->lock) ? h : NULL;
+}
+
+HAK_COLD void entry_report_fault(struct heap_fault fault) {
+  if (fault.kind == FAULT_NONE) return;
+  size_t chunk = chunk_index(fault.object);
+  size_t class_bytes = 0;
+  if (chunk < region_chunk_count) {
+    uint32_t c = map_entry_class(map_load(chunk));
+    if (c < CLASS_COUNT) class_bytes = size_classes[c].size;
+  }
+  guard_abort(fault.kind == FAULT_DOUBLE_FREE ? VERDICT_DOUBLE_FREE : VERDICT_CORRUPTED_BIN,
+              fault.object, class_bytes);
+}
+
+void entry_leave(struct heap *h) {
+  struct heap_fault fault = h->fault;
+  lock_leave(&h->lock);
+  if (HAK_UNLIKELY(fault.kind != FAULT_NONE)) entry_report_fault(fault);
+  if (HAK_UNLIKELY(entry_signal_has_parked(h))) entry_signal_free_parked(h);
+  if (HAK_UNLIKELY(superslab_purge_is_due())) (void)superslab_purge(false);
+}

@@ -1,0 +1,131 @@
+/* entry_large.c — see entry_large.h. No system call is made while a lock is held.
+ */
+#include "entry_large.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base_size.h"
+#include "entry.h"
+#include "entry_signal.h"
+#include "large.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "run.h"
+#include "superslab.h"
+
+static const size_t RUN_MAX = 2 * SUPERSLAB_BYTES;
+/* A run that grows again and again becomes a mapping, which the kernel can move without copying. */
+static const size_t GROWING_MIN = 256 * KIB;
+enum { GROWTHS_BEFORE_MAPPING = 2 };
+
+static void *run_try(size_t n, size_t align, bool zero) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return entry_signal_alloc(n, align);
+  bool is_zero = false;
+  void *p = run_alloc(size_max(n, 1), align, h->preferred_superslab, &is_zero);
+  entry_leave(h);
+  if (p != NULL && zero && !is_zero) memset(p, 0, n);
+  return p;
+}
+
+/* A mapping is remembered before anyone sees it. */
+static void *mapping_try(size_t n, size_t align) {
+  size_t page = os_page_bytes();
+  size_t bytes;
+  if (!size_add(n, page - 1, &bytes)) return NULL;
+  bytes = size_max(size_round_down(bytes, page), page);
+  void *p = align > page ? os_map_aligned(bytes, align) : os_map(bytes);
+  if (p == NULL) return NULL;
+  struct heap *h = entry_enter();
+  bool is_known = h != NULL && large_insert((struct large){p, bytes});
+  if (h != NULL) entry_leave(h);
+  if (is_known) return p;
+  if (!os_unmap(p, bytes)) return NULL; /* leaked: the kernel may not split what it merged */
+  return NULL;
+}
+
+void *entry_large_alloc(size_t n, size_t align, bool zero) {
+  entry_init();
+  if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
+    bool may_run = align <= SUPERSLAB_BYTES;
+    bool is_run_first = may_run && n <= RUN_MAX;
+    void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
+    if (p == NULL) p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
+    if (p != NULL) return p;
+  }
+  errno = ENOMEM;
+  return NULL;
+}
+
+void entry_large_free_run(void *p, size_t i) {
+  if (chunk_address(i) != p) guard_abort(VERDICT_INTERIOR, p, 0);
+  struct heap *h = entry_enter();
+  if (h == NULL) {
+    entry_signal_park(p);
+    return;
+  }
+  bool is_freed = run_free((uint32_t)i);
+  entry_leave(h);
+  if (!is_freed) guard_abort(VERDICT_DOUBLE_FREE, p, 0);
+}
+
+static HAK_COLD HAK_NORETURN void abort_foreign(const void *p) {
+  struct heap *h = entry_enter();
+  enum verdict verdict = VERDICT_INVALID_FREE;
+  if (h != NULL) {
+    if (large_is_interior(p)) verdict = VERDICT_INTERIOR;
+    if (large_was_removed(p)) verdict = VERDICT_DOUBLE_FREE;
+    entry_leave(h);
+  }
+  guard_abort(verdict, p, 0);
+}
+
+void entry_large_free_mapping(void *p) {
+  struct heap *h = entry_enter();
+  if (h == NULL) {
+    entry_signal_park(p);
+    return;
+  }
+  struct large object = large_remove(p);
+  entry_leave(h);
+  if (object.address == NULL) abort_foreign(p);
+  if (!os_unmap(p, object.bytes)) return; /* the pages went back; the address space is lost */
+}
+
+enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void **out) {
+  *out = p;
+  if (n <= CLASS_SIZE_MAX || n > RUN_MAX) return LARGE_MUST_COPY;
+  size_t bytes = run_bytes((uint32_t)i);
+  struct heap *h = entry_enter();
+  if (h == NULL) return n <= bytes ? LARGE_MOVED : LARGE_STAYS;
+  bool is_growing = n > bytes;
+  bool moves_out = is_growing && run_count_growth((uint32_t)i) >= GROWTHS_BEFORE_MAPPING &&
+                   n > GROWING_MIN;
+  bool is_done = !moves_out && run_resize((uint32_t)i, n);
+  entry_leave(h);
+  return is_done ? LARGE_MOVED : LARGE_MUST_COPY;
+}
+
+enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size_t n, void **out) {
+  *out = p;
+  if (n <= CLASS_SIZE_MAX || n < old_bytes / 4) return LARGE_MUST_COPY;
+  size_t bytes = size_round_up(n, os_page_bytes());
+  if (bytes == old_bytes) return LARGE_MOVED;
+  struct heap *h = entry_enter();
+  if (h == NULL) return n <= old_bytes ? LARGE_MOVED : LARGE_STAYS;
+  struct large object = large_begin_move(p);
+  entry_leave(h);
+  if (object.address == NULL) abort_foreign(p);
+  void *moved = os_remap(p, old_bytes, bytes);
+  if (moved != NULL) object = (struct large){moved, bytes};
+  h = entry_enter();
+  /* A handler cannot be inside: this very thread was outside a slow path a moment ago. */
+  CHECK(h != NULL);
+  large_end_move(object);
+  entry_leave(h);
+  *out = object.address;
+  if (moved != NULL) return LARGE_MOVED;
+  return n <= old_bytes ? LARGE_MOVED : LARGE_MUST_COPY;
+}

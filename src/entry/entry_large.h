@@ -1,0 +1,27 @@
+/* entry_large.h — requests above CLASS_SIZE_MAX, or with an alignment that no class has.
+ *
+ *   up to 4 MiB, alignment to 2 MiB   a run of chunks in the region
+ *   else                              a mapping of its own
+ *   where the one is refused          the other
+ */
+#ifndef ENTRY_LARGE_H
+#define ENTRY_LARGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* n bytes at a multiple of `align` (a power of two). NULL with ENOMEM. Zeroed if asked for,
+ * without touching pages that are zero already. */
+void *entry_large_alloc(size_t n, size_t align, bool zero);
+/* p is the first byte of chunk i, or should be: the map says RUN. */
+void entry_large_free_run(void *p, size_t i);
+/* p lies outside the region. */
+void entry_large_free_mapping(void *p);
+
+enum entry_large_move { LARGE_MOVED, LARGE_STAYS, LARGE_MUST_COPY };
+/* Try to give the run at chunk i, or the mapping of old_bytes at p, room for n bytes without
+ * copying. *out: where it is now. LARGE_STAYS: refused for lack of memory, the object is intact. */
+enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void **out);
+enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size_t n, void **out);
+
+#endif

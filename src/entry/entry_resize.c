@@ -1,0 +1,131 @@
+/* entry_resize.c — calloc, realloc, sizes, trim: what is built of malloc and free.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base_size.h"
+#include "entry.h"
+#include "entry_hot.h"
+#include "entry_large.h"
+#include "entry_signal.h"
+#include "flush.h"
+#include "large.h"
+#include "mail.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "run.h"
+#include "superslab.h"
+
+enum place_kind { PLACE_CLASS, PLACE_RUN, PLACE_MAPPING, PLACE_RESERVE, PLACE_UNKNOWN };
+
+/* Where an object lives, and how many bytes of it may be used. */
+struct place {
+  enum place_kind kind;
+  size_t bytes;
+  size_t chunk;
+};
+
+/* p is not NULL. Ends the process with `verdict` where p is no object of ours. */
+static struct place place_of(const void *p, enum verdict verdict) {
+  size_t i = chunk_index(p);
+  if (HAK_LIKELY(i < region_chunk_count)) {
+    uint32_t entry = map_load(i);
+    uint32_t c = map_entry_class(entry);
+    if (HAK_LIKELY(c < CLASS_COUNT)) {
+      if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
+        guard_abort(verdict, p, size_classes[c].size);
+      return (struct place){PLACE_CLASS, size_classes[c].size, i};
+    }
+    if (map_entry_id(entry) != HEAP_ID_RUN || chunk_address(i) != p) guard_abort(verdict, p, 0);
+    return (struct place){PLACE_RUN, run_bytes((uint32_t)i), i};
+  }
+  if (entry_signal_owns(p)) return (struct place){PLACE_RESERVE, entry_signal_bytes(p), 0};
+  struct heap *h = entry_enter();
+  if (h == NULL) return (struct place){PLACE_UNKNOWN, 0, 0}; /* a handler inside a slow path */
+  struct large object = large_find(p);
+  entry_leave(h);
+  if (object.address == NULL) guard_abort(verdict, p, 0);
+  return (struct place){PLACE_MAPPING, object.bytes, 0};
+}
+
+size_t entry_usable_size(const void *p) {
+  return p == NULL ? 0 : place_of(p, VERDICT_INVALID_USABLE_SIZE).bytes;
+}
+
+size_t entry_good_size(size_t n) {
+  entry_init();
+  if (n <= CLASS_SIZE_MAX) return size_class_finest(n);
+  size_t step = n <= 2 * SUPERSLAB_BYTES ? CHUNK_BYTES : os_page_bytes();
+  size_t up;
+  return size_add(n, step - 1, &up) ? size_round_down(up, step) : n;
+}
+
+void *entry_calloc(size_t count, size_t size) {
+  size_t n;
+  if (HAK_UNLIKELY(!size_mul(count, size, &n))) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  if (n > CLASS_SIZE_MAX) return entry_large_alloc(n, 1, true);
+  void *p = entry_malloc(n);
+  return HAK_LIKELY(p != NULL) ? memset(p, 0, n) : NULL;
+}
+
+static void *move_by_copy(void *p, size_t old_bytes, size_t n) {
+  void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc(n, 1, false) : entry_malloc(n);
+  if (fresh == NULL) return NULL;
+  memcpy(fresh, p, size_min(old_bytes, n));
+  entry_free(p);
+  return fresh;
+}
+
+static HAK_NOINLINE void *resize_large(void *p, struct place place, size_t n) {
+  void *out = p;
+  enum entry_large_move move = LARGE_MUST_COPY;
+  if (place.kind == PLACE_RUN) move = entry_large_resize_run(p, place.chunk, n, &out);
+  if (place.kind == PLACE_MAPPING) move = entry_large_resize_mapping(p, place.bytes, n, &out);
+  if (place.kind == PLACE_UNKNOWN || move == LARGE_STAYS) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  if (move == LARGE_MOVED) return out;
+  void *fresh = move_by_copy(p, place.bytes, n);
+  /* Shrinking never fails: without memory for the smaller one the larger stays. */
+  return fresh == NULL && n <= place.bytes ? p : fresh;
+}
+
+void *entry_realloc(void *p, size_t n) {
+  if (p == NULL) return entry_malloc(n);
+  if (HAK_UNLIKELY(n > PTRDIFF_MAX)) {
+    (void)place_of(p, VERDICT_INVALID_REALLOC); /* a bad pointer is said first */
+    errno = ENOMEM;
+    return NULL;
+  }
+  struct place place = place_of(p, VERDICT_INVALID_REALLOC);
+  if (n == 0) {
+    entry_free(p);
+    return NULL;
+  }
+  if (HAK_LIKELY(place.kind == PLACE_CLASS)) {
+    if (n <= place.bytes && n >= place.bytes / 2) return p;
+    void *fresh = move_by_copy(p, place.bytes, n);
+    return fresh == NULL && n <= place.bytes ? p : fresh;
+  }
+  return resize_large(p, place, n);
+}
+
+bool entry_trim(void) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return false;
+  if (h->is_shared) {
+    mail_drain_to_bitmaps(h);
+  } else {
+    flush_owner_magazines(h);
+    mail_send_all(h);
+    mail_drain_to_bitmaps(h);
+    flush_empty_slab(h);
+  }
+  entry_leave(h);
+  return superslab_purge(true) != 0;
+}

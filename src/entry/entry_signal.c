@@ -1,0 +1,67 @@
+/* entry_signal.c — see entry_signal.h. Owns: the reserve. No locks.
+ */
+#include "entry_signal.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+#include "base_size.h"
+#include "entry_hot.h"
+
+enum { HEADER_BYTES = 16 };
+
+/* Each object has its size in the 16 bytes before it. */
+static char reserve[SIGNAL_RESERVE_BYTES] __attribute__((aligned(4096)));
+static _Atomic(size_t) reserve_used;
+static _Atomic(size_t) leaked_count;
+
+void *entry_signal_alloc(size_t n, size_t align) {
+  size_t step = size_max(align, HEADER_BYTES);
+  if (n <= SIGNAL_RESERVE_BYTES && step <= SIGNAL_RESERVE_BYTES) {
+    size_t size = size_round_up(size_max(n, 1), HEADER_BYTES);
+    /* With a large alignment the object is placed inside what was taken. */
+    size_t need = HEADER_BYTES + size + (step - HEADER_BYTES);
+    size_t at = load_relaxed(&reserve_used);
+    while (need <= SIGNAL_RESERVE_BYTES - at) { /* lock-free: a failure is another's success */
+      if (!cas_acq_rel(&reserve_used, &at, at + need)) continue;
+      uintptr_t p = size_round_up((uintptr_t)reserve + at + HEADER_BYTES, step);
+      *(size_t *)(void *)((char *)p - HEADER_BYTES) = size;
+      return (void *)p;
+    }
+  }
+  errno = ENOMEM;
+  return NULL;
+}
+
+bool entry_signal_owns(const void *p) {
+  return (uintptr_t)p - (uintptr_t)reserve < SIGNAL_RESERVE_BYTES;
+}
+
+size_t entry_signal_bytes(const void *p) {
+  return *(const size_t *)(const void *)((const char *)p - HEADER_BYTES);
+}
+
+void entry_signal_park(void *p) {
+  struct heap *h = heap_current;
+  for (size_t i = 0; i < PARKED_SLOTS; i++) {
+    void *empty = NULL;
+    if (cas_acq_rel(&h->parked[i], &empty, p)) {
+      store_relaxed(&h->has_parked, true);
+      return;
+    }
+  }
+  add_relaxed(&leaked_count, (size_t)1);
+}
+
+bool entry_signal_has_parked(struct heap *h) { return load_relaxed(&h->has_parked); }
+
+void entry_signal_free_parked(struct heap *h) {
+  store_relaxed(&h->has_parked, false); /* first: a handler that parks from now on sets it again */
+  for (size_t i = 0; i < PARKED_SLOTS; i++) {
+    void *p = swap_acq_rel(&h->parked[i], NULL);
+    if (p != NULL) entry_free(p);
+  }
+}
+
+size_t entry_signal_used_bytes(void) { return load_relaxed(&reserve_used); }
+size_t entry_signal_leaked_count(void) { return load_relaxed(&leaked_count); }

@@ -1,0 +1,187 @@
+/* entry_slow.c — the cold sides of malloc and free for objects that live in bins.
+ *
+ *   malloc: second magazine -> (lock) mail, depot, slabs -> reclaim and once more -> ENOMEM
+ *   free:   wider window, second magazine -> (lock) depot, bitmaps
+ *           another heap's object: outbox -> (lock) its inbox -> (both locks) its bitmap
+ */
+#include <errno.h>
+
+#include "depot.h"
+#include "entry.h"
+#include "entry_hot.h"
+#include "entry_large.h"
+#include "entry_signal.h"
+#include "flush.h"
+#include "mail.h"
+#include "os_check.h"
+#include "refill.h"
+
+static HAK_COLD void *out_of_memory(void) {
+  errno = ENOMEM;
+  return NULL;
+}
+
+/* No chunk is left: what this heap keeps for later may be a slab's last objects. */
+static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
+  for (uint32_t i = 0; i < CLASS_COUNT; i++) depot_flush_class(h, i);
+  mail_drain_to_bitmaps(h);
+  flush_empty_slab(h);
+  return refill_take_one(h, c);
+}
+
+static HAK_NOINLINE void *alloc_locked(uint32_t c) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return entry_signal_alloc(size_classes[c].size, 1);
+  bool is_sample_due = false;
+  void *p = h->is_shared ? refill_take_one(h, c) : refill_slow(h, c, &is_sample_due);
+  if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);
+  if (HAK_UNLIKELY(is_sample_due)) bump_relaxed(&h->samples_due, (size_t)1);
+  entry_leave(h);
+  return HAK_LIKELY(p != NULL) ? p : out_of_memory();
+}
+
+/* Bin c of the current heap is empty, or there is no heap. */
+static void *alloc_slow(uint32_t c) {
+  struct heap *h = heap_current;
+  void *p = h->is_shared ? NULL : refill_from_previous(h, c);
+  return p != NULL ? p : alloc_locked(c);
+}
+
+HAK_INLINE void *alloc_class(uint32_t c) {
+  struct bin *b = &heap_current->bin[c];
+  void **sp = load_relaxed(&b->sp);
+  void *p = sp[-1];
+  if (HAK_UNLIKELY(p == NULL)) return alloc_slow(c);
+  store_relaxed(&b->sp, sp - 1);
+  return p;
+}
+
+void *entry_malloc_slow(size_t n) {
+  entry_init(); /* before that the class table is empty */
+  return alloc_slow(size_class_of(n));
+}
+
+void *entry_malloc_medium(size_t n) {
+  if (HAK_UNLIKELY(n > CLASS_SIZE_MAX)) return entry_large_alloc(n, 1, false);
+  if (HAK_UNLIKELY(heap_current == &heap_none)) entry_init();
+  return alloc_class(size_class_of(n));
+}
+
+void *entry_aligned(size_t align, size_t n) {
+  if (n > CLASS_SIZE_MAX || align > CLASS_SIZE_MAX) return entry_large_alloc(n, align, false);
+  entry_init();
+  uint32_t c = size_class_of_aligned(n, align);
+  return c < CLASS_COUNT ? alloc_class(c) : entry_large_alloc(n, align, false);
+}
+
+/* Straight to the bitmap of p's owner: for heaps that take no mail, and when there is no memory
+ * for mail. */
+static HAK_COLD void free_direct(void *p, size_t i) {
+  struct heap *h = entry_thread_heap();
+  uint32_t entry = map_load(i);
+  struct heap *owner = heap_of_id(map_entry_id(entry));
+  if (NEVER(owner == NULL)) return;
+  if (!heap_enter_with(h, owner)) {
+    /* Self-entry; or the owner was abandoned in a bare fork, and its objects with it. */
+    if (lock_is_mine(&h->lock)) entry_signal_park(p);
+    return;
+  }
+  flush_slots(owner, map_entry_class(entry), &p, 1);
+  struct heap_fault fault = owner->fault;
+  if (owner != h) {
+    lock_leave(&owner->lock);
+    if (fault.kind != FAULT_NONE) h->fault = fault;
+  }
+  entry_leave(h);
+}
+
+/* Another heap's object whose outbox slot has no room. */
+static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
+  struct heap *h = entry_enter();
+  if (HAK_UNLIKELY(h == NULL)) {
+    entry_signal_park(p);
+    return;
+  }
+  bool is_collected = !h->is_shared && mail_collect(h, entry, p);
+  entry_leave(h);
+  if (!is_collected) free_direct(p, i);
+}
+
+static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
+  switch (map_entry_id(entry)) {
+    case HEAP_ID_RUN:
+      entry_large_free_run(p, i);
+      return;
+    case HEAP_ID_RUN_REST:
+      guard_abort(VERDICT_INTERIOR, p, 0);
+    case HEAP_ID_FREED:
+      guard_abort(VERDICT_DOUBLE_FREE, p, 0);
+    default:
+      guard_abort(VERDICT_INVALID_FREE, p, 0);
+  }
+}
+
+void entry_free_slow(void *p, size_t i) {
+  struct heap *h = heap_current;
+  uint32_t entry = map_load(i);
+  uint32_t c = map_entry_class(entry);
+  if (HAK_UNLIKELY(c >= CLASS_COUNT)) {
+    free_other(p, i, entry);
+    return;
+  }
+  if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
+    guard_abort(VERDICT_INTERIOR, p, size_classes[c].size);
+  if ((entry ^ h->key) < CLASS_COUNT && !h->is_shared)
+    guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size); /* the bin's top says so */
+  if (HAK_UNLIKELY(map_entry_id(entry) < HEAP_ID_FIRST)) {
+    free_direct(p, i); /* booting and exit take no mail */
+    return;
+  }
+  if (HAK_LIKELY(!h->is_shared) && mail_try_collect(h, entry, p)) return;
+  free_remote_slow(p, i, entry);
+}
+
+void entry_free_flush(void *p, struct bin *b) {
+  struct heap *h = heap_current;
+  uint32_t c = (uint32_t)(b - h->bin);
+  void **sp = load_relaxed(&b->sp);
+  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(sp, p)))
+    guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size);
+  if (refill_make_room(h, c, p)) return;
+  if (HAK_UNLIKELY(!lock_enter(&h->lock))) {
+    entry_signal_park(p);
+    return;
+  }
+  refill_overflow(h, c, p);
+  entry_leave(h);
+}
+
+void entry_free_foreign(void *p) {
+  if (p == NULL) return;
+  entry_init(); /* another thread may be at it: the region may be about to exist */
+  size_t i = chunk_index(p);
+  if (i < region_chunk_count) {
+    entry_free_slow(p, i);
+    return;
+  }
+  if (entry_signal_owns(p)) return;
+  entry_large_free_mapping(p);
+}
+
+static bool is_size_possible(const void *p, size_t n, size_t align) {
+  size_t i = chunk_index(p);
+  if (i >= region_chunk_count) return true; /* free itself will look */
+  uint32_t c = map_entry_class(map_load(i));
+  if (c >= CLASS_COUNT) {
+    return map_entry_id(map_load(i)) != HEAP_ID_RUN || n <= entry_usable_size(p);
+  }
+  return align > 1 ? n <= size_classes[c].size : size_class_could_hold(c, n);
+}
+
+void entry_free_sized(void *p, size_t n, size_t align) {
+  if (!HAK_FLAVOUR_MINIMAL && p != NULL && HAK_UNLIKELY(!is_size_possible(p, n, align))) {
+    uint32_t c = map_entry_class(map_load(chunk_index(p)));
+    guard_abort(VERDICT_SIZE_MISMATCH, p, c < CLASS_COUNT ? size_classes[c].size : 0);
+  }
+  entry_free(p);
+}

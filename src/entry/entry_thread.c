@@ -1,0 +1,66 @@
+/* entry_thread.c — see entry_thread.h.
+ *
+ * A thread starts on the `none` heap and gets one of its own with its first slow path. At its end
+ * the key's destructor puts itself off to the last round, so that other destructors still find a
+ * heap; then the heap goes to the orphans, and whatever the thread still does is served by the
+ * `exit` heap. Where no key is left, a thread uses the `exit` heap from its start.
+ */
+#include "entry_thread.h"
+
+#include "entry.h"
+#include "os_check.h"
+#include "os_thread.h"
+
+static bool has_key; /* constant after init */
+
+/* How often the destructor has run is kept in the value itself: the heap's address, whose low
+ * bits are zero (cache-line aligned), plus the round. */
+enum { ROUND_MASK = HAK_CACHE_LINE_BYTES - 1 };
+
+static void thread_ends(void *value) {
+  uintptr_t round = (uintptr_t)value & ROUND_MASK;
+  struct heap *h = (struct heap *)(void *)((char *)value - round);
+  if (heap_current != h) return; /* a key set before a bare fork, or given up already */
+  if (round + 1 < os_thread_exit_rounds() && os_thread_key_set((char *)value + 1)) return;
+  heap_current = &heap_exit;
+  entry_report_fault(heap_abandon(h));
+}
+
+void entry_thread_init(void) {
+  has_key = os_thread_exit_rounds() < ROUND_MASK && os_thread_key_create(thread_ends);
+}
+
+void entry_thread_fork_child(void) {
+  lock_fork_child();
+  struct heap *h = heap_current;
+  if (!h->is_shared) store_relaxed(&h->generation, load_relaxed(&fork_generation));
+}
+
+static HAK_COLD struct heap *attach(void) {
+  entry_init();
+  if (heap_current != &heap_none) return heap_current; /* booting */
+  if (!has_key) {
+    heap_current = &heap_exit;
+    return &heap_exit;
+  }
+  if (!lock_enter(&heap_none.lock)) return &heap_none; /* a handler that interrupted this very path */
+  struct heap *h = heap_acquire();
+  lock_leave(&heap_none.lock);
+  if (h == NULL) return &heap_exit; /* no memory now: the next slow path tries again */
+  heap_current = h;
+  if (!os_thread_key_set(h)) { /* may allocate: the heap works already */
+    heap_current = &heap_exit;
+    entry_report_fault(heap_abandon(h));
+  }
+  return heap_current;
+}
+
+struct heap *entry_thread_heap(void) {
+  struct heap *h = heap_current;
+  if (HAK_UNLIKELY(h == &heap_none)) return attach();
+  /* After a bare fork nobody told us that this thread's heap lives on. */
+  uint32_t generation = load_relaxed(&fork_generation);
+  if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation) && !h->is_shared)
+    store_relaxed(&h->generation, generation);
+  return h;
+}

@@ -1,0 +1,13 @@
+/* entry_thread.h — a thread's first and last call.
+ */
+#ifndef ENTRY_THREAD_H
+#define ENTRY_THREAD_H
+
+#include "heap.h"
+
+/* Create the key whose destructor ends a thread's heap. Called once, while booting. */
+void entry_thread_init(void);
+/* The child's fork handler: the forking thread keeps its heap; all others are left behind. */
+void entry_thread_fork_child(void);
+
+#endif

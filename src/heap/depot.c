@@ -1,0 +1,83 @@
+/* depot.c — see depot.h.
+ */
+#include "depot.h"
+
+#include "flush.h"
+#include "os_check.h"
+#include "rt_options.h"
+
+static size_t magazine_bytes(const struct magazine *m) {
+  return (size_t)load_relaxed(&((struct magazine *)(uintptr_t)m)->count) *
+         size_classes[map_entry_class(m->entry)].size;
+}
+
+static void unlink_oldest(struct heap *h, struct heap_class *k) {
+  struct magazine *m = k->depot_oldest;
+  k->depot_oldest = m->prev;
+  if (m->prev != NULL) {
+    m->prev->next = NULL;
+  } else {
+    k->depot_newest = NULL;
+  }
+  k->depot_count--;
+  h->depot_bytes -= magazine_bytes(m);
+}
+
+static void evict_oldest(struct heap *h, uint32_t c) {
+  struct magazine *m = h->cls[c].depot_oldest;
+  ASSERT(m != NULL);
+  unlink_oldest(h, &h->cls[c]);
+  flush_magazine(h, m);
+  flush_magazine_give(h, m);
+}
+
+/* Round robin over the classes, so that one which is no longer used gives its share up. */
+static uint32_t evict_class(struct heap *h) {
+  for (uint32_t i = 0; i < CLASS_COUNT; i++) {
+    h->depot_evict_class = (h->depot_evict_class + 1) % CLASS_COUNT;
+    if (h->cls[h->depot_evict_class].depot_count != 0) break;
+  }
+  return h->depot_evict_class;
+}
+
+void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
+  ASSERT(m->entry == (h->key | c) && load_relaxed(&m->count) != 0);
+  struct heap_class *k = &h->cls[c];
+  m->prev = NULL;
+  m->next = k->depot_newest;
+  if (m->next != NULL) {
+    m->next->prev = m;
+  } else {
+    k->depot_oldest = m;
+  }
+  k->depot_newest = m;
+  k->depot_count++;
+  h->depot_bytes += magazine_bytes(m);
+  uint64_t bound = rt_option(RT_OPTION_DEPOT_BYTES);
+  while (h->depot_bytes > bound) { /* each round takes a magazine out */
+    /* A class that holds most of the depot evicts its own: no search in a bulk loop. */
+    bool is_own = k->depot_count * (size_t)size_classes[c].magazine_capacity *
+                      size_classes[c].size > bound / 2;
+    evict_oldest(h, is_own ? c : evict_class(h));
+  }
+}
+
+struct magazine *depot_take(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  struct magazine *m = k->depot_newest;
+  if (m == NULL) return NULL;
+  k->depot_newest = m->next;
+  if (m->next != NULL) {
+    m->next->prev = NULL;
+  } else {
+    k->depot_oldest = NULL;
+  }
+  k->depot_count--;
+  h->depot_bytes -= magazine_bytes(m);
+  m->next = NULL;
+  return m;
+}
+
+void depot_flush_class(struct heap *h, uint32_t c) {
+  while (h->cls[c].depot_count != 0) evict_oldest(h, c);
+}

@@ -1,0 +1,17 @@
+/* depot.h — a heap's bounded stock of full magazines (after Bonwick and Adams, magazines and
+ * vmem, USENIX 2001). Lock: the heap's, for everything. Bound: option DEPOT_BYTES a heap; what
+ * comes above it pushes the oldest magazines down to the bitmaps.
+ */
+#ifndef DEPOT_H
+#define DEPOT_H
+
+#include "heap.h"
+
+/* Put m (of class c, not empty, owned by h) in; then evict until within the bound. */
+void depot_put(struct heap *h, uint32_t c, struct magazine *m);
+/* The newest magazine of class c, or NULL. */
+struct magazine *depot_take(struct heap *h, uint32_t c);
+/* Send all of class c to the bitmaps. */
+void depot_flush_class(struct heap *h, uint32_t c);
+
+#endif

@@ -1,0 +1,30 @@
+/* flush.h — objects from magazines to the bitmaps of their slabs, each one checked on the way.
+ * All functions: the caller holds the lock of heap h. What is wrong is noted in h->fault, for
+ * entry/ to report once the lock is given back; the object is then left alone.
+ */
+#ifndef FLUSH_H
+#define FLUSH_H
+
+#include "heap.h"
+
+/* n objects of class c, owned by h. Oldest first, so that the order of a bitmap's changes is that
+ * of the frees. */
+void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
+/* All objects of m (owned by h); m is empty afterwards and still the caller's. */
+void flush_magazine(struct heap *h, struct magazine *m);
+/* The owner's loaded and second magazines and the depot: everything of h's own. The caller is the
+ * owner thread. */
+void flush_owner_magazines(struct heap *h);
+
+/* Slabs with free objects: link one (newest first) or take it off. */
+void flush_link_slab(struct heap *h, struct slab *s);
+void flush_unlink_slab(struct heap *h, struct slab *s);
+
+/* Give the one slab back that is kept though empty. */
+void flush_empty_slab(struct heap *h);
+
+/* Empty magazines: one a kind stays with the heap. */
+HAK_MUST_USE struct magazine *flush_magazine_get(struct heap *h, uint32_t c);
+void flush_magazine_give(struct heap *h, struct magazine *m);
+
+#endif

@@ -1,0 +1,180 @@
+/* heap.c — see heap.h. Owns: the static heaps, the directory of ids, the orphan list.
+ */
+#include "heap.h"
+
+#include "flush.h"
+#include "mail.h"
+#include "meta.h"
+#include "os_check.h"
+
+enum {
+  LEAF_HEAPS = 512,  /* 4 KiB of pointers */
+  LEAF_COUNT = 1024, /* 524,288 heaps: more threads than Linux allows (4,194,304 pids / 8) */
+};
+
+void *bin_nothing[2];
+
+/* Ready before any code has run: the first malloc of all goes through `none`. */
+#define HEAP_STATIC(id)                                                                            \
+  {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}}, .key = (id) << MAP_CLASS_BITS, .is_shared = true, .lock = LOCK_INIT(LOCK_RANK_HEAP),           \
+   .empty_slab = SLAB_NONE}
+struct heap heap_none = HEAP_STATIC(HEAP_ID_NONE);
+struct heap heap_booting = HEAP_STATIC(HEAP_ID_BOOTING);
+struct heap heap_exit = HEAP_STATIC(HEAP_ID_EXIT);
+
+_Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec"))) = &heap_none;
+
+struct leaf {
+  _Atomic(struct heap *) heap[LEAF_HEAPS];
+};
+static _Atomic(struct leaf *) directory[LEAF_COUNT];
+static _Atomic(uint32_t) id_end = HEAP_ID_FIRST;
+
+static struct rt_lock orphans_lock = LOCK_INIT(LOCK_RANK_ORPHANS);
+static struct heap *orphans;          /* under orphans_lock */
+static uint32_t left_behind_next;     /* under orphans_lock: next id to look at after a fork */
+static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
+
+static void classes_init(struct heap *h) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) h->cls[c].slabs = SLAB_NONE;
+}
+
+void heap_init(void) {
+  struct heap *all[] = {&heap_none, &heap_booting, &heap_exit};
+  for (size_t i = 0; i < HAK_COUNT_OF(all); i++) {
+    classes_init(all[i]);
+    lock_register(&all[i]->lock);
+  }
+}
+
+struct heap *heap_of_id(uint32_t id) {
+  if (id == HEAP_ID_BOOTING) return &heap_booting;
+  if (id == HEAP_ID_EXIT) return &heap_exit;
+  if (id < HEAP_ID_FIRST || id >= load_acquire(&id_end)) return NULL;
+  struct leaf *leaf = load_acquire(&directory[id / LEAF_HEAPS]);
+  return leaf == NULL ? NULL : load_acquire(&leaf->heap[id % LEAF_HEAPS]);
+}
+
+uint32_t heap_id_end(void) { return load_acquire(&id_end); }
+
+bool heap_enter_with(struct heap *own, struct heap *other) {
+  for (;;) { /* ends: whoever holds `other` waits for no heap lock while holding it */
+    if (!lock_enter(&own->lock)) return false;
+    if (other == own || lock_try_second(&other->lock)) return true;
+    bool is_lost = lock_is_abandoned(&other->lock);
+    lock_leave(&own->lock);
+    if (is_lost) return false;
+    lock_wait(&other->lock);
+  }
+}
+
+void heap_leave_with(struct heap *own, struct heap *other) {
+  if (other != own) lock_leave(&other->lock);
+  lock_leave(&own->lock);
+}
+
+bool heap_is_valid(struct heap *h) {
+  size_t depot_bytes = 0;
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    const struct heap_class *k = &h->cls[c];
+    uint32_t count = 0;
+    for (struct magazine *m = k->depot_newest; m != NULL; m = m->next) {
+      depot_bytes += (size_t)load_relaxed(&m->count) * size_classes[c].size;
+      if (map_entry_class(m->entry) != c || (m->next == NULL) != (m == k->depot_oldest)) return false;
+      count++;
+    }
+    if (count != k->depot_count) return false;
+    if (k->slabs != SLAB_NONE && map_load(k->slabs) != (h->key | c)) return false;
+  }
+  return depot_bytes == h->depot_bytes;
+}
+
+static struct heap *heap_new(void) {
+  struct heap *h = meta_alloc(sizeof *h);
+  if (h == NULL) return NULL;
+  uint32_t id = load_relaxed(&id_end); /* stable: the caller holds heap_none's lock */
+  if (id / LEAF_HEAPS >= LEAF_COUNT) return NULL;
+  struct leaf *leaf = load_relaxed(&directory[id / LEAF_HEAPS]);
+  if (leaf == NULL) {
+    leaf = meta_alloc(sizeof *leaf);
+    if (leaf == NULL) return NULL;
+    store_release(&directory[id / LEAF_HEAPS], leaf); /* pairs with heap_of_id */
+  }
+  h->key = id << MAP_CLASS_BITS;
+  h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+  h->empty_slab = SLAB_NONE;
+  h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
+  classes_init(h);
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    bin_reset(&h->bin[c]);
+    h->bin[c].high_mask = size_classes[c].high_mask;
+    h->bin[c].reciprocal = size_classes[c].reciprocal;
+  }
+  store_relaxed(&h->generation, load_relaxed(&fork_generation));
+  store_release(&leaf->heap[id % LEAF_HEAPS], h); /* pairs with heap_of_id */
+  lock_register(&h->lock);
+  store_release(&id_end, id + 1); /* pairs with heap_of_id */
+  return h;
+}
+
+/* After a fork, heaps of threads that exist only in the parent: each id is looked at once. What
+ * their bins, second magazines and outboxes say was copied at different instants and cannot be
+ * trusted: those objects stay allocated (lost in fork), only depot, inbox and slabs live on. */
+static struct heap *take_left_behind(void) {
+  uint32_t generation = load_relaxed(&fork_generation);
+  if (generation == 0) return NULL;
+  if (left_behind_generation != generation) {
+    left_behind_generation = generation;
+    left_behind_next = HEAP_ID_FIRST;
+  }
+  while (left_behind_next < load_relaxed(&id_end)) { /* each id once a fork */
+    struct heap *h = heap_of_id(left_behind_next++);
+    if (h == NULL || load_relaxed(&h->generation) == generation) continue;
+    if (load_relaxed(&h->is_orphan) || lock_is_abandoned(&h->lock)) continue;
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+      bin_reset(&h->bin[c]);
+      store_relaxed(&h->cls[c].previous, NULL);
+      h->cls[c].window = 0;
+    }
+    for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
+      h->outbox[i].entry = 0;
+      store_relaxed(&h->outbox[i].objects, NULL);
+    }
+    return h;
+  }
+  return NULL;
+}
+
+struct heap *heap_acquire(void) {
+  ASSERT(lock_is_mine(&heap_none.lock));
+  lock_nested(&orphans_lock);
+  struct heap *h = orphans;
+  while (h != NULL && lock_is_abandoned(&h->lock)) h = h->next_orphan; /* after a bare fork */
+  orphans = h == NULL ? NULL : h->next_orphan;
+  if (h == NULL) h = take_left_behind();
+  lock_leave(&orphans_lock);
+  if (h == NULL) return heap_new();
+  store_relaxed(&h->generation, load_relaxed(&fork_generation));
+  store_seq(&h->is_orphan, false);
+  return h;
+}
+
+struct heap_fault heap_abandon(struct heap *h) {
+  ASSERT(h != heap_current && !h->is_shared);
+  struct heap_fault fault = {FAULT_NONE, NULL};
+  if (NEVER(!lock_enter(&h->lock))) return fault; /* an exit inside a slow path of its own */
+  flush_owner_magazines(h);
+  mail_send_all(h);
+  ASSERT(heap_is_valid(h));
+  /* Mark first, then look once more (both seq_cst): a sender pushes first, then reads the mark. */
+  store_seq(&h->is_orphan, true);
+  mail_drain_to_bitmaps(h);
+  lock_nested(&orphans_lock);
+  h->next_orphan = orphans;
+  orphans = h;
+  lock_leave(&orphans_lock);
+  fault = h->fault;
+  lock_leave(&h->lock);
+  mail_redrain_orphan(h);
+  return fault;
+}

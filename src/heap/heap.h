@@ -1,0 +1,109 @@
+/* heap.h — a heap: one thread's allocator state. It outlives its thread and is adopted whole by
+ * another; its id and its memory are never reused for anything else (type-stable).
+ *
+ *   owner thread, no lock    bins, previous, windows, outbox
+ *   heap lock                depot, slabs, counters, fault
+ *   any thread               inbox (push), is_orphan, generation (atomics)
+ *
+ * Three static heaps belong to no one thread: `none` (every thread starts with it), `booting`
+ * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
+ * empty for ever; what they allocate comes straight from the bitmaps under their lock.
+ */
+#ifndef HEAP_H
+#define HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_attr.h"
+#include "bin.h"
+#include "magazine.h"
+#include "rt_lock.h"
+#include "slab.h"
+
+enum {
+  OUTBOX_SLOTS = 64,
+  PARKED_SLOTS = 64,
+  SAMPLE_INTERVAL_BYTES = 524288,
+};
+
+/* What a slow path found wrong with an object on its way to a bitmap. */
+enum heap_fault_kind { FAULT_NONE, FAULT_DOUBLE_FREE, FAULT_CORRUPTED };
+struct heap_fault {
+  enum heap_fault_kind kind;
+  void *object;
+};
+
+struct heap_class {
+  _Atomic(struct magazine *) previous; /* owner: empty, or full; NULL until needed */
+  struct magazine *depot_newest;       /* lock: full magazines, linked newest to oldest */
+  struct magazine *depot_oldest;
+  uint32_t slabs;        /* lock: first chunk of the first slab with free objects, or SLAB_NONE */
+  uint32_t taken_count;  /* lock: objects out of the bitmaps (live, or in bin, depot, mail) */
+  uint16_t depot_count;  /* lock: magazines */
+  uint16_t window;       /* owner: how many slots of the loaded magazine are used */
+  bool is_underflowed;   /* owner: the bin ran empty since the window last grew */
+};
+
+/* Objects of one other heap and class, collected until there is a magazine full. Owner thread. */
+struct outbox_slot {
+  uint32_t entry;                    /* slab-map entry; 0 when unused */
+  _Atomic(struct magazine *) objects;
+};
+
+struct heap {
+  struct bin bin[CLASS_COUNT];
+  uint32_t key; /* id << MAP_CLASS_BITS; constant */
+  bool is_shared;
+  _Atomic(bool) is_orphan;          /* seq_cst with the inbox: see mail.h */
+  _Atomic(uint32_t) generation;     /* fork_generation of the process that its thread runs in */
+  struct rt_lock lock HAK_CACHE_ALIGNED;
+  size_t depot_bytes;               /* lock, as all to the next blank line */
+  uint32_t depot_evict_class;       /* where the next eviction looks first */
+  uint32_t empty_slab;              /* the one slab kept though empty, or SLAB_NONE */
+  uint32_t preferred_superslab;
+  int64_t sample_countdown_bytes;
+  struct heap_fault fault;
+  struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
+  _Atomic(size_t) objects_out;      /* moved from slabs into bins, since the start */
+  _Atomic(size_t) samples_due;
+  struct heap *next_orphan;         /* orphans lock */
+
+  struct heap_class cls[CLASS_COUNT];
+  struct outbox_slot outbox[OUTBOX_SLOTS];
+  _Atomic(void *) parked[PARKED_SLOTS]; /* frees of a signal handler that hit a slow path */
+  _Atomic(bool) has_parked;
+  _Atomic(struct magazine *) inbox HAK_CACHE_ALIGNED; /* pushed by anyone, emptied under lock */
+};
+
+extern HAK_HIDDEN struct heap heap_none, heap_booting, heap_exit;
+/* The calling thread's heap. The only thread-local variable of the shipped library: 8 bytes. */
+extern HAK_HIDDEN _Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec")));
+
+/* Ready the static heaps. Called once, before the first allocation. */
+void heap_init(void);
+/* A heap for the calling thread: an orphan, else one left by a thread that a fork took away, else
+ * a new one. NULL without memory. The caller holds heap_none's lock (its umbrella). */
+HAK_MUST_USE struct heap *heap_acquire(void);
+/* The calling thread's heap h is given up: everything to bitmaps and owners, then to the orphans.
+ * The caller has already made another heap current. Returns what was found wrong on the way. */
+HAK_MUST_USE struct heap_fault heap_abandon(struct heap *h);
+/* The heap with this id, or NULL. Any thread. */
+struct heap *heap_of_id(uint32_t id);
+/* How many ids have been given out, reserved ones included: ids below it may be passed above. */
+uint32_t heap_id_end(void);
+/* Lock `own`, and `other` besides (which may be `own`), waiting for it while holding nothing.
+ * False, with nothing held, on self-entry, or when `other` was abandoned in a bare fork. */
+HAK_MUST_USE bool heap_enter_with(struct heap *own, struct heap *other);
+void heap_leave_with(struct heap *own, struct heap *other);
+/* True when h's thread is gone: exited, or left behind by a fork. */
+HAK_INLINE bool heap_is_ownerless(struct heap *h) {
+  return load_seq(&h->is_orphan) || load_relaxed(&h->generation) != load_relaxed(&fork_generation);
+}
+HAK_INLINE uint32_t heap_id(const struct heap *h) { return h->key >> MAP_CLASS_BITS; }
+/* Structural invariants; the caller holds the lock. */
+bool heap_is_valid(struct heap *h);
+
+#endif

@@ -1,0 +1,57 @@
+/* magazine.c — see magazine.h. Owns: the stock. Lock: stock (rank 4), one a kind.
+ */
+#include "magazine.h"
+
+#include "meta.h"
+#include "os_check.h"
+#include "rt_lock.h"
+
+/* Cache lines of each kind: slots = 8 a line less the 4 of the header. */
+static const uint8_t kind_lines[MAGAZINE_KIND_COUNT] = {1, 3, 5, 7, 9, 13, 17};
+
+struct stock {
+  struct rt_lock lock;
+  struct magazine *first; /* under lock */
+} HAK_CACHE_ALIGNED;
+#define STOCK_INIT {.lock = LOCK_INIT(LOCK_RANK_STOCK), .first = NULL}
+static struct stock stocks[MAGAZINE_KIND_COUNT] = {STOCK_INIT, STOCK_INIT, STOCK_INIT, STOCK_INIT,
+                                                   STOCK_INIT, STOCK_INIT, STOCK_INIT};
+
+static uint32_t kind_slots(uint32_t index) { return kind_lines[index] * 8u - 4u; }
+
+void magazine_init(void) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    uint32_t index = 0;
+    while (kind_slots(index) < size_classes[c].magazine_capacity) index++;
+    ASSERT(index < MAGAZINE_KIND_COUNT);
+    size_classes[c].magazine_kind = (uint8_t)(index + 1);
+  }
+}
+
+struct magazine *magazine_get(uint32_t c) {
+  uint8_t kind = size_classes[c].magazine_kind;
+  ASSERT(kind >= 1 && kind <= MAGAZINE_KIND_COUNT);
+  struct stock *stock = &stocks[kind - 1];
+  lock_nested(&stock->lock);
+  struct magazine *m = stock->first;
+  if (m != NULL) stock->first = m->next;
+  lock_leave(&stock->lock);
+  if (m == NULL) {
+    m = meta_alloc(kind_lines[kind - 1] * (size_t)HAK_CACHE_LINE_BYTES);
+    if (m == NULL) return NULL;
+    m->kind = kind;
+  }
+  ASSERT(m->kind == kind && m->zero == 0 && load_relaxed(&m->count) == 0);
+  m->next = NULL;
+  m->prev = NULL;
+  return m;
+}
+
+void magazine_give(struct magazine *m) {
+  ASSERT(load_relaxed(&m->count) == 0);
+  struct stock *stock = &stocks[m->kind - 1];
+  lock_nested(&stock->lock);
+  m->next = stock->first;
+  stock->first = m;
+  lock_leave(&stock->lock);
+}

@@ -1,0 +1,50 @@
+/* magazine.h — an array of pointers to free objects of one class, moved as a whole between bin,
+ * depot and mail; and the stock of empty ones.
+ *
+ *    0      8      16     20      22      23    24       32
+ *   | next | prev | entry| count | kind  |     | pad    | slot 0 | slot 1 | ...
+ *
+ * free() compares a pointer with the two words below the top of its bin: below slot 0 these are
+ * the header's last two. Neither can equal a pointer: `kind` (at least 1) sits in bits 56 to 63 of
+ * the one, the other is zero.
+ * A magazine spans an odd number of cache lines, so that those of neighbouring classes do not fall
+ * into the same sets. Type-stable: storage never leaves the stock for other uses.
+ */
+#ifndef MAGAZINE_H
+#define MAGAZINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_attr.h"
+#include "size_class.h"
+
+enum { MAGAZINE_KIND_COUNT = 7 };
+
+struct magazine {
+  struct magazine *next;    /* in a depot (heap lock), an inbox, or the stock */
+  struct magazine *prev;    /* in a depot */
+  uint32_t entry;           /* slab-map entry of its objects: owner and class */
+  _Atomic(uint16_t) count;  /* objects; a loaded magazine's is the bin's sp - lo */
+  uint8_t capacity_unused;  /* keeps kind in the top byte */
+  uint8_t kind;             /* 1 + index of its storage size */
+  uint64_t zero;            /* always 0: see above */
+  void *slot[];
+};
+_Static_assert(offsetof(struct magazine, slot) == 32, "the header is 32 bytes");
+_Static_assert(offsetof(struct magazine, kind) == 23, "kind is the top byte of its word");
+
+/* Record the storage kind of each class in size_classes. Called once at init. */
+void magazine_init(void);
+/* An empty magazine for class c: from the stock, or new. NULL without memory. The caller holds an
+ * outermost lock. */
+HAK_MUST_USE struct magazine *magazine_get(uint32_t c);
+/* Give an empty magazine to the stock. The caller holds an outermost lock. */
+void magazine_give(struct magazine *m);
+
+HAK_INLINE struct magazine *magazine_of_slots(void **slots) {
+  return (struct magazine *)(void *)((char *)slots - offsetof(struct magazine, slot));
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* mail.c — see mail.h.
+ */
+#include "mail.h"
+
+#include "depot.h"
+#include "flush.h"
+#include "os_check.h"
+
+/* A magazine less full than this is not worth a place in the depot: sorted to bitmaps. */
+enum { WORTHY_SHARE = 2 };
+
+static void inbox_push(struct heap *owner, struct magazine *m) {
+  struct magazine *head = load_relaxed(&owner->inbox);
+  do { /* lock-free */
+    m->next = head;
+  } while (!cas_seq(&owner->inbox, &head, m));
+}
+
+static struct magazine *inbox_take_all(struct heap *h) { return swap_seq(&h->inbox, NULL); }
+
+void mail_drain_to_bitmaps(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct magazine *m = inbox_take_all(h);
+  while (m != NULL) {
+    struct magazine *next = m->next;
+    flush_magazine(h, m);
+    magazine_give(m);
+    m = next;
+  }
+}
+
+void mail_drain(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct magazine *m = inbox_take_all(h);
+  while (m != NULL) {
+    struct magazine *next = m->next;
+    uint32_t c = map_entry_class(m->entry);
+    if (load_relaxed(&m->count) * WORTHY_SHARE >= size_classes[c].magazine_capacity) {
+      depot_put(h, c, m);
+    } else {
+      flush_magazine(h, m);
+      flush_magazine_give(h, m);
+    }
+    m = next;
+  }
+}
+
+/* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave. */
+static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *)) {
+  while (mail_is_waiting(orphan) && heap_is_ownerless(orphan)) { /* ends: each round empties it */
+    if (!try_lock(&orphan->lock)) return;
+    mail_drain_to_bitmaps(orphan);
+    lock_leave(&orphan->lock);
+  }
+}
+
+void mail_redrain_orphan(struct heap *orphan) { redrain(orphan, lock_try_enter); }
+
+static void post(struct outbox_slot *slot) {
+  struct magazine *m = load_relaxed(&slot->objects);
+  struct heap *owner = heap_of_id(map_entry_id(slot->entry));
+  slot->entry = 0;
+  store_relaxed(&slot->objects, NULL);
+  if (NEVER(owner == NULL)) return; /* the map names heaps that exist: the objects are lost */
+  inbox_push(owner, m);
+  if (HAK_UNLIKELY(heap_is_ownerless(owner))) redrain(owner, lock_try_second);
+}
+
+bool mail_collect(struct heap *h, uint32_t entry, void *p) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct outbox_slot *slot = mail_slot(h, entry);
+  if (slot->entry != 0) post(slot);
+  struct magazine *m = flush_magazine_get(h, map_entry_class(entry));
+  if (m == NULL) return false;
+  m->entry = entry;
+  store_relaxed(&slot->objects, m);
+  slot->entry = entry;
+  return mail_try_collect(h, entry, p);
+}
+
+void mail_send_all(struct heap *h) {
+  for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
+    if (h->outbox[i].entry != 0) post(&h->outbox[i]);
+  }
+}

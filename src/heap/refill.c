@@ -1,0 +1,233 @@
+/* refill.c — see refill.h.
+ *
+ * The window is how much of the loaded magazine is used. It starts small, so that a process with
+ * few objects touches few pages, and doubles when the bin overflows after it ran empty: a load
+ * that swings needs room, one that only grows or only shrinks does not. Second magazine and depot
+ * come into play once the window is the whole magazine.
+ */
+#include "refill.h"
+
+#include <string.h>
+
+#include "depot.h"
+#include "flush.h"
+#include "mail.h"
+#include "os_check.h"
+
+enum {
+  WINDOW_FIRST_BYTES = 1024,
+  WINDOW_FIRST_MAX = 8,
+};
+
+static uint16_t window_first(const struct size_class *k) {
+  uint32_t w = WINDOW_FIRST_BYTES / k->size;
+  return (uint16_t)(w < 1 ? 1 : w > WINDOW_FIRST_MAX ? WINDOW_FIRST_MAX : w);
+}
+
+/* The bin's pointers for magazine m holding `count` objects; hi >= sp always. */
+static void bin_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count) {
+  struct bin *b = &h->bin[c];
+  uint32_t room = h->cls[c].window > count ? h->cls[c].window : count;
+  store_relaxed(&b->lo, m->slot);
+  store_relaxed(&b->sp, m->slot + count);
+  b->hi = m->slot + room;
+}
+
+static void *bin_pop(struct bin *b) {
+  void **sp = load_relaxed(&b->sp);
+  ASSERT(sp > load_relaxed(&b->lo));
+  store_relaxed(&b->sp, sp - 1);
+  return sp[-1];
+}
+
+static void bin_push(struct bin *b, void *p) {
+  void **sp = load_relaxed(&b->sp);
+  ASSERT(sp < b->hi);
+  *sp = p;
+  store_relaxed(&b->sp, sp + 1);
+}
+
+static struct magazine *loaded_of(struct bin *b) {
+  void **lo = load_relaxed(&b->lo);
+  return lo == NULL ? NULL : magazine_of_slots(lo);
+}
+
+/* The loaded magazine becomes the second one, and the second is loaded. */
+static void swap_previous(struct heap *h, uint32_t c) {
+  struct bin *b = &h->bin[c];
+  struct magazine *loaded = loaded_of(b);
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  store_relaxed(&loaded->count, (uint16_t)bin_count(b));
+  store_relaxed(&h->cls[c].previous, loaded);
+  bin_load(h, c, previous, load_relaxed(&previous->count));
+}
+
+void *refill_from_previous(struct heap *h, uint32_t c) {
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  if (previous == NULL || load_relaxed(&previous->count) == 0) return NULL;
+  h->cls[c].is_underflowed = true;
+  swap_previous(h, c);
+  return bin_pop(&h->bin[c]);
+}
+
+/* Load a full magazine; the empty ones that it replaces stay at hand. */
+static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
+  struct magazine *empty = loaded_of(&h->bin[c]);
+  if (empty != NULL) {
+    store_relaxed(&empty->count, (uint16_t)0);
+    if (size_classes[c].has_previous) {
+      struct magazine *previous = load_relaxed(&h->cls[c].previous);
+      store_relaxed(&h->cls[c].previous, empty);
+      empty = previous;
+    }
+    if (empty != NULL) flush_magazine_give(h, empty);
+  }
+  if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
+  bin_load(h, c, m, load_relaxed(&m->count));
+}
+
+static struct slab *slab_with_room(struct heap *h, uint32_t c) {
+  if (h->cls[c].slabs != SLAB_NONE) return region_record(h->cls[c].slabs);
+  struct slab *s = slab_new(heap_id(h), c, h->preferred_superslab);
+  if (s == NULL) return NULL;
+  h->preferred_superslab = slab_chunk(s) / SUPERSLAB_CHUNKS;
+  flush_link_slab(h, s);
+  return s;
+}
+
+static uint32_t take_from(struct heap *h, struct slab *s, void **slots, uint32_t want) {
+  if (h->empty_slab == slab_chunk(s)) h->empty_slab = SLAB_NONE;
+  uint32_t got = slab_take(s, slots, want);
+  ASSERT(got != 0);
+  if (s->free_count == 0) flush_unlink_slab(h, s);
+  h->cls[s->class_index].taken_count += got;
+  bump_relaxed(&h->objects_out, (size_t)got);
+  return got;
+}
+
+/* A new slab only when those at hand gave nothing. */
+static uint32_t take_from_slabs(struct heap *h, uint32_t c, void **slots, uint32_t want) {
+  uint32_t got = 0;
+  while (got < want && (got == 0 || h->cls[c].slabs != SLAB_NONE)) {
+    struct slab *s = slab_with_room(h, c);
+    if (s == NULL) break;
+    got += take_from(h, s, slots + got, want - got);
+  }
+  return got;
+}
+
+void *refill_take_one(struct heap *h, uint32_t c) {
+  ASSERT(lock_is_mine(&h->lock));
+  void *p = NULL;
+  return take_from_slabs(h, c, &p, 1) == 1 ? p : NULL;
+}
+
+static bool sample_countdown(struct heap *h, size_t bytes) {
+  h->sample_countdown_bytes -= (int64_t)bytes;
+  if (HAK_LIKELY(h->sample_countdown_bytes > 0)) return false;
+  h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
+  return true;
+}
+
+void *refill_slow(struct heap *h, uint32_t c, bool *is_sample_due) {
+  ASSERT(lock_is_mine(&h->lock));
+  ASSERT(bin_count(&h->bin[c]) == 0);
+  struct heap_class *k = &h->cls[c];
+  k->is_underflowed = true;
+  if (mail_is_waiting(h)) mail_drain(h);
+  struct magazine *m = depot_take(h, c);
+  if (m != NULL) {
+    load_full(h, c, m);
+    *is_sample_due = sample_countdown(h, (size_t)bin_count(&h->bin[c]) * size_classes[c].size);
+    return bin_pop(&h->bin[c]);
+  }
+  m = loaded_of(&h->bin[c]);
+  if (m == NULL) m = flush_magazine_get(h, c);
+  if (m == NULL) return refill_take_one(h, c);
+  if (k->window == 0) k->window = window_first(&size_classes[c]);
+  uint32_t got = take_from_slabs(h, c, m->slot, k->window);
+  bin_load(h, c, m, got);
+  *is_sample_due = sample_countdown(h, (size_t)got * size_classes[c].size);
+  return got == 0 ? NULL : bin_pop(&h->bin[c]);
+}
+
+static bool window_is_whole(const struct heap *h, uint32_t c) {
+  return h->cls[c].window >= size_classes[c].magazine_capacity;
+}
+
+bool refill_make_room(struct heap *h, uint32_t c, void *p) {
+  struct bin *b = &h->bin[c];
+  struct heap_class *k = &h->cls[c];
+  void **lo = load_relaxed(&b->lo);
+  if (lo == NULL) return false;
+  if (!window_is_whole(h, c)) {
+    if (!k->is_underflowed) return false;
+    uint32_t wider = 2u * k->window;
+    uint32_t whole = size_classes[c].magazine_capacity;
+    k->window = (uint16_t)(wider < whole ? wider : whole);
+    k->is_underflowed = false;
+    if (b->hi < lo + k->window) b->hi = lo + k->window;
+    if (load_relaxed(&b->sp) == b->hi) return false;
+  } else {
+    struct magazine *previous = load_relaxed(&k->previous);
+    if (previous == NULL || load_relaxed(&previous->count) != 0) return false;
+    swap_previous(h, c);
+  }
+  bin_push(b, p);
+  return true;
+}
+
+/* The older half of the loaded magazine leaves it: into `half` and the depot, or to the bitmaps
+ * when half is NULL. */
+static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
+  struct bin *b = &h->bin[c];
+  void **lo = load_relaxed(&b->lo);
+  uint32_t count = bin_count(b);
+  uint32_t older = (count + 1) / 2;
+  if (half == NULL) {
+    flush_slots(h, c, lo, older);
+  } else {
+    memcpy(half->slot, lo, older * sizeof *lo);
+    store_relaxed(&half->count, (uint16_t)older);
+  }
+  memmove(lo, lo + older, (size_t)(count - older) * sizeof *lo);
+  bin_load(h, c, magazine_of_slots(lo), count - older);
+  if (half != NULL) depot_put(h, c, half);
+}
+
+/* The loaded magazine is full and as large as it gets. With a second magazine it moves there and
+ * the second (full) one into the depot; without, half of it goes, so that the next few operations
+ * find objects and room, whichever they need. */
+static void shed_full(struct heap *h, uint32_t c) {
+  struct bin *b = &h->bin[c];
+  struct magazine *empty = flush_magazine_get(h, c);
+  if (empty == NULL || !size_classes[c].has_previous) {
+    shed_older_half(h, c, empty);
+    return;
+  }
+  struct magazine *loaded = loaded_of(b);
+  store_relaxed(&loaded->count, (uint16_t)bin_count(b));
+  struct magazine *full = load_relaxed(&h->cls[c].previous);
+  store_relaxed(&h->cls[c].previous, loaded);
+  bin_load(h, c, empty, 0);
+  if (full != NULL) depot_put(h, c, full);
+}
+
+void refill_overflow(struct heap *h, uint32_t c, void *p) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct bin *b = &h->bin[c];
+  if (loaded_of(b) == NULL) { /* the first free of a class in an adopted heap */
+    struct magazine *m = flush_magazine_get(h, c);
+    if (m == NULL) {
+      flush_slots(h, c, &p, 1);
+      return;
+    }
+    if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
+    bin_load(h, c, m, 0);
+  } else if (window_is_whole(h, c)) {
+    shed_full(h, c);
+  } else {
+    shed_older_half(h, c, NULL);
+  }
+  bin_push(b, p);
+}

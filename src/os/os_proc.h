@@ -1,0 +1,29 @@
+/* os_proc.h — the process: environment, privilege, writing, ending.
+ * Nothing here allocates, locks or changes errno; everything is async-signal-safe.
+ */
+#ifndef OS_PROC_H
+#define OS_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_attr.h"
+
+/* The environment block as libc has it now, or NULL before libc has set it up. */
+char **os_environ(void);
+/* True in a set-user-ID or otherwise privileged process: no option may be honoured. */
+bool os_is_secure(void);
+int os_pid(void);
+/* Short name of the program (as the kernel has it: comm), always NUL-terminated. */
+void os_program_name(char *out, size_t capacity);
+/* One write(2) to stderr; a short or failed write is not repeated: there is nowhere to say so. */
+void os_write_stderr(const char *text, size_t length);
+/* Append to a file with one write(2) (O_APPEND|O_CREAT|O_CLOEXEC, 0644). 0 or an errno. */
+HAK_MUST_USE int os_append_file(const char *path, const char *text, size_t length);
+/* Read up to capacity-1 bytes of a file, NUL-terminated. Bytes read, or -errno. */
+HAK_MUST_USE long os_read_file(const char *path, char *out, size_t capacity);
+/* abort(3): never returns, runs no destructor. */
+HAK_NORETURN HAK_COLD void os_abort(void);
+
+#endif

@@ -1,0 +1,20 @@
+/* os_sys.h — raw memory system calls, the seam where the fault-injecting twin plugs in.
+ * Owns: one function a call, result or -errno, never touching errno. os_sys.c is the kernel;
+ * os_twin.c (HAK_OS_TWIN=1) counts, fails chosen calls and pretends other page sizes.
+ */
+#ifndef OS_SYS_H
+#define OS_SYS_H
+
+#include <stddef.h>
+
+long os_sys_mmap(void *p, size_t size, int prot, int flags);
+long os_sys_munmap(void *p, size_t size);
+long os_sys_mprotect(void *p, size_t size, int prot);
+long os_sys_madvise(void *p, size_t size, int advice);
+long os_sys_mremap(void *p, size_t old_size, size_t new_size, int flags);
+long os_sys_prctl_name(void *p, size_t size, const char *name);
+long os_sys_getrandom(void *out, size_t size);
+/* The page size that the kernel (or the twin) reports. */
+size_t os_sys_page_bytes(void);
+
+#endif

@@ -1,0 +1,34 @@
+/* os_thread.h — threads: identity, waiting, exit hooks, fork hooks.
+ */
+#ifndef OS_THREAD_H
+#define OS_THREAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base_attr.h"
+
+/* Unique among the threads alive in this process, never 0, bit 0 clear, the same in a signal
+ * handler and in the child of a fork; costs one instruction (the thread pointer). */
+HAK_INLINE uintptr_t os_thread_self(void) { return (uintptr_t)__builtin_thread_pointer(); }
+
+/* Sleep while *word == expected (low 32 bits of a lock word); may return early. */
+void os_futex_wait(const void *word, uint32_t expected);
+void os_futex_wake_all(const void *word);
+void os_yield(void);
+
+/* A key whose destructor runs at thread exit, PTHREAD_DESTRUCTOR_ITERATIONS times while it is set
+ * again. False when the process has no key left. Call once. */
+HAK_MUST_USE bool os_thread_key_create(void (*destructor)(void *));
+/* Set this thread's value (non-NULL arms the destructor). Allocates for keys >= 32 (libc's second
+ * level): call with a working heap and no lock. False when libc could not. */
+HAK_MUST_USE bool os_thread_key_set(void *value);
+/* Times the destructor is called when re-armed each time. */
+unsigned os_thread_exit_rounds(void);
+/* Register fork handlers; may allocate. False when libc could not. */
+HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* Monotonic clock, coarse (a few ms), in milliseconds. */
+uint64_t os_clock_ms(void);
+
+#endif

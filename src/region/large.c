@@ -1,0 +1,177 @@
+/* large.c — open addressing with linear probing over page numbers; deletion shifts back, so there
+ * are no tombstones (Knuth, The Art of Computer Programming 3, 6.4, algorithm R).
+ * Invariant: every key is reachable from its home slot without crossing an empty one; at most
+ * half of the slots are used. A child of a bare fork may find one key twice or missing after an
+ * interrupted shift; both are survived (the object leaks).
+ */
+#include "large.h"
+
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_size.h"
+#include "meta.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "rt_lock.h"
+
+enum {
+  SLOTS_FIRST = 64, /* arbitrary: one KiB of metadata with the first large object */
+  REMOVED_COUNT = 64,
+  PAGE_SHIFT_MIN = 12,
+};
+
+static struct rt_lock large_lock = LOCK_INIT(LOCK_RANK_LARGE);
+static struct large *slots;                      /* under large_lock */
+static size_t slot_count;                        /* under large_lock; a power of two */
+static size_t used_count;                        /* under large_lock; moving objects count */
+static const void *removed[REMOVED_COUNT];       /* under large_lock; a ring */
+static size_t removed_next;                      /* under large_lock */
+static _Atomic(size_t) mapped_bytes;             /* written under large_lock, as all below */
+static _Atomic(size_t) mapped_peak;
+static _Atomic(size_t) mapped_count;
+static _Atomic(size_t) inserted_count;
+
+static size_t home_of(const void *p) {
+  uint64_t page = (uint64_t)(uintptr_t)p >> PAGE_SHIFT_MIN;
+  return (size_t)((page * 0x9E3779B97F4A7C15u) >> 20) & (slot_count - 1); /* Fibonacci hashing */
+}
+
+static size_t slot_of(const void *p) {
+  ASSERT(used_count < slot_count);
+  size_t i = home_of(p);
+  while (slots[i].address != NULL && slots[i].address != p) i = (i + 1) & (slot_count - 1);
+  return i;
+}
+
+static void *table_alloc(size_t count) {
+  size_t bytes = count * sizeof(struct large);
+  return bytes < os_page_bytes() ? meta_alloc(bytes) : os_map(size_round_up(bytes, os_page_bytes()));
+}
+
+static bool grow(void) {
+  size_t old_count = slot_count;
+  struct large *old = slots;
+  size_t count = old_count == 0 ? SLOTS_FIRST : 2 * old_count;
+  struct large *fresh = table_alloc(count);
+  if (fresh == NULL) return false;
+  slots = fresh;
+  slot_count = count;
+  for (size_t i = 0; i < old_count; i++) {
+    if (old[i].address != NULL) slots[slot_of(old[i].address)] = old[i];
+  }
+  size_t old_bytes = old_count * sizeof(struct large);
+  /* A small one came from meta and stays there: it is under a page, once. */
+  if (old_bytes >= os_page_bytes() && !os_unmap(old, size_round_up(old_bytes, os_page_bytes())))
+    return true; /* its address space is lost, the table stands */
+  return true;
+}
+
+static bool table_is_valid(void) {
+  return slot_count == 0 || (size_is_pow2(slot_count) && used_count <= slot_count / 2);
+}
+
+static void add(struct large object) {
+  size_t i = slot_of(object.address);
+  ASSERT(slots[i].address == NULL);
+  slots[i] = object;
+  bump_relaxed(&mapped_count, (size_t)1);
+  bump_relaxed(&mapped_bytes, object.bytes);
+  if (load_relaxed(&mapped_bytes) > load_relaxed(&mapped_peak))
+    store_relaxed(&mapped_peak, load_relaxed(&mapped_bytes));
+}
+
+bool large_insert(struct large object) {
+  ASSERT(object.address != NULL && object.bytes != 0);
+  lock_nested(&large_lock);
+  ASSERT(table_is_valid());
+  bool has_room = used_count + 1 <= slot_count / 2 || grow();
+  if (has_room) {
+    used_count++;
+    add(object);
+    bump_relaxed(&inserted_count, (size_t)1);
+  }
+  lock_leave(&large_lock);
+  return has_room;
+}
+
+struct large large_find(const void *p) {
+  struct large found = {NULL, 0};
+  lock_nested(&large_lock);
+  if (slot_count != 0) found = slots[slot_of(p)];
+  lock_leave(&large_lock);
+  return found;
+}
+
+static void remove_at(size_t hole) {
+  for (size_t i = (hole + 1) & (slot_count - 1); slots[i].address != NULL;
+       i = (i + 1) & (slot_count - 1)) {
+    size_t from_home = (i - home_of(slots[i].address)) & (slot_count - 1);
+    size_t from_hole = (i - hole) & (slot_count - 1);
+    if (from_home < from_hole) continue; /* its home lies after the hole: it may stay */
+    slots[hole] = slots[i];
+    hole = i;
+  }
+  slots[hole] = (struct large){NULL, 0};
+}
+
+static struct large take_out(const void *p) {
+  struct large found = {NULL, 0};
+  if (slot_count == 0) return found;
+  size_t i = slot_of(p);
+  found = slots[i];
+  if (found.address == NULL) return found;
+  remove_at(i);
+  removed[removed_next++ % REMOVED_COUNT] = p;
+  bump_relaxed(&mapped_count, (size_t)-1);
+  bump_relaxed(&mapped_bytes, -found.bytes);
+  return found;
+}
+
+struct large large_remove(const void *p) {
+  lock_nested(&large_lock);
+  struct large found = take_out(p);
+  if (found.address != NULL) used_count--;
+  ASSERT(table_is_valid());
+  lock_leave(&large_lock);
+  return found;
+}
+
+struct large large_begin_move(const void *p) {
+  lock_nested(&large_lock);
+  struct large found = take_out(p);
+  lock_leave(&large_lock);
+  return found;
+}
+
+void large_end_move(struct large object) {
+  lock_nested(&large_lock);
+  ASSERT(used_count > load_relaxed(&mapped_count));
+  add(object);
+  ASSERT(table_is_valid());
+  lock_leave(&large_lock);
+}
+
+bool large_is_interior(const void *p) {
+  bool is_inside = false;
+  lock_nested(&large_lock);
+  for (size_t i = 0; i < slot_count && !is_inside; i++) {
+    uintptr_t offset = (uintptr_t)p - (uintptr_t)slots[i].address;
+    is_inside = slots[i].address != NULL && offset != 0 && offset < slots[i].bytes;
+  }
+  lock_leave(&large_lock);
+  return is_inside;
+}
+
+bool large_was_removed(const void *p) {
+  bool is_known = false;
+  lock_nested(&large_lock);
+  for (size_t i = 0; i < REMOVED_COUNT; i++) is_known = is_known || (p != NULL && removed[i] == p);
+  lock_leave(&large_lock);
+  return is_known;
+}
+
+size_t large_bytes(void) { return load_relaxed(&mapped_bytes); }
+size_t large_count(void) { return load_relaxed(&mapped_count); }
+size_t large_peak_bytes(void) { return load_relaxed(&mapped_peak); }
+size_t large_inserted_count(void) { return load_relaxed(&inserted_count); }

@@ -1,0 +1,69 @@
+/* slab_map.h — the slab map: who owns a chunk, and of which class its objects are.
+ *
+ *   bits 31..7  heap id, or one of the reserved ids below
+ *   bits  6..0  size class (< CLASS_COUNT: objects in bins), or MAP_CLASS_OTHER
+ *
+ * One relaxed atomic uint32_t a chunk; all that `free` looks up. Written before an object of the
+ * chunk is handed out, by whoever claimed the chunk (superslab.h), under that heap's lock.
+ */
+#ifndef SLAB_MAP_H
+#define SLAB_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_attr.h"
+
+enum {
+  CHUNK_SHIFT = 16,
+  CHUNK_BYTES = 1 << CHUNK_SHIFT,
+  SUPERSLAB_CHUNKS = 32,
+  SUPERSLAB_BYTES = SUPERSLAB_CHUNKS * CHUNK_BYTES,
+
+  MAP_CLASS_BITS = 7,
+  MAP_CLASS_MASK = (1 << MAP_CLASS_BITS) - 1,
+  MAP_CLASS_OTHER = MAP_CLASS_MASK, /* no bin: large runs, freed chunks */
+};
+
+/* Heap ids 0 to 15 are reserved; 0 means that the chunk was never allocated. */
+enum reserved_id {
+  HEAP_ID_UNUSED = 0,
+  HEAP_ID_NONE = 1,    /* key of the heap of threads that have none: never in the map */
+  HEAP_ID_BOOTING = 2, /* while the process starts */
+  HEAP_ID_EXIT = 3,    /* threads that have given up their heap */
+  HEAP_ID_RUN = 4,     /* first chunk of a large object */
+  HEAP_ID_RUN_REST = 5,
+  HEAP_ID_FREED = 6,   /* was allocated, and is free */
+  HEAP_ID_SAMPLED = 7, /* reserved for sampled objects: their free takes the slow path */
+  HEAP_ID_FIRST = 16,
+};
+
+/* Read by every free; constant after init. Single variables, not a struct: each is then one
+ * operand of an instruction, which saves free() the struct's address. */
+extern HAK_HIDDEN uintptr_t region_base;          /* 2 MiB-aligned */
+extern HAK_HIDDEN size_t region_chunk_count;      /* of the reservation or window; 0 before init. All map
+                                        * entries below it may be read, used or not */
+extern HAK_HIDDEN _Atomic(uint32_t) *region_map;
+extern HAK_HIDDEN char *region_records;           /* RECORD_BYTES a chunk; only of superslabs announced */
+
+HAK_INLINE uint32_t map_entry(uint32_t heap_id, uint32_t class_index) {
+  return heap_id << MAP_CLASS_BITS | class_index;
+}
+HAK_INLINE uint32_t map_entry_id(uint32_t entry) { return entry >> MAP_CLASS_BITS; }
+HAK_INLINE uint32_t map_entry_class(uint32_t entry) { return entry & MAP_CLASS_MASK; }
+
+/* Index of the chunk that holds p; not below region_chunk_count when p is not in the region (NULL included). */
+HAK_INLINE size_t chunk_index(const void *p) {
+  return ((uintptr_t)p - region_base) >> CHUNK_SHIFT;
+}
+HAK_INLINE void *chunk_address(size_t index) {
+  return (void *)(region_base + (index << CHUNK_SHIFT));
+}
+HAK_INLINE uint32_t map_load(size_t index) { return load_relaxed(&region_map[index]); }
+HAK_INLINE void map_store(size_t first, size_t count, uint32_t entry) {
+  for (size_t i = first; i < first + count; i++) store_relaxed(&region_map[i], entry);
+}
+
+#endif

@@ -1,0 +1,233 @@
+/* superslab.c — see superslab.h. Owns: the word a superslab, the search hint, the counters.
+ */
+#include "superslab.h"
+
+#include "base_atomic.h"
+#include "base_bits.h"
+#include "base_size.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "region.h"
+#include "rt_lock.h"
+
+static const uint32_t ALL_FREE = 0xFFFFFFFFu;
+enum { PURGE_SHARE_OF_PEAK = 4 }; /* a quarter of the peak stays warm: a loop never refaults */
+
+static _Atomic(uint64_t) *superslab_words; /* constant after init */
+static _Atomic(size_t) superslab_count;    /* announced; only grows */
+static _Atomic(size_t) announced_chunks;
+static _Atomic(size_t) claimed_bytes;
+static _Atomic(size_t) peak_bytes;
+static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
+static size_t warm_bytes_min = 16 * MIB; /* constant after init */
+static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
+
+/* Lowest superslab that may have a free chunk, below a version that each release bumps: a search
+ * moves the hint up only if nothing was released meanwhile. Index in the low half. */
+static _Atomic(uint64_t) search_hint;
+
+static uint32_t word_free(uint64_t word) { return (uint32_t)word; }
+static uint32_t word_zero(uint64_t word) { return (uint32_t)(word >> 32); }
+static bool word_is_valid(uint64_t word) { return (word_zero(word) & ~word_free(word)) == 0; }
+static bool word_is_empty_resident(uint64_t word) {
+  return word_free(word) == ALL_FREE && word_zero(word) != ALL_FREE;
+}
+
+void superslab_init(void *words) {
+  superslab_words = words;
+  lock_register(&purge_lock);
+}
+
+void superslab_set_warm_bytes(size_t bytes) { warm_bytes_min = bytes; }
+
+void superslab_announce(size_t index, uint32_t usable_chunks) {
+  ASSERT(usable_chunks <= SUPERSLAB_CHUNKS);
+  ASSERT(load_relaxed(&superslab_words[index]) == 0);
+  uint64_t usable = usable_chunks == 0 ? 0 : bits32_run(0, usable_chunks);
+  store_release(&superslab_words[index], usable << 32 | usable); /* pairs with a claim's CAS */
+  add_relaxed(&announced_chunks, (size_t)usable_chunks);
+  store_release(&superslab_count, index + 1); /* pairs with the searches */
+}
+
+static void count_transition(uint64_t from, uint64_t to) {
+  ASSERT(word_is_valid(from) && word_is_valid(to));
+  if (word_is_empty_resident(from)) sub_relaxed(&empty_count, (size_t)1);
+  if (word_is_empty_resident(to)) add_relaxed(&empty_count, (size_t)1);
+}
+
+static void count_claimed(size_t chunks) {
+  size_t now = add_relaxed(&claimed_bytes, chunks * CHUNK_BYTES) + chunks * CHUNK_BYTES;
+  size_t peak = load_relaxed(&peak_bytes);
+  while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now)) { /* ends: the peak only rises */
+  }
+}
+
+/* Take the chunks of `mask` if all are free. *seen is the word before. */
+static bool take(size_t index, uint32_t mask, uint64_t *seen) {
+  uint64_t word = *seen;
+  while ((word_free(word) & mask) == mask) { /* lock-free: a failure is another's success */
+    uint64_t next = word & ~((uint64_t)mask << 32 | mask);
+    if (cas_acq_rel(&superslab_words[index], &word, next)) {
+      count_transition(word, next);
+      *seen = word;
+      return true;
+    }
+  }
+  *seen = word;
+  return false;
+}
+
+static void give(size_t index, uint32_t mask, bool is_zero) {
+  uint64_t bits = (is_zero ? (uint64_t)mask << 32 : 0) | mask;
+  uint64_t word = load_relaxed(&superslab_words[index]);
+  ASSERT((word_free(word) & mask) == 0);
+  while (!cas_acq_rel(&superslab_words[index], &word, word | bits)) { /* lock-free */
+  }
+  count_transition(word, word | bits);
+
+  uint64_t hint = load_relaxed(&search_hint);
+  uint64_t next;
+  do { /* lock-free */
+    uint64_t lowest = (uint32_t)hint < index ? (uint32_t)hint : index;
+    next = ((hint >> 32) + 1) << 32 | lowest;
+  } while (!cas_acq_rel(&search_hint, &hint, next));
+}
+
+/* `count` <= 32 chunks of one superslab at a multiple of `step`. */
+static bool claim_in(size_t index, uint32_t count, uint32_t step, struct chunk_run *run) {
+  uint64_t word = load_relaxed(&superslab_words[index]);
+  for (;;) { /* ends: each failed attempt has fewer free bits or another's progress behind it */
+    uint32_t at = bits32_find_run(word_free(word), count, step);
+    if (at == BITS32_NONE) return false;
+    uint32_t mask = bits32_run(at, count);
+    if (!take(index, mask, &word)) continue;
+    run->first = (uint32_t)(index * SUPERSLAB_CHUNKS + at);
+    run->count = count;
+    run->is_zero = (word_zero(word) & mask) == mask;
+    return true;
+  }
+}
+
+/* `whole` neighbouring superslabs from `index` on: taken in address order, undone in reverse. */
+static bool claim_whole(size_t index, size_t whole, struct chunk_run *run) {
+  run->is_zero = true;
+  for (size_t i = 0; i < whole; i++) {
+    uint64_t word = load_relaxed(&superslab_words[index + i]);
+    if (!take(index + i, ALL_FREE, &word)) {
+      while (i > 0) give(index + --i, ALL_FREE, false);
+      return false;
+    }
+    run->is_zero = run->is_zero && word_zero(word) == ALL_FREE;
+  }
+  run->first = (uint32_t)(index * SUPERSLAB_CHUNKS);
+  run->count = (uint32_t)(whole * SUPERSLAB_CHUNKS);
+  return true;
+}
+
+/* Lowest address first. Moves the hint past superslabs that have no free chunk at all. */
+static bool claim_search(uint32_t count, uint32_t step, struct chunk_run *run) {
+  uint64_t hint = load_acquire(&search_hint);
+  size_t lowest = (uint32_t)hint;
+  bool is_prefix_full = true;
+  for (size_t i = lowest; i < load_acquire(&superslab_count); i++) {
+    uint32_t free_now = word_free(load_relaxed(&superslab_words[i]));
+    if (free_now != 0 && is_prefix_full) {
+      is_prefix_full = false;
+      if (i != lowest) {
+        uint64_t seen = hint;
+        /* A failure means that something was released below: the hint is another's now. */
+        (void)cas_acq_rel(&search_hint, &seen, (hint >> 32) << 32 | i);
+      }
+    }
+    if (free_now != 0 && claim_in(i, count, step, run)) return true;
+  }
+  return false;
+}
+
+static bool claim_search_whole(size_t whole, struct chunk_run *run) {
+  size_t length = 0;
+  for (size_t i = (uint32_t)load_acquire(&search_hint); i < load_acquire(&superslab_count); i++) {
+    length = word_free(load_relaxed(&superslab_words[i])) == ALL_FREE ? length + 1 : 0;
+    if (length < whole) continue;
+    if (claim_whole(i + 1 - whole, whole, run)) return true;
+    length = 0;
+  }
+  return false;
+}
+
+struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred) {
+  ASSERT(count != 0);
+  ASSERT(step != 0 && step <= SUPERSLAB_CHUNKS && (step & (step - 1)) == 0);
+  struct chunk_run run = {CHUNK_NONE, 0, false};
+  size_t whole = (count + SUPERSLAB_CHUNKS - 1) / SUPERSLAB_CHUNKS;
+  bool is_whole = count > SUPERSLAB_CHUNKS;
+  bool is_found = !is_whole && preferred < load_acquire(&superslab_count) &&
+                  claim_in(preferred, count, step, &run);
+  /* Others may take what we grew: each round grows by one superslab, up to the region's end. */
+  while (!is_found) {
+    is_found = is_whole ? claim_search_whole(whole, &run) : claim_search(count, step, &run);
+    if (!is_found && !region_grow()) break;
+  }
+  if (!is_found) return (struct chunk_run){CHUNK_NONE, 0, false};
+  ASSERT(run.count >= count);
+  count_claimed(run.count);
+  return run;
+}
+
+bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero) {
+  size_t index = first / SUPERSLAB_CHUNKS;
+  uint32_t at = first % SUPERSLAB_CHUNKS;
+  if (count == 0 || at + count > SUPERSLAB_CHUNKS) return false;
+  if (index >= load_acquire(&superslab_count)) return false;
+  uint32_t mask = bits32_run(at, count);
+  uint64_t word = load_relaxed(&superslab_words[index]);
+  if (!take(index, mask, &word)) return false;
+  *is_zero = (word_zero(word) & mask) == mask;
+  count_claimed(count);
+  return true;
+}
+
+void superslab_release(uint32_t first, uint32_t count) {
+  ASSERT(count != 0);
+  ASSERT(first + count <= load_relaxed(&superslab_count) * SUPERSLAB_CHUNKS);
+  ASSERT(load_relaxed(&claimed_bytes) >= (size_t)count * CHUNK_BYTES);
+  sub_relaxed(&claimed_bytes, (size_t)count * CHUNK_BYTES);
+  while (count > 0) {
+    uint32_t at = first % SUPERSLAB_CHUNKS;
+    uint32_t here = count < SUPERSLAB_CHUNKS - at ? count : SUPERSLAB_CHUNKS - at;
+    give(first / SUPERSLAB_CHUNKS, bits32_run(at, here), false);
+    first += here;
+    count -= here;
+  }
+}
+
+static bool is_over(size_t keep_bytes) {
+  return load_relaxed(&empty_count) * SUPERSLAB_BYTES > keep_bytes;
+}
+
+bool superslab_purge_is_due(void) {
+  if (HAK_LIKELY(load_relaxed(&empty_count) * SUPERSLAB_BYTES <= warm_bytes_min)) return false;
+  return is_over(load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK);
+}
+
+size_t superslab_purge(bool all) {
+  size_t keep = size_max(warm_bytes_min, load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK);
+  if (all) keep = 0;
+  if (!lock_try_enter(&purge_lock)) return 0;
+  size_t purged = 0;
+  for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep); i--) {
+    uint64_t word = load_relaxed(&superslab_words[i - 1]);
+    if (!word_is_empty_resident(word) || !take(i - 1, ALL_FREE, &word)) continue;
+    bool is_zero = os_purge(chunk_address((i - 1) * SUPERSLAB_CHUNKS), SUPERSLAB_BYTES);
+    give(i - 1, ALL_FREE, is_zero);
+    if (!is_zero) break; /* the kernel refuses: the next one would be refused too */
+    purged += SUPERSLAB_BYTES;
+  }
+  lock_leave(&purge_lock);
+  return purged;
+}
+
+size_t superslab_claimed_bytes(void) { return load_relaxed(&claimed_bytes); }
+size_t superslab_peak_bytes(void) { return load_relaxed(&peak_bytes); }
+size_t superslab_announced_bytes(void) { return load_relaxed(&announced_chunks) * CHUNK_BYTES; }
+size_t superslab_empty_bytes(void) { return load_relaxed(&empty_count) * SUPERSLAB_BYTES; }

@@ -1,0 +1,61 @@
+/* superslab.h — who has which chunk: claim, release, purge. Lock-free.
+ *
+ * One 64-bit word a superslab:
+ *
+ *    63 ............ 32 31 ............. 0
+ *   [ zero, a bit a chunk | free, a bit a chunk ]
+ *
+ *   free  chunk c belongs to nobody
+ *   zero  chunk c is free and has no pages: never touched, or purged. Implies free.
+ *
+ * Both change together by compare-and-swap, so "empty and resident" is exact at every instant.
+ * Invariant: a chunk is written, mapped to a class or purged only by its claimer.
+ * Claims take the lowest address that fits, which keeps the heap dense and its tail empty.
+ */
+#ifndef SUPERSLAB_H
+#define SUPERSLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_attr.h"
+#include "slab_map.h"
+
+enum { SUPERSLAB_WORD_BYTES = 8, CHUNK_NONE = 0xFFFFFFFF };
+
+struct chunk_run {
+  uint32_t first; /* chunk index, CHUNK_NONE when nothing was found */
+  uint32_t count; /* chunks */
+  bool is_zero;   /* all of it reads as zero */
+};
+
+/* `words`: SUPERSLAB_WORD_BYTES a superslab, zero until announced. Called by region_init. */
+void superslab_init(void *words);
+/* Superslab `index` can be used: its first `usable_chunks` chunks are free and zero. */
+void superslab_announce(size_t index, uint32_t usable_chunks);
+
+/* Take `count` neighbouring chunks whose first is a multiple of `step` (a power of two, at most
+ * 32) within its superslab; for count > 32 whole superslabs from the first on. Tries superslab
+ * `preferred` first. Grows the region when nothing fits. The caller holds an outermost lock.
+ * run.first is CHUNK_NONE when there is no memory. O(superslabs) only when the heap is full. */
+struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred);
+/* Take exactly these chunks, all within one superslab, if they are free now. */
+HAK_MUST_USE bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero);
+/* Give chunks back; nothing reads or writes them any more. */
+void superslab_release(uint32_t first, uint32_t count);
+
+/* True when more empty superslabs are resident than max(warm_bytes, peak / 4). */
+bool superslab_purge_is_due(void);
+/* Purge empty superslabs from the highest address down until it is no longer due; takes the purge
+ * lock if nobody has it. The caller holds no lock. Returns the bytes purged. */
+size_t superslab_purge(bool all);
+
+/* Figures. Any thread; each is exact at rest. */
+size_t superslab_claimed_bytes(void); /* in slabs and runs */
+size_t superslab_peak_bytes(void);    /* highest of the above */
+size_t superslab_announced_bytes(void);
+size_t superslab_empty_bytes(void); /* resident and empty: candidates for a purge */
+void superslab_set_warm_bytes(size_t bytes);
+
+#endif

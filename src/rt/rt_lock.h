@@ -1,0 +1,83 @@
+/* rt_lock.h — ranked locks, the fork gate, and what becomes of both in a child.
+ *
+ * Lock order (a thread takes them downward only; two heap locks: the second is only tried):
+ *   1. purge     serialises purges; only ever tried; taken with no lock held
+ *   2. heap      the umbrella: every slow path holds its own heap's lock first
+ *   3. orphans   list of heaps whose threads are gone
+ *   4. stock     empty magazines on their way between heaps
+ *   5. large     hash of own mappings
+ *   6. region    growth of the region
+ *   7. meta      memory for our own structures
+ *
+ * The word holds its holder's thread, so a signal handler that comes upon a lock of its own thread
+ * knows it (self-entry) and does without. Ranks 1 and 2 are outermost and registered: fork waits
+ * for them. Ranks 3 to 7 are nested: taken only while an outermost one is held, so fork need not
+ * know them.
+ */
+#ifndef RT_LOCK_H
+#define RT_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_attr.h"
+#include "os_thread.h"
+
+enum lock_rank {
+  LOCK_RANK_PURGE = 1,
+  LOCK_RANK_HEAP,
+  LOCK_RANK_ORPHANS,
+  LOCK_RANK_STOCK,
+  LOCK_RANK_LARGE,
+  LOCK_RANK_REGION,
+  LOCK_RANK_META,
+};
+
+struct rt_lock {
+  _Atomic(uint64_t) word; /* 0 free; holder's thread, bit 0 set while someone waits; or ABANDONED */
+  enum lock_rank rank;    /* constant */
+  bool is_registered;     /* nested locks: in the list of locks that a child frees; under `meta` */
+  struct rt_lock *next;   /* registry of outermost locks; constant once registered */
+};
+
+#define LOCK_INIT(r) {.word = 0, .rank = (r), .is_registered = false, .next = NULL}
+
+/* The word of a heap lock that a thread held when `_Fork` took the other threads away. */
+#define LOCK_ABANDONED UINT64_MAX
+
+/* Process generation: 0 at start, one more in each child. Never wraps in practice (2^32 forks). */
+extern _Atomic(uint32_t) fork_generation;
+
+/* Prepare the word that a child finds wiped. Called once at init. */
+void lock_init_process(void);
+
+/* Make fork know an outermost lock, for ever. Any thread, once a lock. */
+void lock_register(struct rt_lock *lock);
+
+/* Take an outermost lock while holding none, waiting if need be. False on self-entry: this thread
+ * holds it already (we are in a signal handler), and the caller must do without. */
+HAK_MUST_USE bool lock_enter(struct rt_lock *lock);
+/* The same without waiting; false also when someone else holds it or a fork is under way. */
+HAK_MUST_USE bool lock_try_enter(struct rt_lock *lock);
+/* Try a second heap lock while holding the first. */
+HAK_MUST_USE bool lock_try_second(struct rt_lock *lock);
+/* Take a nested lock; the caller holds an outermost one. Waits at most for a few stores. */
+void lock_nested(struct rt_lock *lock);
+void lock_leave(struct rt_lock *lock);
+/* Sleep until `lock` has been released at least once, or not at all if it is free. Hold nothing. */
+void lock_wait(struct rt_lock *lock);
+
+HAK_INLINE bool lock_is_mine(const struct rt_lock *lock) {
+  return (load_relaxed((_Atomic(uint64_t) *)&lock->word) & ~(uint64_t)1) == os_thread_self();
+}
+HAK_INLINE bool lock_is_abandoned(const struct rt_lock *lock) {
+  return load_relaxed((_Atomic(uint64_t) *)&lock->word) == LOCK_ABANDONED;
+}
+
+/* Fork handlers: close the gate and wait until no other thread holds an outermost lock; open it. */
+void lock_fork_prepare(void);
+void lock_fork_parent(void);
+void lock_fork_child(void);
+
+#endif

@@ -1,0 +1,121 @@
+/* size_class.c — see size_class.h. Owns: the class constants and the request table.
+ */
+#include "size_class.h"
+
+#include "base_size.h"
+#include "os_check.h"
+
+enum {
+  COARSE_PER_DOUBLING = 4,
+  /* Magazines: 16 KiB of objects, 8 to 128 of them, up to 2 KiB; above, 64 KiB, 2 to 16. */
+  MAGAZINE_BYTES = 16384,
+  MAGAZINE_MIN = 8,
+  MAGAZINE_MAX = 128,
+  MAGAZINE_BYTES_MEDIUM = 131072,
+  MAGAZINE_MIN_MEDIUM = 4,
+  MAGAZINE_MAX_MEDIUM = 32,
+  PREVIOUS_SIZE_MAX = 2048,
+  SLAB_1_SIZE_MAX = 8192, /* one chunk up to here: 8 objects; two up to 16 KiB; four above */
+  SLAB_2_SIZE_MAX = 16384,
+};
+
+struct size_class size_classes[CLASS_COUNT];
+struct size_class_table size_class_table;
+
+static uint32_t size_of_id(uint32_t c) {
+  if (c < CLASS_TINY_COUNT) return (c + 1) << CLASS_GRAIN_SHIFT;
+  uint32_t doubling = (c - CLASS_TINY_COUNT) / CLASS_MEDIUM_PER_DOUBLING;
+  uint32_t step = (c - CLASS_TINY_COUNT) % CLASS_MEDIUM_PER_DOUBLING;
+  return (TINY_MAX + (step + 1) * (TINY_MAX / CLASS_MEDIUM_PER_DOUBLING)) << doubling;
+}
+
+/* The smallest class of all that holds n bytes. */
+static uint32_t finest_id(size_t n) {
+  if (n <= 16) return 0;
+  if (n <= TINY_MAX) return (uint32_t)((n + 15) >> CLASS_GRAIN_SHIFT) - 1;
+  uint32_t doubling = 63 - (uint32_t)__builtin_clzl(n - 1) - 10; /* 1024 = 2^10 */
+  size_t step = (n - 1 - ((size_t)TINY_MAX << doubling)) >> (CLASS_MEDIUM_GRAIN_SHIFT + doubling);
+  return CLASS_TINY_COUNT + doubling * CLASS_MEDIUM_PER_DOUBLING + (uint32_t)step;
+}
+
+/* The smallest size >= n with COARSE_PER_DOUBLING sizes a doubling, multiples of 16. */
+static size_t coarse_size(size_t n) {
+  if (n <= 128) return size_round_up(size_max(n, 1), 16);
+  size_t below = size_pow2_up(n) / 2;
+  return size_round_up(n, below / COARSE_PER_DOUBLING);
+}
+
+static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
+  return value < low ? low : value > high ? high : value;
+}
+
+static void class_init(uint32_t c) {
+  struct size_class *k = &size_classes[c];
+  k->size = size_of_id(c);
+  k->reciprocal = (uint32_t)((((uint64_t)1 << 32) + k->size - 1) / k->size);
+  k->slab_chunks = k->size <= SLAB_1_SIZE_MAX ? 1 : k->size <= SLAB_2_SIZE_MAX ? 2 : 4;
+  uint32_t slab_bytes = (uint32_t)k->slab_chunks * CHUNK_BYTES;
+  k->high_mask = ~(slab_bytes - 1);
+  k->slab_objects = (uint16_t)(slab_bytes / k->size);
+  k->slack = slab_bytes - k->slab_objects * k->size;
+  k->has_previous = k->size <= PREVIOUS_SIZE_MAX;
+  k->magazine_capacity =
+      (uint16_t)(k->has_previous
+                     ? clamp(MAGAZINE_BYTES / k->size, MAGAZINE_MIN, MAGAZINE_MAX)
+                     : clamp(MAGAZINE_BYTES_MEDIUM / k->size, MAGAZINE_MIN_MEDIUM,
+                             MAGAZINE_MAX_MEDIUM));
+}
+
+void size_class_init(void) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) class_init(c);
+  for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.tiny); i++)
+    store_relaxed(&size_class_table.tiny[i], (uint8_t)finest_id(coarse_size(i << CLASS_GRAIN_SHIFT)));
+  for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.medium); i++)
+    store_relaxed(&size_class_table.medium[i],
+                  (uint8_t)finest_id(coarse_size(i << CLASS_MEDIUM_GRAIN_SHIFT)));
+}
+
+uint32_t size_class_of_aligned(size_t n, size_t align) {
+  size_t wanted = size_max(n, 1);
+  while (wanted <= CLASS_SIZE_MAX) { /* at most one step a class */
+    uint32_t c = size_class_of(wanted);
+    if (size_classes[c].size % align == 0) return c;
+    wanted = size_classes[c].size + 1;
+  }
+  return CLASS_COUNT;
+}
+
+size_t size_class_finest(size_t n) {
+  ASSERT(n <= CLASS_SIZE_MAX);
+  return size_classes[finest_id(n)].size;
+}
+
+bool size_class_could_hold(uint32_t c, size_t n) {
+  ASSERT(c < CLASS_COUNT);
+  size_t size = size_classes[c].size;
+  /* realloc leaves an object where it is down to half of its size */
+  return n <= size && (coarse_size(n) >= size || n >= size / 2);
+}
+
+/* The table is two halves with one rule: entry i serves requests up to i << shift bytes. */
+static bool split_in(_Atomic(uint8_t) *table, uint32_t shift, uint32_t c) {
+  size_t top = size_classes[c].size >> shift;
+  if (load_relaxed(&table[top]) != c) return false; /* c serves nothing new any more */
+  size_t low = top;
+  while (low > 0 && load_relaxed(&table[low - 1]) == c) low--;
+  size_t width = top + 1 - low;
+  if (width < 2) return false;
+  uint32_t finer = finest_id((low + width / 2 - 1) << shift);
+  ASSERT(finer < c || finer == c);
+  if (finer == c) return false; /* medium classes are coarser than the table's steps */
+  /* Two threads may split at once: every value stored names a class that is large enough. */
+  for (size_t i = low; i < top && (i << shift) <= size_classes[finer].size; i++)
+    store_relaxed(&table[i], (uint8_t)finer);
+  return true;
+}
+
+bool size_class_split(uint32_t c) {
+  ASSERT(c < CLASS_COUNT);
+  if (c < CLASS_TINY_COUNT) return split_in(size_class_table.tiny, CLASS_GRAIN_SHIFT, c);
+  return split_in(size_class_table.medium, CLASS_MEDIUM_GRAIN_SHIFT, c);
+}

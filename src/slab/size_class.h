@@ -1,0 +1,95 @@
+/* size_class.h — size classes: which sizes exist, and which request goes to which.
+ *
+ * Every class that can ever exist has its id:
+ *   0 .. 63     tiny    16 B apart:   16, 32, ... 1,024
+ *   64 .. 103   medium  8 a doubling: 1,152, 1,280, ... 2,048, 2,304, ... 32,768
+ * Requests find theirs in one table of bytes, which starts coarse (4 classes a doubling: 16 .. 128
+ * by 16, then 160, 192, 224, 256, 320, ...) and gets finer where the process holds much memory.
+ * The table decides only where new objects come from: an object's class is the slab map's.
+ *
+ * Slabs are 1, 2 or 4 chunks, aligned to their length; objects end flush with the slab's end, so
+ * whatever does not fit lies before the first one:
+ *
+ *   | slack | object 0 | object 1 | ... | object n-1 |
+ *
+ * so an object's alignment is the largest power of two that divides its size, and the distance of
+ * an object from the slab's end is a multiple of its size, never zero: one multiplication tells.
+ *
+ * Lock: none. The table's bytes are relaxed atomics; each always names a class large enough.
+ */
+#ifndef SIZE_CLASS_H
+#define SIZE_CLASS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_attr.h"
+#include "slab_map.h"
+
+enum {
+  CLASS_TINY_COUNT = 64,
+  CLASS_MEDIUM_PER_DOUBLING = 8,
+  CLASS_COUNT = CLASS_TINY_COUNT + 5 * CLASS_MEDIUM_PER_DOUBLING,
+  CLASS_GRAIN_SHIFT = 4,        /* tiny sizes are multiples of 16 B */
+  CLASS_MEDIUM_GRAIN_SHIFT = 7, /* medium requests are looked up in steps of 128 B */
+  TINY_MAX = 1024,
+  CLASS_SIZE_MAX = 32768,
+};
+_Static_assert((int)CLASS_COUNT < (int)MAP_CLASS_OTHER, "classes and MAP_CLASS_OTHER share 7 bits");
+
+struct size_class {
+  uint32_t size;       /* bytes of an object */
+  uint32_t reciprocal; /* ceil(2^32 / size): x is a multiple iff (uint32_t)(x * it) < it (Lemire,
+                        * Kaser and Kurz 2019, faster remainder by direct computation); exact for
+                        * all x <= 256 KiB, which a unit test shows by trying them all */
+  uint32_t high_mask;  /* ~(slab bytes - 1): -(p | high_mask) is the distance to the slab's end */
+  uint32_t slack;      /* bytes before the first object */
+  uint16_t slab_objects;
+  uint16_t magazine_capacity; /* objects */
+  uint8_t slab_chunks;
+  uint8_t magazine_kind; /* see heap/magazine.h */
+  bool has_previous;     /* keeps a second magazine beside the loaded one */
+};
+
+/* Constant after size_class_init. */
+extern HAK_HIDDEN struct size_class size_classes[CLASS_COUNT];
+
+struct size_class_table {
+  _Atomic(uint8_t) tiny[TINY_MAX / 16 + 1];
+  _Atomic(uint8_t) medium[CLASS_SIZE_MAX / 128 + 1];
+};
+extern HAK_HIDDEN struct size_class_table size_class_table;
+
+void size_class_init(void);
+
+/* Class of a request of 0 <= n <= TINY_MAX bytes. */
+HAK_INLINE uint32_t size_class_of_tiny(size_t n) {
+  return load_relaxed(&size_class_table.tiny[(n + 15) >> CLASS_GRAIN_SHIFT]);
+}
+/* Class of a request of 0 <= n <= CLASS_SIZE_MAX bytes. */
+HAK_INLINE uint32_t size_class_of(size_t n) {
+  if (n <= TINY_MAX) return size_class_of_tiny(n);
+  return load_relaxed(&size_class_table.medium[(n + 127) >> CLASS_MEDIUM_GRAIN_SHIFT]);
+}
+/* Class whose objects hold n bytes at a multiple of `align` (a power of two); CLASS_COUNT when
+ * there is none. */
+uint32_t size_class_of_aligned(size_t n, size_t align);
+/* Size of the finest class that could ever hold n <= CLASS_SIZE_MAX bytes. */
+size_t size_class_finest(size_t n);
+/* False when an object of class c cannot have been requested with n bytes. */
+HAK_MUST_USE bool size_class_could_hold(uint32_t c, size_t n);
+/* Send the smaller half of the requests of class c to a finer class; false when there is none. */
+bool size_class_split(uint32_t c);
+
+/* Distance of p from the end of its slab: 1 .. slab bytes. */
+HAK_INLINE uint32_t size_class_from_end(const struct size_class *k, const void *p) {
+  return -((uint32_t)(uintptr_t)p | k->high_mask);
+}
+/* True when p is the start of an object, given that p lies in a slab of class k. */
+HAK_INLINE bool size_class_is_slot(const struct size_class *k, const void *p) {
+  return size_class_from_end(k, p) * k->reciprocal < k->reciprocal;
+}
+
+#endif

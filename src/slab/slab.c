@@ -1,0 +1,149 @@
+/* slab.c — see slab.h. Owns: records, side bitmaps and their free lists (lock: stock, nested), the
+ * slab bytes a class and with them the moment when a class is split.
+ */
+#include "slab.h"
+
+#include <string.h>
+
+#include "base_size.h"
+#include "meta.h"
+#include "os_check.h"
+#include "rt_lock.h"
+#include "rt_options.h"
+#include "superslab.h"
+
+enum { SIDE_KIND_COUNT = 4 };
+/* 64-byte lines of a side bitmap, odd so that neighbours start in different cache sets. */
+static const uint8_t side_lines[SIDE_KIND_COUNT] = {1, 3, 5, 9};
+
+static struct rt_lock side_lock = LOCK_INIT(LOCK_RANK_STOCK);
+static uint64_t *side_free[SIDE_KIND_COUNT]; /* under side_lock; linked through word 0 */
+
+static _Atomic(size_t) class_bytes[CLASS_COUNT];
+static _Atomic(uint8_t) class_splits[CLASS_COUNT]; /* how often each class was split */
+
+size_t slab_class_bytes(uint32_t c) { return load_relaxed(&class_bytes[c]); }
+
+static uint32_t words_of(const struct size_class *k) { return (k->slab_objects + 63u) / 64u; }
+
+static uint32_t side_kind(uint32_t words) {
+  uint32_t kind = 0;
+  while (side_lines[kind] * 8u < words) kind++;
+  ASSERT(kind < SIDE_KIND_COUNT);
+  return kind;
+}
+
+static uint64_t *side_get(uint32_t kind) {
+  lock_nested(&side_lock);
+  uint64_t *bits = side_free[kind];
+  if (bits != NULL) side_free[kind] = (uint64_t *)(uintptr_t)bits[0]; /* NOLINT: our own link */
+  lock_leave(&side_lock);
+  return bits != NULL ? bits : meta_alloc(side_lines[kind] * (size_t)HAK_CACHE_LINE_BYTES);
+}
+
+static void side_put(uint64_t *bits, uint32_t kind) {
+  lock_nested(&side_lock);
+  bits[0] = (uint64_t)(uintptr_t)side_free[kind];
+  side_free[kind] = bits;
+  lock_leave(&side_lock);
+}
+
+uint32_t slab_chunk(const struct slab *s) {
+  return (uint32_t)(((uintptr_t)s - (uintptr_t)region_record(0)) / RECORD_BYTES);
+}
+
+bool slab_is_valid(const struct slab *s) {
+  if (s->state != SLAB_STATE_SLAB || s->class_index >= CLASS_COUNT) return false;
+  const struct size_class *k = &size_classes[s->class_index];
+  if (s->object_count != k->slab_objects || s->free_count > s->object_count) return false;
+  uint32_t count = 0;
+  for (uint32_t w = 0; w < words_of(k); w++) {
+    if (w < s->hint && s->bits[w] != 0) return false;
+    count += (uint32_t)__builtin_popcountll(s->bits[w]);
+  }
+  return count == s->free_count;
+}
+
+/* A class is split each time the process holds twice as much of it as at the split before. */
+static void count_bytes(uint32_t c, size_t slab_bytes) {
+  size_t now = add_relaxed(&class_bytes[c], slab_bytes) + slab_bytes;
+  if (rt_option(RT_OPTION_CLASS_REFINE) == 0) return;
+  uint8_t splits = load_relaxed(&class_splits[c]);
+  if (splits < 16 && now >= rt_option(RT_OPTION_REFINE_BYTES) << splits && size_class_split(c))
+    store_relaxed(&class_splits[c], (uint8_t)(splits + 1));
+}
+
+struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
+  ASSERT(c < CLASS_COUNT);
+  const struct size_class *k = &size_classes[c];
+  uint32_t words = words_of(k);
+  uint64_t *side = NULL;
+  if (words > SLAB_INLINE_WORDS && (side = side_get(side_kind(words))) == NULL) return NULL;
+  struct chunk_run run = superslab_claim(k->slab_chunks, k->slab_chunks, preferred);
+  if (run.first == CHUNK_NONE) {
+    if (side != NULL) side_put(side, side_kind(words));
+    return NULL;
+  }
+  ASSERT(run.count == k->slab_chunks && run.first % k->slab_chunks == 0);
+  struct slab *s = region_record(run.first);
+  s->next = SLAB_NONE;
+  s->prev = SLAB_NONE;
+  s->free_count = k->slab_objects;
+  s->object_count = k->slab_objects;
+  s->class_index = (uint8_t)c;
+  s->chunk_count = k->slab_chunks;
+  s->hint = 0;
+  s->bits = side != NULL ? side : s->inline_bits;
+  memset(s->bits, 0xFF, (size_t)words * 8);
+  uint32_t last_bits = k->slab_objects % 64;
+  if (last_bits != 0) s->bits[words - 1] = ((uint64_t)1 << last_bits) - 1;
+  s->state = SLAB_STATE_SLAB;
+  ASSERT(slab_is_valid(s));
+  map_store(run.first, run.count, map_entry(heap_id, c));
+  count_bytes(c, (size_t)k->slab_chunks * CHUNK_BYTES);
+  return s;
+}
+
+void slab_release(struct slab *s) {
+  ASSERT(slab_is_valid(s));
+  ASSERT(s->free_count == s->object_count);
+  const struct size_class *k = &size_classes[s->class_index];
+  uint32_t first = slab_chunk(s);
+  uint64_t *side = s->bits != s->inline_bits ? s->bits : NULL;
+  sub_relaxed(&class_bytes[s->class_index], (size_t)s->chunk_count * CHUNK_BYTES);
+  map_store(first, s->chunk_count, map_entry(HEAP_ID_FREED, MAP_CLASS_OTHER));
+  s->state = SLAB_STATE_NONE;
+  if (side != NULL) side_put(side, side_kind(words_of(k)));
+  superslab_release(first, s->chunk_count);
+}
+
+uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
+  ASSERT(slab_is_valid(s));
+  const struct size_class *k = &size_classes[s->class_index];
+  uint32_t taken = want < s->free_count ? want : s->free_count;
+  char *first = (char *)chunk_address(slab_chunk(s)) + k->slack;
+  uint32_t left = taken;
+  uint32_t word = s->hint;
+  while (left > 0) { /* free_count says that the bits are there */
+    uint64_t bits = s->bits[word];
+    char *at = first + (size_t)word * 64 * k->size;
+    if (bits == UINT64_MAX && left >= 64) { /* a fresh slab: a plain stride */
+      for (uint32_t i = 0; i < 64; i++, at += k->size) slots[--left] = at;
+      bits = 0;
+    }
+    for (; bits != 0 && left > 0; bits &= bits - 1)
+      slots[--left] = at + (size_t)__builtin_ctzll(bits) * k->size;
+    s->bits[word] = bits;
+    if (bits == 0) word++;
+  }
+  s->hint = (uint8_t)word;
+  s->free_count = (uint16_t)(s->free_count - taken);
+  ASSERT(slab_is_valid(s));
+  return taken;
+}
+
+bool slab_has(const struct slab *s, const struct size_class *k, const void *p) {
+  ASSERT(size_class_is_slot(k, p));
+  uint32_t index = slab_index(k, p);
+  return (s->bits[index / 64] >> (index % 64) & 1) != 0;
+}

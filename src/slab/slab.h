@@ -1,0 +1,89 @@
+/* slab.h — one or more chunks with objects of one class, and the bitmap of those that are free.
+ *
+ * The record lies out of line (region_record), so no overflow of an object reaches it:
+ *
+ *    0        4        8     10       12    13    14   15    16
+ *   | next   | prev   | free | objects|class|chnk|state|hint| bits ->  ... 32
+ *   | inline bits 0..255                                              ... 64
+ *
+ * Bit i set: object i (from the slab's low end) is free in the slab. What sits in a bin, depot or
+ * mail is allocated here. Classes of 256 B and more have their bits inline: one cache line a slab;
+ * smaller ones point to a side bitmap, of an odd number of lines so that many do not share sets.
+ *
+ * Lock: that of the owning heap, for every field. Does not own: which heap that is (slab map).
+ */
+#ifndef SLAB_H
+#define SLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_attr.h"
+#include "region.h"
+#include "size_class.h"
+#include "slab_map.h"
+
+enum slab_state { SLAB_STATE_NONE, SLAB_STATE_SLAB };
+enum { SLAB_NONE = 0xFFFFFFFF, SLAB_INLINE_WORDS = 4 };
+
+struct slab {
+  uint32_t next; /* chunk index in the owner's list of slabs with free objects; SLAB_NONE */
+  uint32_t prev;
+  uint16_t free_count;
+  uint16_t object_count;
+  uint8_t class_index;
+  uint8_t chunk_count;
+  uint8_t state; /* enum slab_state */
+  uint8_t hint;  /* no word below it has a bit set */
+  uint64_t *bits;
+  uint64_t side_unused; /* keeps the inline bits on the second half of the line */
+  uint64_t inline_bits[SLAB_INLINE_WORDS];
+};
+_Static_assert(sizeof(struct slab) == RECORD_BYTES, "the region commits this much a chunk");
+_Static_assert(offsetof(struct slab, inline_bits) == 32, "half a line of header");
+
+bool slab_is_valid(const struct slab *s);
+
+/* A fresh slab of class c for heap `heap_id`, all objects free, on no list; the map entries are
+ * written last. Tries superslab `preferred` first. NULL without memory. */
+HAK_MUST_USE struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred);
+/* Give a slab back whose objects are all free, and that is on no list. */
+void slab_release(struct slab *s);
+
+/* First chunk of the slab. */
+uint32_t slab_chunk(const struct slab *s);
+/* Move up to `want` free objects out, lowest address last in `slots`: a stack pops it first.
+ * Returns how many. Cost: a word a 64 objects plus one store an object. */
+uint32_t slab_take(struct slab *s, void **slots, uint32_t want);
+
+/* The record of the slab that chunk i of class k belongs to. */
+HAK_INLINE struct slab *slab_of_chunk(const struct size_class *k, size_t i) {
+  return (struct slab *)region_record(i & ~(size_t)(k->slab_chunks - 1));
+}
+
+/* Number of object p in its slab, from the low end. p is the start of an object. */
+HAK_INLINE uint32_t slab_index(const struct size_class *k, const void *p) {
+  return k->slab_objects -
+         (uint32_t)(((uint64_t)size_class_from_end(k, p) * k->reciprocal) >> 32);
+}
+
+/* Put object p back. False, with nothing changed, when its bit is set already: a double free. */
+HAK_INLINE HAK_MUST_USE bool slab_put(struct slab *s, const struct size_class *k, const void *p) {
+  uint32_t index = slab_index(k, p);
+  uint32_t word = index / 64;
+  uint64_t bit = (uint64_t)1 << (index % 64);
+  uint64_t bits = s->bits[word];
+  if (HAK_UNLIKELY((bits & bit) != 0)) return false;
+  s->bits[word] = bits | bit;
+  s->hint = word < s->hint ? (uint8_t)word : s->hint;
+  s->free_count++;
+  return true;
+}
+/* True when object p is free in its slab. */
+HAK_MUST_USE bool slab_has(const struct slab *s, const struct size_class *k, const void *p);
+
+/* Bytes of slabs of class c in the process, all heaps. Any thread. */
+size_t slab_class_bytes(uint32_t c);
+
+#endif
