@@ -43,6 +43,8 @@ bool entry_trim(void);
 
 /* Make the process's allocator ready; idempotent, any thread. */
 void entry_init(void);
+/* True while this thread runs the initialisation: what it allocates comes from `booting`. */
+bool entry_is_booting(void);
 /* The calling thread's heap, made or adopted if it has none; a shared heap where it cannot have
  * one. Never NULL. */
 struct heap *entry_thread_heap(void);

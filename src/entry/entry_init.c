@@ -1,8 +1,8 @@
 /* entry_init.c — the first call, the fork handlers, and the umbrella that every slow path holds.
  *
- * First call: the thread's heap becomes `booting` before any libc call, so whatever libc allocates
- * on the way comes back to us and is served straight from bitmaps. Handlers and the key are
- * registered last, when the heap works.
+ * First call: until the process is ready the starting thread stays on the `none` heap, and
+ * whatever libc allocates on the way comes back to us and is served from the `booting` heap, straight
+ * from bitmaps. Handlers and the key are registered last, when that works.
  */
 #include "entry.h"
 #include "entry_signal.h"
@@ -17,6 +17,7 @@
 
 enum init_state { INIT_NEW, INIT_RUNNING, INIT_DONE };
 static _Atomic(uint32_t) init_state;
+static _Atomic(uintptr_t) init_thread; /* who runs init_once; 0 before and after */
 /* False until an environment was there to read: before libc is up there is none. */
 static _Atomic(bool) options_are_read;
 
@@ -27,7 +28,6 @@ static void apply_options(void) {
 }
 
 static void init_once(void) {
-  heap_current = &heap_booting;
   os_mem_init();
   apply_options();
   size_class_init();
@@ -41,15 +41,18 @@ static void init_once(void) {
   entry_thread_init();
   /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
   (void)!os_at_fork(lock_fork_prepare, lock_fork_parent, entry_thread_fork_child);
-  heap_current = &heap_none;
 }
+
+bool entry_is_booting(void) { return load_relaxed(&init_thread) == os_thread_self(); }
 
 void entry_init(void) {
   if (HAK_LIKELY(load_acquire(&init_state) == INIT_DONE)) return; /* pairs with the release below */
-  if (heap_current == &heap_booting) return; /* a call from within init_once */
+  if (entry_is_booting()) return;
   uint32_t seen = INIT_NEW;
   if (cas_acq_rel(&init_state, &seen, (uint32_t)INIT_RUNNING)) {
+    store_relaxed(&init_thread, os_thread_self());
     init_once();
+    store_relaxed(&init_thread, (uintptr_t)0);
     store_release(&init_state, (uint32_t)INIT_DONE);
     os_futex_wake_all(&init_state);
     return;

@@ -22,7 +22,7 @@ static void thread_ends(void *value) {
   struct heap *h = (struct heap *)(void *)((char *)value - round);
   if (heap_current != h) return; /* a key set before a bare fork, or given up already */
   if (round + 1 < os_thread_exit_rounds() && os_thread_key_set((char *)value + 1)) return;
-  heap_current = &heap_exit;
+  heap_make_exit_current();
   entry_report_fault(heap_abandon(h));
 }
 
@@ -38,9 +38,9 @@ void entry_thread_fork_child(void) {
 
 static HAK_COLD struct heap *attach(void) {
   entry_init();
-  if (heap_current != &heap_none) return heap_current; /* booting */
+  if (entry_is_booting()) return &heap_booting;
   if (!has_key) {
-    heap_current = &heap_exit;
+    heap_make_exit_current();
     return &heap_exit;
   }
   if (!lock_enter(&heap_none.lock)) return &heap_none; /* a handler that interrupted this very path */
@@ -49,7 +49,7 @@ static HAK_COLD struct heap *attach(void) {
   if (h == NULL) return &heap_exit; /* no memory now: the next slow path tries again */
   heap_current = h;
   if (!os_thread_key_set(h)) { /* may allocate: the heap works already */
-    heap_current = &heap_exit;
+    heap_make_exit_current();
     entry_report_fault(heap_abandon(h));
   }
   return heap_current;

@@ -9,31 +9,30 @@
 void flush_link_slab(struct heap *h, struct slab *s) {
   ASSERT(s->free_count != 0);
   struct heap_class *k = &h->cls[s->class_index];
-  uint32_t chunk = slab_chunk(s);
-  s->prev = SLAB_NONE;
+  s->prev = NULL;
   s->next = k->slabs;
-  if (s->next != SLAB_NONE) ((struct slab *)region_record(s->next))->prev = chunk;
-  k->slabs = chunk;
+  if (s->next != NULL) s->next->prev = s;
+  k->slabs = s;
 }
 
 void flush_unlink_slab(struct heap *h, struct slab *s) {
   struct heap_class *k = &h->cls[s->class_index];
-  if (s->next != SLAB_NONE) ((struct slab *)region_record(s->next))->prev = s->prev;
-  if (s->prev != SLAB_NONE) {
-    ((struct slab *)region_record(s->prev))->next = s->next;
+  ASSERT(s->prev != NULL || k->slabs == s);
+  if (s->next != NULL) s->next->prev = s->prev;
+  if (s->prev != NULL) {
+    s->prev->next = s->next;
   } else {
-    ASSERT(k->slabs == slab_chunk(s));
     k->slabs = s->next;
   }
-  s->next = SLAB_NONE;
-  s->prev = SLAB_NONE;
+  s->next = NULL;
+  s->prev = NULL;
 }
 
 /* All objects of s are free. The slab emptied before it, if still empty, goes back. */
 static HAK_NOINLINE void slab_emptied(struct heap *h, struct slab *s) {
-  ASSERT(h->empty_slab != slab_chunk(s));
+  ASSERT(h->empty_slab != s);
   flush_empty_slab(h);
-  h->empty_slab = slab_chunk(s);
+  h->empty_slab = s;
 }
 
 static HAK_COLD void note_fault(struct heap *h, void *p, enum heap_fault_kind kind) {
@@ -81,11 +80,12 @@ void flush_magazine(struct heap *h, struct magazine *m) {
 }
 
 void flush_empty_slab(struct heap *h) {
-  if (h->empty_slab == SLAB_NONE) return;
-  struct slab *empty = region_record(h->empty_slab);
+  struct slab *empty = h->empty_slab;
+  if (empty == NULL) return;
   ASSERT(empty->free_count == empty->object_count);
-  h->empty_slab = SLAB_NONE;
+  h->empty_slab = NULL;
   flush_unlink_slab(h, empty);
+  h->cls[empty->class_index].slab_count--;
   slab_release(empty);
 }
 

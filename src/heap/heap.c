@@ -15,12 +15,12 @@ enum {
 void *bin_nothing[2];
 
 /* Ready before any code has run: the first malloc of all goes through `none`. */
-#define HEAP_STATIC(id)                                                                            \
-  {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}}, .key = (id) << MAP_CLASS_BITS, .is_shared = true, .lock = LOCK_INIT(LOCK_RANK_HEAP),           \
-   .empty_slab = SLAB_NONE}
-struct heap heap_none = HEAP_STATIC(HEAP_ID_NONE);
-struct heap heap_booting = HEAP_STATIC(HEAP_ID_BOOTING);
-struct heap heap_exit = HEAP_STATIC(HEAP_ID_EXIT);
+struct heap heap_none = {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}},
+                         .key = HEAP_ID_NONE << MAP_CLASS_BITS,
+                         .is_shared = true,
+                         .lock = LOCK_INIT(LOCK_RANK_HEAP)};
+struct heap heap_booting;
+struct heap heap_exit;
 
 _Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec"))) = &heap_none;
 
@@ -35,16 +35,32 @@ static struct heap *orphans;          /* under orphans_lock */
 static uint32_t left_behind_next;     /* under orphans_lock: next id to look at after a fork */
 static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
 
-static void classes_init(struct heap *h) {
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) h->cls[c].slabs = SLAB_NONE;
+static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
+  h->key = id << MAP_CLASS_BITS;
+  h->is_shared = is_shared;
+  h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+  h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
+  lock_register(&h->lock);
+}
+
+/* Needed before h becomes current; untouched until then, it costs no memory. */
+static void bins_construct(struct heap *h) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    bin_reset(&h->bin[c]);
+    h->bin[c].high_mask = size_classes[c].high_mask;
+    h->bin[c].reciprocal = size_classes[c].reciprocal;
+  }
 }
 
 void heap_init(void) {
-  struct heap *all[] = {&heap_none, &heap_booting, &heap_exit};
-  for (size_t i = 0; i < HAK_COUNT_OF(all); i++) {
-    classes_init(all[i]);
-    lock_register(&all[i]->lock);
-  }
+  heap_construct(&heap_booting, HEAP_ID_BOOTING, true);
+  heap_construct(&heap_exit, HEAP_ID_EXIT, true);
+  lock_register(&heap_none.lock);
+}
+
+void heap_make_exit_current(void) {
+  if (load_relaxed(&heap_exit.bin[0].sp) == NULL) bins_construct(&heap_exit); /* the same, twice */
+  heap_current = &heap_exit;
 }
 
 struct heap *heap_of_id(uint32_t id) {
@@ -84,7 +100,7 @@ bool heap_is_valid(struct heap *h) {
       count++;
     }
     if (count != k->depot_count) return false;
-    if (k->slabs != SLAB_NONE && map_load(k->slabs) != (h->key | c)) return false;
+    if (k->slabs != NULL && map_load(slab_chunk(k->slabs)) != (h->key | c)) return false;
   }
   return depot_bytes == h->depot_bytes;
 }
@@ -100,19 +116,10 @@ static struct heap *heap_new(void) {
     if (leaf == NULL) return NULL;
     store_release(&directory[id / LEAF_HEAPS], leaf); /* pairs with heap_of_id */
   }
-  h->key = id << MAP_CLASS_BITS;
-  h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
-  h->empty_slab = SLAB_NONE;
-  h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
-  classes_init(h);
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    bin_reset(&h->bin[c]);
-    h->bin[c].high_mask = size_classes[c].high_mask;
-    h->bin[c].reciprocal = size_classes[c].reciprocal;
-  }
+  heap_construct(h, id, false);
+  bins_construct(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
   store_release(&leaf->heap[id % LEAF_HEAPS], h); /* pairs with heap_of_id */
-  lock_register(&h->lock);
   store_release(&id_end, id + 1); /* pairs with heap_of_id */
   return h;
 }

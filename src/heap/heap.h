@@ -7,7 +7,8 @@
  *
  * Three static heaps belong to no one thread: `none` (every thread starts with it), `booting`
  * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
- * empty for ever; what they allocate comes straight from the bitmaps under their lock.
+ * empty for ever; what they allocate comes straight from the bitmaps under their lock. `booting` is
+ * never current: until the process is ready the starting thread stays on `none`.
  */
 #ifndef HEAP_H
 #define HEAP_H
@@ -40,7 +41,8 @@ struct heap_class {
   _Atomic(struct magazine *) previous; /* owner: empty, or full; NULL until needed */
   struct magazine *depot_newest;       /* lock: full magazines, linked newest to oldest */
   struct magazine *depot_oldest;
-  uint32_t slabs;        /* lock: first chunk of the first slab with free objects, or SLAB_NONE */
+  struct slab *slabs;    /* lock: those with free objects, latest first */
+  uint32_t slab_count;   /* lock */
   uint32_t taken_count;  /* lock: objects out of the bitmaps (live, or in bin, depot, mail) */
   uint16_t depot_count;  /* lock: magazines */
   uint16_t window;       /* owner: how many slots of the loaded magazine are used */
@@ -55,14 +57,14 @@ struct outbox_slot {
 
 struct heap {
   struct bin bin[CLASS_COUNT];
-  uint32_t key; /* id << MAP_CLASS_BITS; constant */
+  uint32_t key; /* id << MAP_CLASS_BITS; constant. 0 fits no map entry that has a class */
   bool is_shared;
   _Atomic(bool) is_orphan;          /* seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation;     /* fork_generation of the process that its thread runs in */
   struct rt_lock lock HAK_CACHE_ALIGNED;
   size_t depot_bytes;               /* lock, as all to the next blank line */
   uint32_t depot_evict_class;       /* where the next eviction looks first */
-  uint32_t empty_slab;              /* the one slab kept though empty, or SLAB_NONE */
+  struct slab *empty_slab;          /* the one slab kept though empty */
   uint32_t preferred_superslab;
   int64_t sample_countdown_bytes;
   struct heap_fault fault;
@@ -84,6 +86,8 @@ extern HAK_HIDDEN _Thread_local struct heap *heap_current __attribute__((tls_mod
 
 /* Ready the static heaps. Called once, before the first allocation. */
 void heap_init(void);
+/* The calling thread is served by the `exit` heap from now on. */
+void heap_make_exit_current(void);
 /* A heap for the calling thread: an orphan, else one left by a thread that a fork took away, else
  * a new one. NULL without memory. The caller holds heap_none's lock (its umbrella). */
 HAK_MUST_USE struct heap *heap_acquire(void);

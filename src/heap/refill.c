@@ -17,6 +17,8 @@
 enum {
   WINDOW_FIRST_BYTES = 1024,
   WINDOW_FIRST_MAX = 8,
+  REFILL_SHARE = 32,     /* at most 3 % of a class is in its bin for want of being used */
+  MERGE_ROOM_SHARE = 1000,
 };
 
 static uint16_t window_first(const struct size_class *k) {
@@ -87,16 +89,17 @@ static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
 }
 
 static struct slab *slab_with_room(struct heap *h, uint32_t c) {
-  if (h->cls[c].slabs != SLAB_NONE) return region_record(h->cls[c].slabs);
+  if (h->cls[c].slabs != NULL) return h->cls[c].slabs;
   struct slab *s = slab_new(heap_id(h), c, h->preferred_superslab);
   if (s == NULL) return NULL;
   h->preferred_superslab = slab_chunk(s) / SUPERSLAB_CHUNKS;
+  h->cls[c].slab_count++;
   flush_link_slab(h, s);
   return s;
 }
 
 static uint32_t take_from(struct heap *h, struct slab *s, void **slots, uint32_t want) {
-  if (h->empty_slab == slab_chunk(s)) h->empty_slab = SLAB_NONE;
+  if (h->empty_slab == s) h->empty_slab = NULL;
   uint32_t got = slab_take(s, slots, want);
   ASSERT(got != 0);
   if (s->free_count == 0) flush_unlink_slab(h, s);
@@ -108,7 +111,7 @@ static uint32_t take_from(struct heap *h, struct slab *s, void **slots, uint32_t
 /* A new slab only when those at hand gave nothing. */
 static uint32_t take_from_slabs(struct heap *h, uint32_t c, void **slots, uint32_t want) {
   uint32_t got = 0;
-  while (got < want && (got == 0 || h->cls[c].slabs != SLAB_NONE)) {
+  while (got < want && (got == 0 || h->cls[c].slabs != NULL)) {
     struct slab *s = slab_with_room(h, c);
     if (s == NULL) break;
     got += take_from(h, s, slots + got, want - got);
@@ -129,11 +132,49 @@ static bool sample_countdown(struct heap *h, size_t bytes) {
   return true;
 }
 
+/* Class c needs a new slab. Where its range was split off a wider class that has room for a slab
+ * and an eighth of its own, c's requests go there again; the wider class will be split anew when
+ * that room is used up. So no split leaves memory behind. CLASS_COUNT when there is none.
+ * A wider class is aligned at least as c is: borrowing keeps what aligned requests rely on. */
+static uint32_t wider_with_room(struct heap *h, uint32_t c) {
+  uint32_t last = size_class_coarse(c);
+  for (uint32_t wider = c + 1; wider <= last; wider++) {
+    const struct heap_class *k = &h->cls[wider];
+    if (k->slabs == NULL) continue;
+    size_t held = (size_t)k->slab_count * size_classes[wider].slab_objects;
+    size_t room = held - k->taken_count;
+    if (room < size_classes[wider].slab_objects || room < held / MERGE_ROOM_SHARE) continue;
+    if (__builtin_ctz(size_classes[wider].size) < __builtin_ctz(size_classes[c].size)) continue;
+    return wider;
+  }
+  return CLASS_COUNT;
+}
+
+/* How many objects to take from slabs at once: as the window says, but not more than a fixed
+ * share of what the class holds already, so that few objects touch few pages. */
+static uint32_t refill_count(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  uint32_t first = window_first(&size_classes[c]);
+  if (k->window == 0) k->window = (uint16_t)first;
+  uint32_t share = k->taken_count / REFILL_SHARE;
+  if (share < first) share = first;
+  return share < k->window ? share : k->window;
+}
+
+static void *refill_from_slabs(struct heap *h, uint32_t c, bool *is_sample_due) {
+  struct magazine *m = loaded_of(&h->bin[c]);
+  if (m == NULL) m = flush_magazine_get(h, c);
+  if (m == NULL) return refill_take_one(h, c);
+  uint32_t got = take_from_slabs(h, c, m->slot, refill_count(h, c));
+  bin_load(h, c, m, got);
+  *is_sample_due = sample_countdown(h, (size_t)got * size_classes[c].size);
+  return got == 0 ? NULL : bin_pop(&h->bin[c]);
+}
+
 void *refill_slow(struct heap *h, uint32_t c, bool *is_sample_due) {
   ASSERT(lock_is_mine(&h->lock));
   ASSERT(bin_count(&h->bin[c]) == 0);
-  struct heap_class *k = &h->cls[c];
-  k->is_underflowed = true;
+  h->cls[c].is_underflowed = true;
   if (mail_is_waiting(h)) mail_drain(h);
   struct magazine *m = depot_take(h, c);
   if (m != NULL) {
@@ -141,14 +182,15 @@ void *refill_slow(struct heap *h, uint32_t c, bool *is_sample_due) {
     *is_sample_due = sample_countdown(h, (size_t)bin_count(&h->bin[c]) * size_classes[c].size);
     return bin_pop(&h->bin[c]);
   }
-  m = loaded_of(&h->bin[c]);
-  if (m == NULL) m = flush_magazine_get(h, c);
-  if (m == NULL) return refill_take_one(h, c);
-  if (k->window == 0) k->window = window_first(&size_classes[c]);
-  uint32_t got = take_from_slabs(h, c, m->slot, k->window);
-  bin_load(h, c, m, got);
-  *is_sample_due = sample_countdown(h, (size_t)got * size_classes[c].size);
-  return got == 0 ? NULL : bin_pop(&h->bin[c]);
+  if (h->cls[c].slabs == NULL) {
+    uint32_t wider = wider_with_room(h, c);
+    if (wider != CLASS_COUNT) {
+      size_class_merge(c, wider);
+      c = wider;
+      if (bin_count(&h->bin[c]) != 0) return bin_pop(&h->bin[c]);
+    }
+  }
+  return refill_from_slabs(h, c, is_sample_due);
 }
 
 static bool window_is_whole(const struct heap *h, uint32_t c) {

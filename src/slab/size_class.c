@@ -97,25 +97,57 @@ bool size_class_could_hold(uint32_t c, size_t n) {
   return n <= size && (coarse_size(n) >= size || n >= size / 2);
 }
 
-/* The table is two halves with one rule: entry i serves requests up to i << shift bytes. */
-static bool split_in(_Atomic(uint8_t) *table, uint32_t shift, uint32_t c) {
-  size_t top = size_classes[c].size >> shift;
-  if (load_relaxed(&table[top]) != c) return false; /* c serves nothing new any more */
-  size_t low = top;
-  while (low > 0 && load_relaxed(&table[low - 1]) == c) low--;
-  size_t width = top + 1 - low;
-  if (width < 2) return false;
-  uint32_t finer = finest_id((low + width / 2 - 1) << shift);
-  ASSERT(finer < c || finer == c);
+/* The requests that class c serves now: entries low..top of one of the two halves of the table.
+ * Entry i of a half serves requests of up to i << shift bytes. */
+struct served {
+  _Atomic(uint8_t) *table;
+  uint32_t shift;
+  size_t low, top; /* low > top: none */
+};
+
+static struct served served_by(uint32_t c) {
+  struct served r = {size_class_table.tiny, CLASS_GRAIN_SHIFT, 1, 0};
+  if (c >= CLASS_TINY_COUNT) {
+    r.table = size_class_table.medium;
+    r.shift = CLASS_MEDIUM_GRAIN_SHIFT;
+  }
+  size_t top = size_classes[c].size >> r.shift;
+  if (load_relaxed(&r.table[top]) != c) return r;
+  r.top = top;
+  r.low = top;
+  while (r.low > 0 && load_relaxed(&r.table[r.low - 1]) == c) r.low--;
+  return r;
+}
+
+/* Two threads may change one range at once: every value stored names a class large enough. */
+bool size_class_split(uint32_t c) {
+  ASSERT(c < CLASS_COUNT);
+  struct served r = served_by(c);
+  if (r.low >= r.top) return false;
+  uint32_t finer = finest_id((r.low + (r.top + 1 - r.low) / 2 - 1) << r.shift);
+  ASSERT(finer <= c);
   if (finer == c) return false; /* medium classes are coarser than the table's steps */
-  /* Two threads may split at once: every value stored names a class that is large enough. */
-  for (size_t i = low; i < top && (i << shift) <= size_classes[finer].size; i++)
-    store_relaxed(&table[i], (uint8_t)finer);
+  for (size_t i = r.low; (i << r.shift) <= size_classes[finer].size; i++)
+    store_relaxed(&r.table[i], (uint8_t)finer);
   return true;
 }
 
-bool size_class_split(uint32_t c) {
-  ASSERT(c < CLASS_COUNT);
-  if (c < CLASS_TINY_COUNT) return split_in(size_class_table.tiny, CLASS_GRAIN_SHIFT, c);
-  return split_in(size_class_table.medium, CLASS_MEDIUM_GRAIN_SHIFT, c);
+uint32_t size_class_split_depth(uint32_t c) {
+  struct served r = served_by(c);
+  if (r.low > r.top) return 0;
+  size_t width = (r.top + 1 - r.low) << r.shift;
+  size_t coarse = size_class_coarse(c);
+  size_t size = size_classes[coarse].size;
+  size_t coarse_width = size <= 128 ? 16 : size_pow2_up(size) / 2 / COARSE_PER_DOUBLING;
+  uint32_t depth = 0;
+  while (width << depth < coarse_width) depth++; /* at most 4: 256 B classes at 16 B steps */
+  return depth;
 }
+
+void size_class_merge(uint32_t c, uint32_t wider) {
+  ASSERT(c < wider && wider <= size_class_coarse(c));
+  struct served r = served_by(c);
+  for (size_t i = r.low; i <= r.top; i++) store_relaxed(&r.table[i], (uint8_t)wider);
+}
+
+uint32_t size_class_coarse(uint32_t c) { return finest_id(coarse_size(size_classes[c].size)); }

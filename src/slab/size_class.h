@@ -82,6 +82,13 @@ size_t size_class_finest(size_t n);
 HAK_MUST_USE bool size_class_could_hold(uint32_t c, size_t n);
 /* Send the smaller half of the requests of class c to a finer class; false when there is none. */
 bool size_class_split(uint32_t c);
+/* How often the coarse range that class c lies in was halved to get what c serves now; 0 when c
+ * serves nothing. */
+uint32_t size_class_split_depth(uint32_t c);
+/* Send all requests of class c to class `wider`, undoing splits. */
+void size_class_merge(uint32_t c, uint32_t wider);
+/* The coarse class whose range class c lies in: itself, or one of at most 8 above it. */
+uint32_t size_class_coarse(uint32_t c);
 
 /* Distance of p from the end of its slab: 1 .. slab bytes. */
 HAK_INLINE uint32_t size_class_from_end(const struct size_class *k, const void *p) {

@@ -20,7 +20,6 @@ static struct rt_lock side_lock = LOCK_INIT(LOCK_RANK_STOCK);
 static uint64_t *side_free[SIDE_KIND_COUNT]; /* under side_lock; linked through word 0 */
 
 static _Atomic(size_t) class_bytes[CLASS_COUNT];
-static _Atomic(uint8_t) class_splits[CLASS_COUNT]; /* how often each class was split */
 
 size_t slab_class_bytes(uint32_t c) { return load_relaxed(&class_bytes[c]); }
 
@@ -64,13 +63,14 @@ bool slab_is_valid(const struct slab *s) {
   return count == s->free_count;
 }
 
-/* A class is split each time the process holds twice as much of it as at the split before. */
+/* A class is split once the process holds REFINE_BYTES of it, twice that for its halves, and so
+ * on: a finer class rounds less and swings more, and only where there is much of it the first
+ * outweighs the second. */
 static void count_bytes(uint32_t c, size_t slab_bytes) {
   size_t now = add_relaxed(&class_bytes[c], slab_bytes) + slab_bytes;
-  if (rt_option(RT_OPTION_CLASS_REFINE) == 0) return;
-  uint8_t splits = load_relaxed(&class_splits[c]);
-  if (splits < 16 && now >= rt_option(RT_OPTION_REFINE_BYTES) << splits && size_class_split(c))
-    store_relaxed(&class_splits[c], (uint8_t)(splits + 1));
+  uint64_t first = rt_option(RT_OPTION_REFINE_BYTES);
+  if (HAK_LIKELY(now < first) || rt_option(RT_OPTION_CLASS_REFINE) == 0) return;
+  if (now >= first << size_class_split_depth(c)) (void)size_class_split(c);
 }
 
 struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
@@ -86,8 +86,8 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   }
   ASSERT(run.count == k->slab_chunks && run.first % k->slab_chunks == 0);
   struct slab *s = region_record(run.first);
-  s->next = SLAB_NONE;
-  s->prev = SLAB_NONE;
+  s->next = NULL;
+  s->prev = NULL;
   s->free_count = k->slab_objects;
   s->object_count = k->slab_objects;
   s->class_index = (uint8_t)c;

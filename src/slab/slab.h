@@ -2,9 +2,9 @@
  *
  * The record lies out of line (region_record), so no overflow of an object reaches it:
  *
- *    0        4        8     10       12    13    14   15    16
- *   | next   | prev   | free | objects|class|chnk|state|hint| bits ->  ... 32
- *   | inline bits 0..255                                              ... 64
+ *    0      8      16     18      20    21     22    23   24
+ *   | next | prev | free | objects|class|chunks|state|hint| bits ->  ... 32
+ *   | inline bits 0..255                                             ... 64
  *
  * Bit i set: object i (from the slab's low end) is free in the slab. What sits in a bin, depot or
  * mail is allocated here. Classes of 256 B and more have their bits inline: one cache line a slab;
@@ -25,11 +25,11 @@
 #include "slab_map.h"
 
 enum slab_state { SLAB_STATE_NONE, SLAB_STATE_SLAB };
-enum { SLAB_NONE = 0xFFFFFFFF, SLAB_INLINE_WORDS = 4 };
+enum { SLAB_INLINE_WORDS = 4 };
 
 struct slab {
-  uint32_t next; /* chunk index in the owner's list of slabs with free objects; SLAB_NONE */
-  uint32_t prev;
+  struct slab *next; /* in the owner's list of slabs of this class that have free objects */
+  struct slab *prev;
   uint16_t free_count;
   uint16_t object_count;
   uint8_t class_index;
@@ -37,7 +37,6 @@ struct slab {
   uint8_t state; /* enum slab_state */
   uint8_t hint;  /* no word below it has a bit set */
   uint64_t *bits;
-  uint64_t side_unused; /* keeps the inline bits on the second half of the line */
   uint64_t inline_bits[SLAB_INLINE_WORDS];
 };
 _Static_assert(sizeof(struct slab) == RECORD_BYTES, "the region commits this much a chunk");

@@ -1,0 +1,77 @@
+# A thin front for CMake. The commands:
+#   make                  build the release (both flavours) in build/
+#   make run [CMD="..."]  run a program on hakmem and on the system's allocator, and compare
+#   make test             the short tests: release, sanitizers, clang
+#   make test-long        the long tests, restartable; one result file a part in docs/results/
+#   make check            style, layers, generated docs, clang-format, clang-tidy, cppcheck
+#   make format           let clang-format change the files
+#   make bench            quick benchmark against the peers
+#   make install [PREFIX=/usr/local] [DESTDIR=]
+#   make clean
+BUILD := build
+PREFIX ?= /usr/local
+CHECKS := check-style check-layers check-options check-format check-tidy check-cppcheck
+PY := /usr/bin/python3
+
+.PHONY: all run test test-long check format bench install clean print-checks build-release $(CHECKS)
+
+all:
+	@scripts/deps.sh --check build
+	@$(MAKE) --no-print-directory build-release
+
+build-release:
+	@[ -f $(BUILD)/build.ninja ] || cmake -S . -B $(BUILD) -G Ninja
+	@cmake --build $(BUILD)
+
+run: export HAK_CMD = $(CMD)
+run:
+	@scripts/deps.sh build
+	@$(MAKE) --no-print-directory build-release
+	@$(PY) scripts/run_compare.py --build $(BUILD)
+
+test:
+	@scripts/deps.sh build test
+	@$(PY) scripts/run_tests.py short
+
+test-long:
+	@scripts/deps.sh build test long
+	@$(PY) scripts/run_tests.py long
+
+check:
+	@scripts/deps.sh build test
+	@$(MAKE) --no-print-directory -k $(CHECKS)
+
+print-checks:
+	@echo $(CHECKS)
+
+check-style:
+	@$(PY) scripts/check_style.py
+
+check-layers: build-release
+	@$(PY) scripts/check_layers.py $(BUILD)
+
+check-options:
+	@$(PY) scripts/gen_options.py --check
+
+check-format:
+	@scripts/lint.sh format
+
+check-tidy:
+	@scripts/lint.sh tidy
+
+check-cppcheck:
+	@scripts/lint.sh cppcheck
+
+format:
+	@scripts/lint.sh reformat
+
+bench:
+	@scripts/deps.sh build bench
+	@$(MAKE) --no-print-directory build-release
+	@$(PY) bench/run.py --quick
+
+install: all
+	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+clean:
+	rm -rf build build-debug build-tsan build-asan build-clang build-aarch64

@@ -1,0 +1,121 @@
+/* bench_random_mixed [cycles ws seed]: `ws` slots, half of them filled at the start. Each operation
+ * picks a slot at random: an empty one gets an object of a random size, first and last byte
+ * written; a full one is freed and emptied.
+ *
+ * HAKMEM_BENCH_PREFAULT operations run before the clock starts (unset: cycles/10; 0: none).
+ * Built a second time as bench_floor, with BENCH_FLOOR: the same loop over storage that needs no
+ * allocator, so that its time is the floor under every allocator's. */
+#include <stdlib.h>
+
+#include "bench_common.h"
+
+/* Derived: a slot index and a size are scaled from 32 random bits each. */
+#define WS_MAX (UINT64_C(1) << 30)
+#define BYTES_MAX (UINT64_C(1) << 30)
+/* Arbitrary: so many operations between two looks at the clock (30 ns each). */
+#define CHUNK_OPS 65536u
+
+static uint64_t cycles = 20000000, ws = 400, seed = 1;
+static uint64_t min_bytes = 16, max_bytes = 1024;
+
+struct worker {
+  unsigned char **slot;
+  uint64_t random;
+#ifdef BENCH_FLOOR
+  unsigned char *storage;
+#endif
+  char pad[64]; /* each thread's state in lines of its own */
+};
+static struct worker *workers;
+
+#ifdef BENCH_FLOOR
+/* Slot i's storage starts at i times half the mean size: the neighbours overlap, which nobody
+ * reads, and the loop touches as many bytes as half the slots hold, what it has live under an
+ * allocator. */
+static size_t storage_stride;
+__attribute__((noinline)) static void *object_new(struct worker *w, size_t index, size_t bytes) {
+  __asm__ volatile("" ::"r"(bytes) : "memory");
+  return w->storage + index * storage_stride;
+}
+__attribute__((noinline)) static void object_drop(void *object) {
+  __asm__ volatile("" ::"r"(object) : "memory");
+}
+#else
+static inline void *object_new(struct worker *w, size_t index, size_t bytes) {
+  (void)w;
+  (void)index;
+  return malloc(bytes);
+}
+static inline void object_drop(void *object) { free(object); }
+#endif
+
+static void mix(struct worker *w, uint64_t ops) {
+  unsigned char **slot = w->slot;
+  uint64_t random = w->random;
+  uint32_t slots = (uint32_t)ws;
+  uint32_t least = (uint32_t)min_bytes, span = (uint32_t)(max_bytes - min_bytes + 1);
+  for (uint64_t i = 0; i < ops; i++) {
+    uint64_t draw = bench_random(&random);
+    size_t index = bench_scale((uint32_t)(draw >> 32), slots);
+    if (slot[index] != NULL) {
+      object_drop(slot[index]);
+      slot[index] = NULL;
+    } else {
+      size_t bytes = least + bench_scale((uint32_t)draw, span);
+      slot[index] = bench_touch(object_new(w, index, bytes), bytes);
+    }
+  }
+  w->random = random;
+}
+
+static void prepare(unsigned thread) {
+  struct worker *w = &workers[thread];
+  w->slot = bench_map(ws * sizeof *w->slot);
+  w->random = bench_seed(seed, thread);
+#ifdef BENCH_FLOOR
+  storage_stride = (size_t)(min_bytes + max_bytes) / 4 + 1;
+  w->storage = bench_map(ws * storage_stride + max_bytes);
+#endif
+  for (size_t i = 0; i < ws; i += 2) {
+    size_t bytes = min_bytes + bench_scale((uint32_t)bench_random(&w->random),
+                                           (uint32_t)(max_bytes - min_bytes + 1));
+    w->slot[i] = bench_touch(object_new(w, i, bytes), bytes);
+  }
+  mix(w, bench_env_number("HAKMEM_BENCH_PREFAULT", cycles / 10));
+}
+
+static uint64_t work(unsigned thread) {
+  uint64_t done = 0;
+  for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
+    mix(&workers[thread], ops);
+  }
+  return done;
+}
+
+int main(int argc, char **argv) {
+  const struct bench_flag flags[] = {
+      {"cycles", BENCH_NUMBER, &cycles, 1, UINT64_C(1) << 48, NULL},
+      {"ws", BENCH_NUMBER, &ws, 1, WS_MAX, NULL},
+      {"seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
+      {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
+      {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
+      BENCH_THREADS_FLAG,
+      BENCH_COMMON_FLAGS,
+  };
+#ifdef BENCH_FLOOR
+  bench_parse(argc, argv, "bench_floor", flags, BENCH_COUNT(flags));
+#else
+  bench_parse(argc, argv, "bench_random_mixed", flags, BENCH_COUNT(flags));
+#endif
+  if (min_bytes > max_bytes) {
+    bench_fail("--min is above --max");
+  }
+  if (bench_options.ops != 0) {
+    cycles = bench_options.ops;
+  } else if (bench_options.seconds_ns == 0) {
+    bench_options.ops = cycles;
+  }
+  workers = bench_map(bench_options.threads * sizeof *workers);
+  bench_parallel((unsigned)bench_options.threads, prepare, work);
+  return 0;
+}

@@ -1,0 +1,58 @@
+# hak_objects(TARGET TYPE MINIMAL 0|1 TWIN 0|1 DEBUG 0|1 OVERRIDE 0|1): src/ compiled once with
+# these constants. src/os has two implementations of one contract; TWIN chooses.
+function(hak_objects target type)
+  cmake_parse_arguments(A "" "MINIMAL;TWIN;DEBUG;OVERRIDE" "" ${ARGN})
+  set(sources ${HAK_SOURCES})
+  if(A_TWIN)
+    list(FILTER sources EXCLUDE REGEX "/src/os/os_sys\\.c$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "/src/os/os_twin\\.c$")
+  endif()
+  add_library(${target} ${type} ${sources})
+  target_link_libraries(${target} PRIVATE hak_flags_src)
+  target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=${A_MINIMAL}
+    HAK_DEBUG=${A_DEBUG} HAK_OVERRIDE=${A_OVERRIDE} HAK_OS_TWIN=${A_TWIN})
+endfunction()
+
+function(hak_public_headers target)
+  target_include_directories(${target} INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+endfunction()
+
+function(hak_shared target name objects)
+  add_library(${target} SHARED $<TARGET_OBJECTS:${objects}>)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${HAK_EXPORTS}")
+  target_link_options(${target} PRIVATE "LINKER:--version-script=${HAK_EXPORTS}"
+    LINKER:-z,nodelete,-z,now,-z,relro,-z,defs,-z,noexecstack)
+  hak_public_headers(${target})
+endfunction()
+
+# The archive holds one object whose only global names are those of exports.map, so that no internal
+# name can clash with one of the program.
+function(hak_archive target name objects)
+  set(keep "${PROJECT_BINARY_DIR}/hakmem-exports.txt")
+  set(object "${PROJECT_BINARY_DIR}/${name}.o")
+  add_custom_command(OUTPUT "${object}"
+    COMMAND "${CMAKE_COMMAND}" -DMAP=${HAK_EXPORTS} -DOUT=${keep}
+            -P "${PROJECT_SOURCE_DIR}/cmake/exports_list.cmake"
+    COMMAND "${CMAKE_LINKER}" -r -o "${object}" $<TARGET_OBJECTS:${objects}>
+    COMMAND "${CMAKE_OBJCOPY}" --wildcard "--keep-global-symbols=${keep}" "${object}"
+    DEPENDS ${objects} $<TARGET_OBJECTS:${objects}> "${HAK_EXPORTS}"
+            "${PROJECT_SOURCE_DIR}/cmake/exports_list.cmake"
+    COMMAND_EXPAND_LISTS VERBATIM COMMENT "Localising the names of lib${name}.a")
+  set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  add_library(${target} STATIC "${object}")
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C)
+  hak_public_headers(${target})
+endfunction()
+
+# hak_library(TARGET FILE_NAME MINIMAL 0|1 TWIN 0|1 DEBUG 0|1): TARGET, TARGET-static and aliases.
+function(hak_library target name)
+  hak_objects(${target}_objects OBJECT ${ARGN} OVERRIDE 1)
+  hak_shared(${target} ${name} ${target}_objects)
+  hak_archive(${target}-static ${name} ${target}_objects)
+  add_library(hakmem::${target} ALIAS ${target})
+  add_library(hakmem::${target}-static ALIAS ${target}-static)
+endfunction()

@@ -1,0 +1,110 @@
+/* hakmem.h — the API of hakmem beyond the C library's own names.
+ *
+ * A program linked with libhakmem, or started with it preloaded, needs nothing of this: malloc and
+ * its family are hakmem's. The hak_ names are the same functions on the same heap, for those who
+ * must be sure to call hakmem's: what malloc returned, hak_free may free, and the other way round.
+ * Sizes are in bytes. Every function may be called from any thread at any time.
+ *
+ * A pointer that hakmem did not return, or that was freed before, ends the process with one line on
+ * stderr wherever it is recognised.
+ */
+#ifndef HAKMEM_H
+#define HAKMEM_H
+
+#include <malloc.h> /* struct mallinfo2, where the C library has it */
+#include <stddef.h>
+#include <stdio.h>
+
+#define HAK_VERSION_MAJOR 0
+#define HAK_VERSION_MINOR 1
+#define HAK_VERSION_PATCH 0
+/* Grows with every release: 100 for 0.1.0. */
+#define HAK_VERSION_NUMBER (HAK_VERSION_MAJOR * 10000 + HAK_VERSION_MINOR * 100 + HAK_VERSION_PATCH)
+
+#ifdef __cplusplus
+#define HAK_NOTHROW noexcept
+extern "C" {
+#else
+#define HAK_NOTHROW __attribute__((nothrow))
+#endif
+
+#define HAK_ALLOCATES __attribute__((malloc, warn_unused_result))
+
+#pragma GCC visibility push(default)
+
+/* --- Allocate. The caller owns the result and gives it back with hak_free. It is aligned to 16 at
+ * least, and no two live ones overlap; n may be 0. NULL with errno ENOMEM when there is no memory,
+ * or the size (the product, the size with its alignment) exceeds PTRDIFF_MAX. */
+
+/* n bytes, not cleared. */
+void *hak_malloc(size_t n) HAK_NOTHROW HAK_ALLOCATES __attribute__((alloc_size(1)));
+/* count * size bytes, all zero. */
+void *hak_calloc(size_t count, size_t size) HAK_NOTHROW HAK_ALLOCATES
+    __attribute__((alloc_size(1, 2)));
+/* n bytes at a multiple of `align`. One that is no power of two is rounded up to the next; errno is
+ * EINVAL where there is none (align > 2^63). */
+void *hak_aligned_alloc(size_t align, size_t n) HAK_NOTHROW HAK_ALLOCATES
+    __attribute__((alloc_size(2)));
+void *hak_memalign(size_t align, size_t n) HAK_NOTHROW HAK_ALLOCATES __attribute__((alloc_size(2)));
+/* At a multiple of the page size; hak_pvalloc also rounds n up to one. */
+void *hak_valloc(size_t n) HAK_NOTHROW HAK_ALLOCATES __attribute__((alloc_size(1)));
+void *hak_pvalloc(size_t n) HAK_NOTHROW HAK_ALLOCATES;
+/* 0 and the block in *out; EINVAL unless `align` is a power of two and a multiple of
+ * sizeof(void *); ENOMEM. On an error *out is untouched; errno always is. */
+int hak_posix_memalign(void **out, size_t align, size_t n) HAK_NOTHROW
+    __attribute__((warn_unused_result));
+
+/* --- Change the size of p, which hakmem returned, to n (to count * size) bytes; what both sizes
+ * share is kept, and the alignment falls back to 16. The block may move: p is then no longer valid.
+ * NULL with errno ENOMEM: p is untouched and still the caller's. With p NULL as hak_malloc. With
+ * p and a size of 0, p is freed and the result NULL, errno untouched. */
+void *hak_realloc(void *p, size_t n) HAK_NOTHROW __attribute__((warn_unused_result, alloc_size(2)));
+void *hak_reallocarray(void *p, size_t count, size_t size) HAK_NOTHROW
+    __attribute__((warn_unused_result, alloc_size(2, 3)));
+
+/* --- Free p, which hakmem returned; nothing for NULL. They never fail and keep errno. */
+
+void hak_free(void *p) HAK_NOTHROW;
+/* n: what p was requested with (malloc, calloc, realloc). One that cannot be ends the process. */
+void hak_free_sized(void *p, size_t n) HAK_NOTHROW;
+/* The same for what aligned_alloc returned for these two. */
+void hak_free_aligned_sized(void *p, size_t align, size_t n) HAK_NOTHROW;
+
+/* --- Sizes. */
+
+/* Bytes behind p that the caller may use: at least what was requested, and constant as long as p
+ * lives. 0 for NULL. */
+size_t hak_malloc_usable_size(void *p) HAK_NOTHROW;
+/* The size to ask for so that nothing is lost to rounding: at least n, and hak_malloc(n) may use no
+ * less. Allocates nothing. */
+size_t hak_good_size(size_t n) HAK_NOTHROW;
+
+/* --- Memory of the process. docs/stats.md defines every figure. */
+
+/* Give memory that is free back to the kernel: 1 when there was some, else 0. `pad` is ignored.
+ * Objects cached by other threads stay with them. */
+int hak_malloc_trim(size_t pad) HAK_NOTHROW;
+/* The figures of glibc's mallinfo2, exact when no other thread allocates or frees meanwhile.
+ * The struct is the C library's (<malloc.h>); it must have one. */
+struct mallinfo2;
+struct mallinfo2 hak_mallinfo2(void) HAK_NOTHROW;
+/* Write them as XML, as glibc's malloc_info does. 0; EINVAL when options is not 0; -1 with the
+ * stream's errno when it could not be written. */
+int hak_malloc_info(int options, FILE *stream);
+/* Write the sums to file descriptor 2, as text; allocates nothing. */
+void hak_malloc_stats(void) HAK_NOTHROW;
+
+/* Version of the library that runs, "0.1.0": compare with HAK_VERSION_… of the header. The text is
+ * the library's and constant. */
+const char *hak_version(void) HAK_NOTHROW;
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#undef HAK_ALLOCATES
+#undef HAK_NOTHROW
+
+#endif

@@ -1,0 +1,40 @@
+#!/bin/bash
+# The command hakmem: exit statuses, messages, --help, and that it preloads.
+. "$(dirname "$0")/common.sh"
+tool=$HAK_BUILD_DIR/hakmem
+
+expect 0 "$tool" --help
+cp "$work/output" "$work/help"
+sed -n 's/^KNOB(\([A-Z0-9_]*\),.*/\1/p' "$HAK_SOURCE_DIR/src/rt/knobs.def" >"$work/names"
+[ -s "$work/names" ] || fail "no options in knobs.def"
+while read -r name; do
+  grep -q "HAKMEM_$name (" "$work/help" || fail "--help does not have $name"
+done <"$work/names"
+expect 0 "$tool" --version
+grep -q '^hakmem 0\.1\.0$' "$work/output" || fail "--version: $(cat "$work/output")"
+
+one_line() {
+  [ "$(wc -l <"$work/output")" = 1 ] || fail "not one line: $(cat "$work/output")"
+}
+expect 2 "$tool" && one_line
+expect 2 "$tool" walk && one_line
+expect 2 "$tool" run && one_line
+expect 2 "$tool" run --fast true && one_line
+expect 2 "$tool" check now && one_line
+expect 7 "$tool" run -- sh -c 'exit 7'
+expect 127 "$tool" run "$work/absent" && one_line
+expect 126 "$tool" run "$work" && one_line
+HAKMEM_LIB=$work/absent.so expect 125 "$tool" run true && one_line
+mkdir "$work/bin"
+cp "$tool" "$work/bin/hakmem"
+expect 125 "$work/bin/hakmem" run true && one_line
+HAKMEM_LIB=$HAK_BUILD_DIR/libhakmem.so expect 0 "$work/bin/hakmem" check
+
+expect 0 "$tool" check
+expect 0 "$tool" check --minimal
+took_over standard "$tool" run /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
+took_over minimal "$tool" run --minimal -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
+# What was preloaded stays, after hakmem; HAKMEM_LIB is no option of the library.
+expect 0 env LD_PRELOAD=libdl.so.2 HAKMEM_LIB="$HAK_BUILD_DIR/libhakmem.so" "$tool" run -- \
+  sh -c 'echo "$LD_PRELOAD ${HAKMEM_LIB-unset}"'
+grep -q '/libhakmem\.so[0-9.]*:libdl\.so\.2 unset$' "$work/output" || fail "$(cat "$work/output")"

@@ -1,0 +1,188 @@
+/* stress_signal.c — handlers that allocate and free in the midst of malloc and free.
+ *   stress_signal large|slow [--signals N] [--seed N]
+ * large: the interrupted thread allocates and frees objects over 4 MiB only.
+ * slow: tiny ones in batches, so that much of its time goes to refilling and flushing. A handler
+ * that interrupts the hit paths of malloc or free has no promise from any allocator, so with the
+ * program counter there it only counts; the rest is reached by tail calls, so no interrupted hit
+ * path can be further up the stack.
+ * A sender thread signals as soon as the last handler is done. No hang (WATCHDOG_SECONDS), no
+ * crash, all contents as written; a handler's malloc may be refused with ENOMEM.
+ */
+#define _GNU_SOURCE 1
+#include <dlfcn.h>
+#include <link.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <ucontext.h>
+
+#include "stress_util.h"
+
+enum { BATCH = 2000, WATCHDOG_SECONDS = 100, SLOW_MIN_PERCENT = 1 };
+
+/* The code of one function, and of the module that it is in. */
+struct range {
+  uintptr_t begin, end;
+};
+
+static bool in_range(const struct range *r, uintptr_t pc) { return pc >= r->begin && pc < r->end; }
+
+/* Where the hit paths are: whether malloc is hak_malloc by another name is the library's affair. */
+static const char *const hit_names[] = {"malloc", "free", "hak_malloc", "hak_free"};
+enum { HIT_NAMES = sizeof hit_names / sizeof *hit_names };
+
+static struct range hit_code[HIT_NAMES]; /* empty where there is no such name */
+static struct range module_code;
+static bool slow_mode;
+static pthread_t victim;
+static sem_t handled;
+static _Atomic bool stop;
+static _Atomic uint64_t signals_handled, signals_in_module, handler_objects, handler_refusals;
+static uint64_t signals_wanted;
+static _Atomic uint64_t victim_rounds;
+
+static struct range function_code(void *function) {
+  Dl_info info;
+  void *extra = NULL;
+  REQUIRE(dladdr1(function, &info, &extra, RTLD_DL_SYMENT) != 0 && extra != NULL,
+          "no symbol for %p", function);
+  const ElfW(Sym) *symbol = extra;
+  REQUIRE(symbol->st_size != 0, "symbol %s has no size", info.dli_sname);
+  return (struct range){(uintptr_t)info.dli_saddr, (uintptr_t)info.dli_saddr + symbol->st_size};
+}
+
+static int module_visit(struct dl_phdr_info *info, size_t size, void *arg) {
+  (void)size;
+  for (size_t i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+    struct range r = {info->dlpi_addr + p->p_vaddr, info->dlpi_addr + p->p_vaddr + p->p_memsz};
+    if (p->p_type == PT_LOAD && (p->p_flags & PF_X) && in_range(&r, *(uintptr_t *)arg)) {
+      module_code = r;
+    }
+  }
+  return 0;
+}
+
+static uintptr_t interrupted_pc(const void *context) {
+  const ucontext_t *u = context;
+#if defined(__x86_64__)
+  return (uintptr_t)u->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+  return (uintptr_t)u->uc_mcontext.pc;
+#else
+#error "the program counter's place in ucontext_t is not known here"
+#endif
+}
+
+/* Objects that handlers leave for later handlers: allocated in one slow path, freed in another. */
+static void *left[64];
+
+static void handler_work(uint64_t count) {
+  struct rng rng = rng_stream(count);
+  for (unsigned i = 0; i < 4; i++) {
+    void **slot = &left[rng_below(&rng, 64)];
+    if (*slot != NULL) {
+      tagged_free(*slot);
+    }
+    *slot = tagged_new(sizeof(struct tagged) + rng_below(&rng, 256), rng_next(&rng));
+    atomic_fetch_add_explicit(*slot != NULL ? &handler_objects : &handler_refusals, 1,
+                              memory_order_relaxed);
+  }
+}
+
+static void handler(int number, siginfo_t *info, void *context) {
+  (void)number, (void)info;
+  int errno_before = errno;
+  uintptr_t pc = interrupted_pc(context);
+  bool hit_path = false;
+  for (unsigned i = 0; i < HIT_NAMES; i++) {
+    hit_path = hit_path || in_range(&hit_code[i], pc);
+  }
+  uint64_t count = atomic_fetch_add_explicit(&signals_handled, 1, memory_order_relaxed);
+  if (in_range(&module_code, pc) && !hit_path) {
+    atomic_fetch_add_explicit(&signals_in_module, 1, memory_order_relaxed);
+  }
+  if (!slow_mode || !hit_path) {
+    handler_work(count);
+  }
+  errno = errno_before;
+  sem_post(&handled);
+}
+
+static void hung(int number) {
+  (void)number;
+  REQUIRE(false, "hung after %llu of %llu signals, round %llu", (unsigned long long)signals_handled,
+          (unsigned long long)signals_wanted, (unsigned long long)victim_rounds);
+}
+
+static void *sender_thread(void *arg) {
+  (void)arg;
+  for (uint64_t i = 0; i < signals_wanted; i++) {
+    REQUIRE(pthread_kill(victim, SIGUSR1) == 0, "pthread_kill");
+    while (sem_wait(&handled) != 0) {
+      REQUIRE(errno == EINTR, "sem_wait: errno %d", errno);
+    }
+  }
+  atomic_store(&stop, true);
+  return NULL;
+}
+
+/* Slots are emptied before their object is freed: nothing here is in a state that a handler, which
+ * keeps to its own objects, could meet. */
+static void victim_run(void) {
+  static void *own[BATCH];
+  struct rng rng = rng_stream(UINT64_MAX);
+  size_t batch = slow_mode ? BATCH : 4;
+  while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+    for (size_t i = 0; i < batch; i++) {
+      size_t size = slow_mode ? sizeof(struct tagged) + rng_below(&rng, 64)
+                              : size_between(&rng, 4 * MIB + 1, 16 * MIB);
+      own[i] = tagged_new(size, rng_next(&rng) | 1);
+      REQUIRE(own[i] != NULL, "malloc(%zu): NULL outside of a handler", size);
+    }
+    for (size_t i = 0; i < batch; i++) {
+      tagged_free(own[i]);
+    }
+    atomic_fetch_add_explicit(&victim_rounds, 1, memory_order_relaxed);
+  }
+}
+
+int main(int argc, char **argv) {
+  const char *mode = argc > 1 ? argv[1] : "";
+  stress_name = "stress_signal";
+  stress_seed = option_u64(argc, argv, "--seed", 1);
+  signals_wanted = option_u64(argc, argv, "--signals", 20000);
+  slow_mode = strcmp(mode, "slow") == 0;
+  REQUIRE(slow_mode || strcmp(mode, "large") == 0, "unknown mode '%s'", mode);
+  for (unsigned i = 0; i < HIT_NAMES; i++) {
+    void *function = dlsym(RTLD_DEFAULT, hit_names[i]);
+    hit_code[i] = function != NULL ? function_code(function) : (struct range){0, 0};
+  }
+  dl_iterate_phdr(module_visit, &hit_code[T_IS_DIRECT ? 2 : 0].begin);
+  REQUIRE(module_code.end != 0, "the allocator's code was not found");
+  REQUIRE(sem_init(&handled, 0, 0) == 0, "sem_init: errno %d", errno);
+  struct sigaction on_signal = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
+  struct sigaction on_alarm = {.sa_handler = hung};
+  REQUIRE(sigaction(SIGUSR1, &on_signal, NULL) == 0 && sigaction(SIGALRM, &on_alarm, NULL) == 0,
+          "sigaction: errno %d", errno);
+  alarm(WATCHDOG_SECONDS);
+  victim = pthread_self();
+  pthread_t sender = thread_start(sender_thread, NULL);
+  victim_run();
+  thread_join(sender);
+  for (size_t i = 0; i < 64; i++) {
+    if (left[i] != NULL) {
+      tagged_free(left[i]);
+    }
+  }
+  printf("stress_signal %s: %llu signals, %llu of them in the allocator's slow paths, %llu rounds; "
+         "handlers: %llu objects, %llu refusals; seed %llu\n",
+         mode, (unsigned long long)signals_handled, (unsigned long long)signals_in_module,
+         (unsigned long long)victim_rounds, (unsigned long long)handler_objects,
+         (unsigned long long)handler_refusals, (unsigned long long)stress_seed);
+  fflush(stdout);
+  REQUIRE(signals_handled == signals_wanted && handler_objects > 0, "signals were lost");
+  /* else the mode misses what it is for; a direct build's module holds this program as well */
+  REQUIRE(!slow_mode || signals_in_module * 100 >= signals_wanted * SLOW_MIN_PERCENT,
+          "fewer than %d in 100 signals met a slow path", SLOW_MIN_PERCENT);
+  return 0;
+}

@@ -1,0 +1,174 @@
+/* test_os_thread.c — identity, futex, thread exit, fork hooks, clock. */
+#define _GNU_SOURCE 1
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base_atomic.h"
+#include "os_thread.h"
+
+static void *self_of_thread(void *out) {
+  *(uintptr_t *)out = os_thread_self();
+  return NULL;
+}
+
+static void threads_alive_differ(void **state) {
+  (void)state;
+  uintptr_t mine = os_thread_self(), other = 0;
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, self_of_thread, &other), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(mine != 0 && other != 0 && mine != other);
+  assert_int_equal((mine | other) & 1, 0);
+  assert_int_equal(os_thread_self(), mine);
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) _exit(os_thread_self() == mine ? 0 : 1);
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+}
+
+static _Atomic(uint32_t) word;
+static _Atomic(uint32_t) awake_count;
+
+static void *waits_for_the_word(void *unused) {
+  (void)unused;
+  while (load_acquire(&word) == 1) /* pairs with the store of the waker */
+    os_futex_wait(&word, 1);
+  add_relaxed(&awake_count, 1);
+  return NULL;
+}
+
+static void waiters_are_all_woken(void **state) {
+  (void)state;
+  store_relaxed(&word, 1);
+  pthread_t threads[4];
+  for (int i = 0; i < 4; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, waits_for_the_word, NULL), 0);
+  os_yield();
+  store_release(&word, 2);
+  os_futex_wake_all(&word);
+  for (int i = 0; i < 4; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+  assert_int_equal(load_relaxed(&awake_count), 4);
+}
+
+static void a_wait_for_a_changed_word_returns(void **state) {
+  (void)state;
+  errno = 77;
+  store_relaxed(&word, 5);
+  os_futex_wait(&word, 4);
+  os_futex_wake_all(&word);
+  os_yield();
+  assert_int_equal(errno, 77);
+}
+
+static _Atomic(unsigned) destroyed_count;
+
+static void rearms_itself(void *value) {
+  add_relaxed(&destroyed_count, 1);
+  if (!os_thread_key_set(value)) store_relaxed(&destroyed_count, 1000);
+}
+
+static void *arms_the_key(void *value) { return os_thread_key_set(value) ? value : NULL; }
+
+static void the_destructor_runs_as_often_as_said(void **state) {
+  (void)state;
+  int something;
+  assert_true(os_thread_key_create(rearms_itself));
+  pthread_t thread;
+  void *result;
+  assert_int_equal(pthread_create(&thread, NULL, arms_the_key, &something), 0);
+  assert_int_equal(pthread_join(thread, &result), 0);
+  assert_ptr_equal(result, &something);
+  assert_int_equal(load_relaxed(&destroyed_count), os_thread_exit_rounds());
+  assert_int_equal(os_thread_exit_rounds(), PTHREAD_DESTRUCTOR_ITERATIONS);
+  store_relaxed(&destroyed_count, 0);
+  assert_int_equal(pthread_create(&thread, NULL, arms_the_key, NULL), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_int_equal(load_relaxed(&destroyed_count), 0);
+}
+
+/* Takes every key of a child: the process as a whole keeps its own. */
+static int key_create_without_keys(void) {
+  pthread_key_t key;
+  for (int i = 0; i < PTHREAD_KEYS_MAX && pthread_key_create(&key, NULL) == 0; i++) {
+  }
+  return os_thread_key_create(rearms_itself) ? 1 : 0;
+}
+
+static void no_key_left_is_said(void **state) {
+  (void)state;
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) _exit(key_create_without_keys());
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+}
+
+static char hooks_run[8];
+static size_t hooks_count;
+
+static void hook_note(char c) {
+  if (hooks_count < sizeof hooks_run) hooks_run[hooks_count++] = c;
+}
+static void hook_prepare(void) { hook_note('b'); }
+static void hook_parent(void) { hook_note('p'); }
+static void hook_child(void) { hook_note('c'); }
+
+static void fork_runs_the_hooks(void **state) {
+  (void)state;
+  assert_true(os_at_fork(hook_prepare, hook_parent, hook_child));
+  hooks_count = 0;
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) _exit(hooks_count == 2 && hooks_run[0] == 'b' && hooks_run[1] == 'c' ? 0 : 1);
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+  assert_int_equal(hooks_count, 2);
+  assert_memory_equal(hooks_run, "bp", 2);
+}
+
+static uint64_t fine_ms(void) {
+  struct timespec now;
+  assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The coarse clock is the fine one as of the last tick: never ahead, and it moves. */
+static void the_clock_is_monotonic_milliseconds(void **state) {
+  (void)state;
+  uint64_t first = os_clock_ms(), now = first;
+  while (now == first) {
+    now = os_clock_ms();
+    assert_true(now >= first && now <= fine_ms());
+  }
+  uint64_t before = fine_ms();
+  while (os_clock_ms() < before) {
+  }
+  assert_true(os_clock_ms() >= before);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(threads_alive_differ),
+      cmocka_unit_test(waiters_are_all_woken),
+      cmocka_unit_test(a_wait_for_a_changed_word_returns),
+      cmocka_unit_test(the_destructor_runs_as_often_as_said),
+      cmocka_unit_test(no_key_left_is_said),
+      cmocka_unit_test(fork_runs_the_hooks),
+      cmocka_unit_test(the_clock_is_monotonic_milliseconds),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,173 @@
+// hakmem: runs programs on hakmem, and says what can be set.
+// Owns: the command line of this tool. Does not own: the options' table (src/rt/knobs.def), their
+// parsing (src/rt). A plain program: nothing of the library is linked.
+// Exit statuses as env(1): 125 this command failed, 126 CMD cannot be run, 127 CMD not found, else
+// CMD's own. Bad usage is 2.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2, EXIT_SELF = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
+
+struct option {
+  const char *name;
+  const char *type;
+  unsigned long long def, min, max;
+  const char *doc;
+};
+
+static const struct option options[] = {
+#define KNOB(name, type, def, min, max, doc) {#name, #type, def, min, max, doc},
+#include "knobs.def"
+#undef KNOB
+};
+
+static const char usage_text[] =
+    "usage: hakmem run [--minimal] [--] CMD [ARG...]   run CMD with hakmem as its allocator\n"
+    "       hakmem check [--minimal]                   does that work here?\n"
+    "       hakmem --help | --version\n";
+
+static void print_help(void) {
+  fputs(usage_text, stdout);
+  fputs("\n"
+        "run prepends the library to LD_PRELOAD. The library is $HAKMEM_LIB if set, else the one\n"
+        "beside this command or in " HAK_LIBDIR " from there. --minimal takes the bare allocator.\n"
+        "HAKMEM_REPORT=FILE appends one JSON line about each process at its exit.\n"
+        "\n"
+        "exit status: CMD's own; 2 bad usage, 125 no library found, 126 CMD cannot be run, 127 no\n"
+        "such CMD. check: 0 yes, 1 no.\n"
+        "\n"
+        "options, read from the environment (bytes take a suffix K, M or G):\n",
+        stdout);
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+    const struct option *o = &options[i];
+    printf("  HAKMEM_%s (%s, %llu to %llu, default %llu)\n      %s\n", o->name, o->type, o->min,
+           o->max, o->def, o->doc);
+  }
+}
+
+// One line on stderr and out.
+static void die(int status, const char *what, const char *detail) {
+  fprintf(stderr, "hakmem: %s%s%s\n", what, detail[0] == '\0' ? "" : ": ", detail);
+  exit(status);
+}
+
+// Finds the library of that name and puts its absolute path into out[PATH_MAX]; or exits.
+static void find_library(const char *name, char *out) {
+  const char *given = getenv("HAKMEM_LIB");
+  if (given != NULL) {
+    if (realpath(given, out) == NULL) {
+      die(EXIT_SELF, "HAKMEM_LIB", strerror(errno));
+    }
+    return;
+  }
+  char self[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (length <= 0) {
+    die(EXIT_SELF, "cannot read /proc/self/exe, set HAKMEM_LIB", strerror(errno));
+  }
+  self[length] = '\0';
+  *strrchr(self, '/') = '\0';
+  static const char *const places[] = {"", "/" HAK_LIBDIR};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    char path[2 * PATH_MAX];
+    snprintf(path, sizeof path, "%s%s/%s", self, places[i], name);
+    if (realpath(path, out) != NULL) {
+      return;
+    }
+  }
+  die(EXIT_SELF, "library not found beside this command nor in " HAK_LIBDIR, name);
+}
+
+static void set_preload(const char *library) {
+  // The loader splits LD_PRELOAD at both and knows no way to escape them.
+  if (strpbrk(library, " :") != NULL) {
+    die(EXIT_SELF, "LD_PRELOAD cannot name a path with a space or colon", library);
+  }
+  const char *old = getenv("LD_PRELOAD");
+  char *value = NULL;
+  int length = old == NULL || old[0] == '\0' ? asprintf(&value, "%s", library)
+                                             : asprintf(&value, "%s:%s", library, old);
+  if (length < 0 || setenv("LD_PRELOAD", value, 1) != 0) {
+    die(EXIT_SELF, "no memory for the environment", "");
+  }
+  free(value);
+  unsetenv("HAKMEM_LIB"); // ours, not an option of the library
+}
+
+static int run(char **command, const char *library) {
+  set_preload(library);
+  execvp(command[0], command);
+  int error = errno;
+  fprintf(stderr, "hakmem: %s: %s\n", command[0], strerror(error));
+  return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}
+
+// Runs this very command's --version under preload and looks for objects in its report.
+static int check(const char *library) {
+  char report[] = "/tmp/hakmem-check-XXXXXX";
+  int fd = mkstemp(report);
+  if (fd < 0) {
+    die(EXIT_SELF, "cannot write to /tmp", strerror(errno));
+  }
+  pid_t pid = fork();
+  if (pid < 0) {
+    die(EXIT_SELF, "fork", strerror(errno));
+  }
+  if (pid == 0) {
+    set_preload(library);
+    setenv("HAKMEM_REPORT", report, 1);
+    execl("/proc/self/exe", "hakmem", "--version", (char *)NULL);
+    _exit(EXIT_SELF);
+  }
+  int status = 0;
+  bool ran = waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  char line[1024];
+  ssize_t length = pread(fd, line, sizeof line - 1, 0);
+  close(fd);
+  unlink(report);
+  line[length > 0 ? length : 0] = '\0';
+  const char *objects = strstr(line, "\"objects\":");
+  bool works = ran && objects != NULL && strtoull(objects + strlen("\"objects\":"), NULL, 10) > 0;
+  printf("hakmem: %s %s here\n", library, works ? "works" : "does NOT take over");
+  return works ? 0 : 1;
+}
+
+int main(int argc, char **argv) {
+  const char *verb = argc > 1 ? argv[1] : "";
+  if (strcmp(verb, "--help") == 0 && argc == 2) {
+    print_help();
+    return 0;
+  }
+  if (strcmp(verb, "--version") == 0 && argc == 2) {
+    puts("hakmem " HAK_VERSION);
+    return 0;
+  }
+  bool is_run = strcmp(verb, "run") == 0;
+  if (!is_run && strcmp(verb, "check") != 0) {
+    die(EXIT_USAGE, "run, check, --help or --version is expected, see hakmem --help", verb);
+  }
+  const char *name = "libhakmem.so";
+  int next = 2;
+  if (next < argc && strcmp(argv[next], "--minimal") == 0) {
+    name = "libhakmem-minimal.so";
+    next++;
+  }
+  if (is_run && next < argc && strcmp(argv[next], "--") == 0) {
+    next++;
+  } else if (next < argc && argv[next][0] == '-') {
+    die(EXIT_USAGE, "unknown option, see hakmem --help", argv[next]);
+  }
+  if (is_run ? next >= argc : next < argc) {
+    die(EXIT_USAGE, is_run ? "run: no command given" : "check: takes no command", "");
+  }
+  char library[PATH_MAX];
+  find_library(name, library);
+  return is_run ? run(argv + next, library) : check(library);
+}
