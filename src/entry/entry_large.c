@@ -4,8 +4,8 @@
 
 #include <errno.h>
 #include <stdint.h>
-#include <string.h>
 
+#include "base_mem.h"
 #include "base_size.h"
 #include "entry.h"
 #include "entry_signal.h"
@@ -26,7 +26,7 @@ static void *run_try(size_t n, size_t align, bool zero) {
   bool is_zero = false;
   void *p = run_alloc(size_max(n, 1), align, h->preferred_superslab, &is_zero);
   entry_leave(h);
-  if (p != NULL && zero && !is_zero) memset(p, 0, n);
+  if (p != NULL && zero && !is_zero) mem_fill(p, 0, n);
   return p;
 }
 

@@ -2,8 +2,8 @@
  */
 #include <errno.h>
 #include <stdint.h>
-#include <string.h>
 
+#include "base_mem.h"
 #include "base_size.h"
 #include "entry.h"
 #include "entry_hot.h"
@@ -69,13 +69,14 @@ void *entry_calloc(size_t count, size_t size) {
   }
   if (n > CLASS_SIZE_MAX) return entry_large_alloc(n, 1, true);
   void *p = entry_malloc(n);
-  return HAK_LIKELY(p != NULL) ? memset(p, 0, n) : NULL;
+  if (HAK_LIKELY(p != NULL)) mem_fill(p, 0, n);
+  return p;
 }
 
 static void *move_by_copy(void *p, size_t old_bytes, size_t n) {
   void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc(n, 1, false) : entry_malloc(n);
   if (fresh == NULL) return NULL;
-  memcpy(fresh, p, size_min(old_bytes, n));
+  mem_copy(fresh, p, size_min(old_bytes, n));
   entry_free(p);
   return fresh;
 }

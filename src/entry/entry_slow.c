@@ -143,6 +143,10 @@ void entry_free_slow(void *p, size_t i) {
 
 void entry_free_flush(void *p, struct bin *b) {
   struct heap *h = heap_current;
+  if (HAK_UNLIKELY(h->is_shared)) { /* its bins are never filled */
+    free_direct(p, chunk_index(p));
+    return;
+  }
   uint32_t c = (uint32_t)(b - h->bin);
   void **sp = load_relaxed(&b->sp);
   if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(sp, p)))

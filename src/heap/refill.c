@@ -7,8 +7,7 @@
  */
 #include "refill.h"
 
-#include <string.h>
-
+#include "base_mem.h"
 #include "depot.h"
 #include "flush.h"
 #include "mail.h"
@@ -229,10 +228,10 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   if (half == NULL) {
     flush_slots(h, c, lo, older);
   } else {
-    memcpy(half->slot, lo, older * sizeof *lo);
+    mem_copy(half->slot, lo, older * sizeof *lo);
     store_relaxed(&half->count, (uint16_t)older);
   }
-  memmove(lo, lo + older, (size_t)(count - older) * sizeof *lo);
+  mem_move(lo, lo + older, (size_t)(count - older) * sizeof *lo);
   bin_load(h, c, magazine_of_slots(lo), count - older);
   if (half != NULL) depot_put(h, c, half);
 }

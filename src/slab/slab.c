@@ -3,8 +3,7 @@
  */
 #include "slab.h"
 
-#include <string.h>
-
+#include "base_mem.h"
 #include "base_size.h"
 #include "meta.h"
 #include "os_check.h"
@@ -94,7 +93,7 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   s->chunk_count = k->slab_chunks;
   s->hint = 0;
   s->bits = side != NULL ? side : s->inline_bits;
-  memset(s->bits, 0xFF, (size_t)words * 8);
+  mem_fill(s->bits, 0xFF, (size_t)words * 8);
   uint32_t last_bits = k->slab_objects % 64;
   if (last_bits != 0) s->bits[words - 1] = ((uint64_t)1 << last_bits) - 1;
   s->state = SLAB_STATE_SLAB;
