@@ -8,6 +8,7 @@ function(hak_objects target type)
   else()
     list(FILTER sources EXCLUDE REGEX "/src/os/os_twin\\.c$")
   endif()
+  list(FILTER sources EXCLUDE REGEX "/src/entry/entry_resolver\\.c$") # shared libraries only
   add_library(${target} ${type} ${sources})
   target_link_libraries(${target} PRIVATE hak_flags_src)
   target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=${A_MINIMAL}
@@ -21,7 +22,11 @@ function(hak_public_headers target)
 endfunction()
 
 function(hak_shared target name objects)
-  add_library(${target} SHARED $<TARGET_OBJECTS:${objects}>)
+  add_library(${target} SHARED $<TARGET_OBJECTS:${objects}>
+    "${PROJECT_SOURCE_DIR}/src/entry/entry_resolver.c")
+  target_link_libraries(${target} PRIVATE hak_flags_src)
+  target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=0 HAK_DEBUG=0 HAK_OVERRIDE=1
+    HAK_OS_TWIN=0) # the file depends on none of them
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${HAK_EXPORTS}")
   target_link_options(${target} PRIVATE "LINKER:--version-script=${HAK_EXPORTS}"

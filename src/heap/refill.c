@@ -233,6 +233,8 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   }
   mem_move(lo, lo + older, (size_t)(count - older) * sizeof *lo);
   bin_load(h, c, magazine_of_slots(lo), count - older);
+  /* A received magazine may hold more than twice the window: it keeps its fill until empty. */
+  if (b->hi < lo + count) b->hi = lo + count;
   if (half != NULL) depot_put(h, c, half);
 }
 
