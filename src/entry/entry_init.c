@@ -77,7 +77,7 @@ HAK_COLD void entry_report_fault(struct heap_fault fault) {
   size_t class_bytes = 0;
   if (chunk < region_chunk_count) {
     uint32_t c = map_entry_class(map_load(chunk));
-    if (c < CLASS_COUNT) class_bytes = size_classes[c].size;
+    if (c < CLASS_COUNT && map_load(chunk) != 0) class_bytes = size_classes[c].size;
   }
   guard_abort(fault.kind == FAULT_DOUBLE_FREE ? VERDICT_DOUBLE_FREE : VERDICT_CORRUPTED_BIN,
               fault.object, class_bytes);

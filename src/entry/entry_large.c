@@ -94,6 +94,14 @@ void entry_large_free_mapping(void *p) {
   if (!os_unmap(p, object.bytes)) return; /* the pages went back; the address space is lost */
 }
 
+bool entry_large_is_mapping(const void *p) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return false;
+  struct large object = large_find(p);
+  entry_leave(h);
+  return object.address != NULL;
+}
+
 enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void **out) {
   *out = p;
   if (n <= CLASS_SIZE_MAX || n > RUN_MAX) return LARGE_MUST_COPY;

@@ -18,6 +18,9 @@ void entry_large_free_run(void *p, size_t i);
 /* p lies outside the region. */
 void entry_large_free_mapping(void *p);
 
+/* True when p is the start of an object with a mapping of its own. */
+bool entry_large_is_mapping(const void *p);
+
 enum entry_large_move { LARGE_MOVED, LARGE_STAYS, LARGE_MUST_COPY };
 /* Try to give the run at chunk i, or the mapping of old_bytes at p, room for n bytes without
  * copying. *out: where it is now. LARGE_STAYS: refused for lack of memory, the object is intact. */

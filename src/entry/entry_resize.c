@@ -31,12 +31,18 @@ static struct place place_of(const void *p, enum verdict verdict) {
   size_t i = chunk_index(p);
   if (HAK_LIKELY(i < region_chunk_count)) {
     uint32_t entry = map_load(i);
-    uint32_t c = map_entry_class(entry);
-    if (HAK_LIKELY(c < CLASS_COUNT)) {
-      if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
-        guard_abort(verdict, p, size_classes[c].size);
+    if (HAK_LIKELY(map_entry_is_slab(entry))) {
+      uint32_t c = map_entry_class(entry);
+      const struct size_class *k = &size_classes[c];
+      /* Free in its slab: never handed out, or freed and flushed. A look without the lock is
+       * enough: nobody but a caller with a bad pointer changes the bit of a live object. */
+      if (HAK_UNLIKELY(!size_class_is_slot(k, p)) ||
+          (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(slab_has(slab_of_chunk(k, i), k, p))))
+        guard_abort(verdict, p, k->size);
       return (struct place){PLACE_CLASS, size_classes[c].size, i};
     }
+    if (map_entry_id(entry) == HEAP_ID_FREED && map_entry_class(entry) < CLASS_COUNT)
+      guard_abort(verdict, p, size_classes[map_entry_class(entry)].size);
     if (map_entry_id(entry) != HEAP_ID_RUN || chunk_address(i) != p) guard_abort(verdict, p, 0);
     return (struct place){PLACE_RUN, run_bytes((uint32_t)i), i};
   }

@@ -108,6 +108,7 @@ static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
 }
 
 static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
+  uint32_t c = map_entry_class(entry);
   switch (map_entry_id(entry)) {
     case HEAP_ID_RUN:
       entry_large_free_run(p, i);
@@ -115,7 +116,7 @@ static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
     case HEAP_ID_RUN_REST:
       guard_abort(VERDICT_INTERIOR, p, 0);
     case HEAP_ID_FREED:
-      guard_abort(VERDICT_DOUBLE_FREE, p, 0);
+      guard_abort(VERDICT_DOUBLE_FREE, p, c < CLASS_COUNT ? size_classes[c].size : 0);
     default:
       guard_abort(VERDICT_INVALID_FREE, p, 0);
   }
@@ -124,11 +125,11 @@ static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
 void entry_free_slow(void *p, size_t i) {
   struct heap *h = heap_current;
   uint32_t entry = map_load(i);
-  uint32_t c = map_entry_class(entry);
-  if (HAK_UNLIKELY(c >= CLASS_COUNT)) {
+  if (HAK_UNLIKELY(!map_entry_is_slab(entry))) {
     free_other(p, i, entry);
     return;
   }
+  uint32_t c = map_entry_class(entry);
   if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
     guard_abort(VERDICT_INTERIOR, p, size_classes[c].size);
   if ((entry ^ h->key) < CLASS_COUNT && !h->is_shared)
@@ -174,18 +175,22 @@ void entry_free_foreign(void *p) {
 
 static bool is_size_possible(const void *p, size_t n, size_t align) {
   size_t i = chunk_index(p);
-  if (i >= region_chunk_count) return true; /* free itself will look */
-  uint32_t c = map_entry_class(map_load(i));
-  if (c >= CLASS_COUNT) {
-    return map_entry_id(map_load(i)) != HEAP_ID_RUN || n <= entry_usable_size(p);
-  }
-  return align > 1 ? n <= size_classes[c].size : size_class_could_hold(c, n);
+  if (i < region_chunk_count && map_entry_is_slab(map_load(i)))
+    return size_class_could_hold(map_entry_class(map_load(i)), n, align);
+  /* A large object. One that is none at all is for free itself to tell. */
+  if (i < region_chunk_count && map_entry_id(map_load(i)) != HEAP_ID_RUN) return true;
+  if (i >= region_chunk_count && !entry_large_is_mapping(p)) return true;
+  bool has_class = n <= CLASS_SIZE_MAX && align <= CLASS_SIZE_MAX &&
+                   size_class_of_aligned(n, align) != CLASS_COUNT;
+  return !has_class && n <= entry_usable_size(p);
 }
 
 void entry_free_sized(void *p, size_t n, size_t align) {
   if (!HAK_FLAVOUR_MINIMAL && p != NULL && HAK_UNLIKELY(!is_size_possible(p, n, align))) {
-    uint32_t c = map_entry_class(map_load(chunk_index(p)));
-    guard_abort(VERDICT_SIZE_MISMATCH, p, c < CLASS_COUNT ? size_classes[c].size : 0);
+    size_t i = chunk_index(p);
+    bool is_slab = i < region_chunk_count && map_entry_is_slab(map_load(i));
+    guard_abort(VERDICT_SIZE_MISMATCH, p,
+                is_slab ? size_classes[map_entry_class(map_load(i))].size : 0);
   }
   entry_free(p);
 }

@@ -85,7 +85,6 @@ void flush_empty_slab(struct heap *h) {
   ASSERT(empty->free_count == empty->object_count);
   h->empty_slab = NULL;
   flush_unlink_slab(h, empty);
-  h->cls[empty->class_index].slab_count--;
   slab_release(empty);
 }
 

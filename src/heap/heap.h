@@ -42,7 +42,6 @@ struct heap_class {
   struct magazine *depot_newest;       /* lock: full magazines, linked newest to oldest */
   struct magazine *depot_oldest;
   struct slab *slabs;    /* lock: those with free objects, latest first */
-  uint32_t slab_count;   /* lock */
   uint32_t taken_count;  /* lock: objects out of the bitmaps (live, or in bin, depot, mail) */
   uint16_t depot_count;  /* lock: magazines */
   uint16_t window;       /* owner: how many slots of the loaded magazine are used */

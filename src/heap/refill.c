@@ -92,7 +92,6 @@ static struct slab *slab_with_room(struct heap *h, uint32_t c) {
   struct slab *s = slab_new(heap_id(h), c, h->preferred_superslab);
   if (s == NULL) return NULL;
   h->preferred_superslab = slab_chunk(s) / SUPERSLAB_CHUNKS;
-  h->cls[c].slab_count++;
   flush_link_slab(h, s);
   return s;
 }
@@ -131,24 +130,6 @@ static bool sample_countdown(struct heap *h, size_t bytes) {
   return true;
 }
 
-/* Class c needs a new slab. Where its range was split off a wider class that has room for a slab
- * and an eighth of its own, c's requests go there again; the wider class will be split anew when
- * that room is used up. So no split leaves memory behind. CLASS_COUNT when there is none.
- * A wider class is aligned at least as c is: borrowing keeps what aligned requests rely on. */
-static uint32_t wider_with_room(struct heap *h, uint32_t c) {
-  uint32_t last = size_class_coarse(c);
-  for (uint32_t wider = c + 1; wider <= last; wider++) {
-    const struct heap_class *k = &h->cls[wider];
-    if (k->slabs == NULL) continue;
-    size_t held = (size_t)k->slab_count * size_classes[wider].slab_objects;
-    size_t room = held - k->taken_count;
-    if (room < size_classes[wider].slab_objects || room < held / MERGE_ROOM_SHARE) continue;
-    if (__builtin_ctz(size_classes[wider].size) < __builtin_ctz(size_classes[c].size)) continue;
-    return wider;
-  }
-  return CLASS_COUNT;
-}
-
 /* How many objects to take from slabs at once: as the window says, but not more than a fixed
  * share of what the class holds already, so that few objects touch few pages. */
 static uint32_t refill_count(struct heap *h, uint32_t c) {
@@ -172,7 +153,8 @@ static void *refill_from_slabs(struct heap *h, uint32_t c, bool *is_sample_due) 
 
 void *refill_slow(struct heap *h, uint32_t c, bool *is_sample_due) {
   ASSERT(lock_is_mine(&h->lock));
-  ASSERT(bin_count(&h->bin[c]) == 0);
+  /* Taking a heap may have allocated already: libc keeps a key's value in memory of ours. */
+  if (bin_count(&h->bin[c]) != 0) return bin_pop(&h->bin[c]);
   h->cls[c].is_underflowed = true;
   if (mail_is_waiting(h)) mail_drain(h);
   struct magazine *m = depot_take(h, c);
@@ -180,14 +162,6 @@ void *refill_slow(struct heap *h, uint32_t c, bool *is_sample_due) {
     load_full(h, c, m);
     *is_sample_due = sample_countdown(h, (size_t)bin_count(&h->bin[c]) * size_classes[c].size);
     return bin_pop(&h->bin[c]);
-  }
-  if (h->cls[c].slabs == NULL) {
-    uint32_t wider = wider_with_room(h, c);
-    if (wider != CLASS_COUNT) {
-      size_class_merge(c, wider);
-      c = wider;
-      if (bin_count(&h->bin[c]) != 0) return bin_pop(&h->bin[c]);
-    }
   }
   return refill_from_slabs(h, c, is_sample_due);
 }
@@ -243,6 +217,11 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
  * find objects and room, whichever they need. */
 static void shed_full(struct heap *h, uint32_t c) {
   struct bin *b = &h->bin[c];
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  if (previous != NULL && load_relaxed(&previous->count) == 0) {
+    swap_previous(h, c); /* the window became whole only now */
+    return;
+  }
   struct magazine *empty = flush_magazine_get(h, c);
   if (empty == NULL || !size_classes[c].has_previous) {
     shed_older_half(h, c, empty);
@@ -250,10 +229,9 @@ static void shed_full(struct heap *h, uint32_t c) {
   }
   struct magazine *loaded = loaded_of(b);
   store_relaxed(&loaded->count, (uint16_t)bin_count(b));
-  struct magazine *full = load_relaxed(&h->cls[c].previous);
   store_relaxed(&h->cls[c].previous, loaded);
   bin_load(h, c, empty, 0);
-  if (full != NULL) depot_put(h, c, full);
+  if (previous != NULL) depot_put(h, c, previous);
 }
 
 void refill_overflow(struct heap *h, uint32_t c, void *p) {

@@ -1,7 +1,8 @@
 /* slab_map.h — the slab map: who owns a chunk, and of which class its objects are.
  *
  *   bits 31..7  heap id, or one of the reserved ids below
- *   bits  6..0  size class (< CLASS_COUNT: objects in bins), or MAP_CLASS_OTHER
+ *   bits  6..0  size class of its objects, or MAP_CLASS_OTHER. A freed slab keeps its class, for
+ *               the message should one of its objects be freed again. Entry 0: never allocated.
  *
  * One relaxed atomic uint32_t a chunk; all that `free` looks up. Written before an object of the
  * chunk is handed out, by whoever claimed the chunk (superslab.h), under that heap's lock.
@@ -52,7 +53,13 @@ HAK_INLINE uint32_t map_entry(uint32_t heap_id, uint32_t class_index) {
   return heap_id << MAP_CLASS_BITS | class_index;
 }
 HAK_INLINE uint32_t map_entry_id(uint32_t entry) { return entry >> MAP_CLASS_BITS; }
+/* The class bits, whatever the id. */
 HAK_INLINE uint32_t map_entry_class(uint32_t entry) { return entry & MAP_CLASS_MASK; }
+/* True when a heap owns the chunk: it is part of a slab, and its class bits name a class. */
+HAK_INLINE bool map_entry_is_slab(uint32_t entry) {
+  uint32_t id = map_entry_id(entry);
+  return id >= HEAP_ID_FIRST || id == HEAP_ID_EXIT || id == HEAP_ID_BOOTING;
+}
 
 /* Index of the chunk that holds p; not below region_chunk_count when p is not in the region (NULL included). */
 HAK_INLINE size_t chunk_index(const void *p) {

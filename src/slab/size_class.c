@@ -15,8 +15,9 @@ enum {
   MAGAZINE_MIN_MEDIUM = 4,
   MAGAZINE_MAX_MEDIUM = 32,
   PREVIOUS_SIZE_MAX = 2048,
-  SLAB_1_SIZE_MAX = 8192, /* one chunk up to here: 8 objects; two up to 16 KiB; four above */
-  SLAB_2_SIZE_MAX = 16384,
+  SLAB_1_SIZE_MAX = 8192, /* one chunk up to here, 8 objects or more; two above, 4 or more. Four
+                           * would leave less over, but the 32-bit reciprocal of 30,720 is exact up
+                           * to 153,600 only. What is left over is never touched. */
 };
 
 struct size_class size_classes[CLASS_COUNT];
@@ -53,7 +54,7 @@ static void class_init(uint32_t c) {
   struct size_class *k = &size_classes[c];
   k->size = size_of_id(c);
   k->reciprocal = (uint32_t)((((uint64_t)1 << 32) + k->size - 1) / k->size);
-  k->slab_chunks = k->size <= SLAB_1_SIZE_MAX ? 1 : k->size <= SLAB_2_SIZE_MAX ? 2 : 4;
+  k->slab_chunks = k->size <= SLAB_1_SIZE_MAX ? 1 : 2;
   uint32_t slab_bytes = (uint32_t)k->slab_chunks * CHUNK_BYTES;
   k->high_mask = ~(slab_bytes - 1);
   k->slab_objects = (uint16_t)(slab_bytes / k->size);
@@ -90,64 +91,30 @@ size_t size_class_finest(size_t n) {
   return size_classes[finest_id(n)].size;
 }
 
-bool size_class_could_hold(uint32_t c, size_t n) {
+bool size_class_could_hold(uint32_t c, size_t n, size_t align) {
   ASSERT(c < CLASS_COUNT);
   size_t size = size_classes[c].size;
-  /* realloc leaves an object where it is down to half of its size */
-  return n <= size && (coarse_size(n) >= size || n >= size / 2);
+  if (n > size) return false;
+  if (n >= size / 2) return true; /* realloc leaves an object where it is down to that */
+  size_t most = coarse_size(n);
+  while (most % align != 0 && most < size) most = coarse_size(most + 1); /* a step a class */
+  return most >= size;
 }
 
-/* The requests that class c serves now: entries low..top of one of the two halves of the table.
- * Entry i of a half serves requests of up to i << shift bytes. */
-struct served {
-  _Atomic(uint8_t) *table;
-  uint32_t shift;
-  size_t low, top; /* low > top: none */
-};
-
-static struct served served_by(uint32_t c) {
-  struct served r = {size_class_table.tiny, CLASS_GRAIN_SHIFT, 1, 0};
-  if (c >= CLASS_TINY_COUNT) {
-    r.table = size_class_table.medium;
-    r.shift = CLASS_MEDIUM_GRAIN_SHIFT;
-  }
-  size_t top = size_classes[c].size >> r.shift;
-  if (load_relaxed(&r.table[top]) != c) return r;
-  r.top = top;
-  r.low = top;
-  while (r.low > 0 && load_relaxed(&r.table[r.low - 1]) == c) r.low--;
-  return r;
-}
-
-/* Two threads may change one range at once: every value stored names a class large enough. */
 bool size_class_split(uint32_t c) {
   ASSERT(c < CLASS_COUNT);
-  struct served r = served_by(c);
-  if (r.low >= r.top) return false;
-  uint32_t finer = finest_id((r.low + (r.top + 1 - r.low) / 2 - 1) << r.shift);
-  ASSERT(finer <= c);
-  if (finer == c) return false; /* medium classes are coarser than the table's steps */
-  for (size_t i = r.low; (i << r.shift) <= size_classes[finer].size; i++)
-    store_relaxed(&r.table[i], (uint8_t)finer);
+  size_t size = size_classes[c].size;
+  if (size <= 128 || coarse_size(size) != size) return false;
+  size_t width = size_pow2_up(size) / 2 / COARSE_PER_DOUBLING;
+  uint32_t finer = finest_id(size - width / 2);
+  ASSERT(finer < c);
+  bool is_tiny = c < CLASS_TINY_COUNT;
+  _Atomic(uint8_t) *table = is_tiny ? size_class_table.tiny : size_class_table.medium;
+  uint32_t shift = is_tiny ? CLASS_GRAIN_SHIFT : CLASS_MEDIUM_GRAIN_SHIFT;
+  size_t top = size_classes[finer].size >> shift;
+  if (load_relaxed(&table[top]) != c) return false;
+  /* Two threads may do this at once: every value stored names a class that is large enough. */
+  for (size_t i = top; i > 0 && load_relaxed(&table[i]) == c; i--)
+    store_relaxed(&table[i], (uint8_t)finer);
   return true;
 }
-
-uint32_t size_class_split_depth(uint32_t c) {
-  struct served r = served_by(c);
-  if (r.low > r.top) return 0;
-  size_t width = (r.top + 1 - r.low) << r.shift;
-  size_t coarse = size_class_coarse(c);
-  size_t size = size_classes[coarse].size;
-  size_t coarse_width = size <= 128 ? 16 : size_pow2_up(size) / 2 / COARSE_PER_DOUBLING;
-  uint32_t depth = 0;
-  while (width << depth < coarse_width) depth++; /* at most 4: 256 B classes at 16 B steps */
-  return depth;
-}
-
-void size_class_merge(uint32_t c, uint32_t wider) {
-  ASSERT(c < wider && wider <= size_class_coarse(c));
-  struct served r = served_by(c);
-  for (size_t i = r.low; i <= r.top; i++) store_relaxed(&r.table[i], (uint8_t)wider);
-}
-
-uint32_t size_class_coarse(uint32_t c) { return finest_id(coarse_size(size_classes[c].size)); }

@@ -4,10 +4,11 @@
  *   0 .. 63     tiny    16 B apart:   16, 32, ... 1,024
  *   64 .. 103   medium  8 a doubling: 1,152, 1,280, ... 2,048, 2,304, ... 32,768
  * Requests find theirs in one table of bytes, which starts coarse (4 classes a doubling: 16 .. 128
- * by 16, then 160, 192, 224, 256, 320, ...) and gets finer where the process holds much memory.
+ * by 16, then 160, 192, 224, 256, 320, ...); a class of which the process holds much is split in
+ * two (8 a doubling).
  * The table decides only where new objects come from: an object's class is the slab map's.
  *
- * Slabs are 1, 2 or 4 chunks, aligned to their length; objects end flush with the slab's end, so
+ * Slabs are 1 or 2 chunks, aligned to their length; objects end flush with the slab's end, so
  * whatever does not fit lies before the first one:
  *
  *   | slack | object 0 | object 1 | ... | object n-1 |
@@ -43,7 +44,7 @@ struct size_class {
   uint32_t size;       /* bytes of an object */
   uint32_t reciprocal; /* ceil(2^32 / size): x is a multiple iff (uint32_t)(x * it) < it (Lemire,
                         * Kaser and Kurz 2019, faster remainder by direct computation); exact for
-                        * all x <= 256 KiB, which a unit test shows by trying them all */
+                        * all x <= the slab's bytes, which a unit test shows by trying them all */
   uint32_t high_mask;  /* ~(slab bytes - 1): -(p | high_mask) is the distance to the slab's end */
   uint32_t slack;      /* bytes before the first object */
   uint16_t slab_objects;
@@ -78,17 +79,12 @@ HAK_INLINE uint32_t size_class_of(size_t n) {
 uint32_t size_class_of_aligned(size_t n, size_t align);
 /* Size of the finest class that could ever hold n <= CLASS_SIZE_MAX bytes. */
 size_t size_class_finest(size_t n);
-/* False when an object of class c cannot have been requested with n bytes. */
-HAK_MUST_USE bool size_class_could_hold(uint32_t c, size_t n);
-/* Send the smaller half of the requests of class c to a finer class; false when there is none. */
+/* False when an object of class c cannot have been requested with n bytes at a multiple of `align`
+ * (a power of two; 1 for none). */
+HAK_MUST_USE bool size_class_could_hold(uint32_t c, size_t n, size_t align);
+/* Send the smaller half of the requests of the coarse class c to a class of its own. False when
+ * that was done before, when there is no finer class, or when c is none of the coarse ones. */
 bool size_class_split(uint32_t c);
-/* How often the coarse range that class c lies in was halved to get what c serves now; 0 when c
- * serves nothing. */
-uint32_t size_class_split_depth(uint32_t c);
-/* Send all requests of class c to class `wider`, undoing splits. */
-void size_class_merge(uint32_t c, uint32_t wider);
-/* The coarse class whose range class c lies in: itself, or one of at most 8 above it. */
-uint32_t size_class_coarse(uint32_t c);
 
 /* Distance of p from the end of its slab: 1 .. slab bytes. */
 HAK_INLINE uint32_t size_class_from_end(const struct size_class *k, const void *p) {

@@ -3,7 +3,6 @@
  */
 #include "slab.h"
 
-#include "base_mem.h"
 #include "base_size.h"
 #include "meta.h"
 #include "os_check.h"
@@ -16,7 +15,7 @@ enum { SIDE_KIND_COUNT = 4 };
 static const uint8_t side_lines[SIDE_KIND_COUNT] = {1, 3, 5, 9};
 
 static struct rt_lock side_lock = LOCK_INIT(LOCK_RANK_STOCK);
-static uint64_t *side_free[SIDE_KIND_COUNT]; /* under side_lock; linked through word 0 */
+static _Atomic(uint64_t) *side_free[SIDE_KIND_COUNT]; /* under side_lock; linked through word 0 */
 
 static _Atomic(size_t) class_bytes[CLASS_COUNT];
 
@@ -31,17 +30,17 @@ static uint32_t side_kind(uint32_t words) {
   return kind;
 }
 
-static uint64_t *side_get(uint32_t kind) {
+static _Atomic(uint64_t) *side_get(uint32_t kind) {
   lock_nested(&side_lock);
-  uint64_t *bits = side_free[kind];
-  if (bits != NULL) side_free[kind] = (uint64_t *)(uintptr_t)bits[0]; /* NOLINT: our own link */
+  _Atomic(uint64_t) *bits = side_free[kind];
+  if (bits != NULL) side_free[kind] = (_Atomic(uint64_t) *)(uintptr_t)load_relaxed(&bits[0]);
   lock_leave(&side_lock);
   return bits != NULL ? bits : meta_alloc(side_lines[kind] * (size_t)HAK_CACHE_LINE_BYTES);
 }
 
-static void side_put(uint64_t *bits, uint32_t kind) {
+static void side_put(_Atomic(uint64_t) *bits, uint32_t kind) {
   lock_nested(&side_lock);
-  bits[0] = (uint64_t)(uintptr_t)side_free[kind];
+  store_relaxed(&bits[0], (uint64_t)(uintptr_t)side_free[kind]);
   side_free[kind] = bits;
   lock_leave(&side_lock);
 }
@@ -56,27 +55,26 @@ bool slab_is_valid(const struct slab *s) {
   if (s->object_count != k->slab_objects || s->free_count > s->object_count) return false;
   uint32_t count = 0;
   for (uint32_t w = 0; w < words_of(k); w++) {
-    if (w < s->hint && s->bits[w] != 0) return false;
-    count += (uint32_t)__builtin_popcountll(s->bits[w]);
+    uint64_t bits = load_relaxed(&s->bits[w]);
+    if (w < s->hint && bits != 0) return false;
+    count += (uint32_t)__builtin_popcountll(bits);
   }
   return count == s->free_count;
 }
 
-/* A class is split once the process holds REFINE_BYTES of it, twice that for its halves, and so
- * on: a finer class rounds less and swings more, and only where there is much of it the first
- * outweighs the second. */
+/* A coarse class is split once the process holds REFINE_BYTES of it. Early, because what the wider
+ * class holds by then is of no use to the finer one: later is worse (docs/decisions/0003). */
 static void count_bytes(uint32_t c, size_t slab_bytes) {
   size_t now = add_relaxed(&class_bytes[c], slab_bytes) + slab_bytes;
-  uint64_t first = rt_option(RT_OPTION_REFINE_BYTES);
-  if (HAK_LIKELY(now < first) || rt_option(RT_OPTION_CLASS_REFINE) == 0) return;
-  if (now >= first << size_class_split_depth(c)) (void)size_class_split(c);
+  if (HAK_LIKELY(now < rt_option(RT_OPTION_REFINE_BYTES))) return;
+  if (rt_option(RT_OPTION_CLASS_REFINE) != 0) (void)size_class_split(c);
 }
 
 struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   ASSERT(c < CLASS_COUNT);
   const struct size_class *k = &size_classes[c];
   uint32_t words = words_of(k);
-  uint64_t *side = NULL;
+  _Atomic(uint64_t) *side = NULL;
   if (words > SLAB_INLINE_WORDS && (side = side_get(side_kind(words))) == NULL) return NULL;
   struct chunk_run run = superslab_claim(k->slab_chunks, k->slab_chunks, preferred);
   if (run.first == CHUNK_NONE) {
@@ -93,9 +91,9 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   s->chunk_count = k->slab_chunks;
   s->hint = 0;
   s->bits = side != NULL ? side : s->inline_bits;
-  mem_fill(s->bits, 0xFF, (size_t)words * 8);
+  for (uint32_t w = 0; w < words; w++) store_relaxed(&s->bits[w], UINT64_MAX);
   uint32_t last_bits = k->slab_objects % 64;
-  if (last_bits != 0) s->bits[words - 1] = ((uint64_t)1 << last_bits) - 1;
+  if (last_bits != 0) store_relaxed(&s->bits[words - 1], ((uint64_t)1 << last_bits) - 1);
   s->state = SLAB_STATE_SLAB;
   ASSERT(slab_is_valid(s));
   map_store(run.first, run.count, map_entry(heap_id, c));
@@ -108,9 +106,9 @@ void slab_release(struct slab *s) {
   ASSERT(s->free_count == s->object_count);
   const struct size_class *k = &size_classes[s->class_index];
   uint32_t first = slab_chunk(s);
-  uint64_t *side = s->bits != s->inline_bits ? s->bits : NULL;
+  _Atomic(uint64_t) *side = s->bits != s->inline_bits ? s->bits : NULL;
   sub_relaxed(&class_bytes[s->class_index], (size_t)s->chunk_count * CHUNK_BYTES);
-  map_store(first, s->chunk_count, map_entry(HEAP_ID_FREED, MAP_CLASS_OTHER));
+  map_store(first, s->chunk_count, map_entry(HEAP_ID_FREED, s->class_index));
   s->state = SLAB_STATE_NONE;
   if (side != NULL) side_put(side, side_kind(words_of(k)));
   superslab_release(first, s->chunk_count);
@@ -124,7 +122,7 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
   uint32_t left = taken;
   uint32_t word = s->hint;
   while (left > 0) { /* free_count says that the bits are there */
-    uint64_t bits = s->bits[word];
+    uint64_t bits = load_relaxed(&s->bits[word]);
     char *at = first + (size_t)word * 64 * k->size;
     if (bits == UINT64_MAX && left >= 64) { /* a fresh slab: a plain stride */
       for (uint32_t i = 0; i < 64; i++, at += k->size) slots[--left] = at;
@@ -132,7 +130,7 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
     }
     for (; bits != 0 && left > 0; bits &= bits - 1)
       slots[--left] = at + (size_t)__builtin_ctzll(bits) * k->size;
-    s->bits[word] = bits;
+    store_relaxed(&s->bits[word], bits);
     if (bits == 0) word++;
   }
   s->hint = (uint8_t)word;
@@ -144,5 +142,5 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
 bool slab_has(const struct slab *s, const struct size_class *k, const void *p) {
   ASSERT(size_class_is_slot(k, p));
   uint32_t index = slab_index(k, p);
-  return (s->bits[index / 64] >> (index % 64) & 1) != 0;
+  return (load_relaxed(&s->bits[index / 64]) >> (index % 64) & 1) != 0;
 }

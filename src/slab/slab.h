@@ -10,7 +10,7 @@
  * mail is allocated here. Classes of 256 B and more have their bits inline: one cache line a slab;
  * smaller ones point to a side bitmap, of an odd number of lines so that many do not share sets.
  *
- * Lock: that of the owning heap, for every field. Does not own: which heap that is (slab map).
+ * Lock: that of the owning heap, for every field; bits may be read without it (relaxed). Does not own: which heap that is (slab map).
  */
 #ifndef SLAB_H
 #define SLAB_H
@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base_atomic.h"
 #include "base_attr.h"
 #include "region.h"
 #include "size_class.h"
@@ -36,8 +37,8 @@ struct slab {
   uint8_t chunk_count;
   uint8_t state; /* enum slab_state */
   uint8_t hint;  /* no word below it has a bit set */
-  uint64_t *bits;
-  uint64_t inline_bits[SLAB_INLINE_WORDS];
+  _Atomic(uint64_t) *bits;
+  _Atomic(uint64_t) inline_bits[SLAB_INLINE_WORDS];
 };
 _Static_assert(sizeof(struct slab) == RECORD_BYTES, "the region commits this much a chunk");
 _Static_assert(offsetof(struct slab, inline_bits) == 32, "half a line of header");
@@ -72,14 +73,14 @@ HAK_INLINE HAK_MUST_USE bool slab_put(struct slab *s, const struct size_class *k
   uint32_t index = slab_index(k, p);
   uint32_t word = index / 64;
   uint64_t bit = (uint64_t)1 << (index % 64);
-  uint64_t bits = s->bits[word];
+  uint64_t bits = load_relaxed(&s->bits[word]);
   if (HAK_UNLIKELY((bits & bit) != 0)) return false;
-  s->bits[word] = bits | bit;
+  store_relaxed(&s->bits[word], bits | bit);
   s->hint = word < s->hint ? (uint8_t)word : s->hint;
   s->free_count++;
   return true;
 }
-/* True when object p is free in its slab. */
+/* True when object p is free in its slab. Needs no lock when p is live: relaxed. */
 HAK_MUST_USE bool slab_has(const struct slab *s, const struct size_class *k, const void *p);
 
 /* Bytes of slabs of class c in the process, all heaps. Any thread. */
