@@ -46,7 +46,7 @@ void entry_init(void);
 /* True while this thread runs the initialisation: what it allocates comes from `booting`. */
 bool entry_is_booting(void);
 /* The calling thread's heap, made or adopted if it has none; a shared heap where it cannot have
- * one. Never NULL. */
+ * one. NULL in a signal handler that interrupted this thread's slow path. */
 struct heap *entry_thread_heap(void);
 /* Lock the calling thread's heap as the umbrella of a slow path; NULL on self-entry. */
 struct heap *entry_enter(void);

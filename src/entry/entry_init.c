@@ -38,6 +38,7 @@ static void init_once(void) {
   bool has_region = region_init(rt_option(RT_OPTION_REGION_BYTES));
   ASSERT(has_region == (region_chunk_count != 0));
   (void)has_region;
+  if (region_is_window()) size_class_use_finest(); /* every byte of address space counts */
   entry_thread_init();
   /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
   (void)!os_at_fork(lock_fork_prepare, lock_fork_parent, entry_thread_fork_child);
@@ -68,7 +69,9 @@ __attribute__((constructor)) static void entry_init_at_load(void) {
 
 struct heap *entry_enter(void) {
   struct heap *h = entry_thread_heap();
-  return lock_enter(&h->lock) ? h : NULL;
+  if (h == NULL || !lock_enter(&h->lock)) return NULL;
+  if (!h->is_shared) heap_busy_begin();
+  return h;
 }
 
 HAK_COLD void entry_report_fault(struct heap_fault fault) {
@@ -86,7 +89,8 @@ HAK_COLD void entry_report_fault(struct heap_fault fault) {
 void entry_leave(struct heap *h) {
   struct heap_fault fault = h->fault;
   lock_leave(&h->lock);
+  if (!h->is_shared) heap_busy_end(h);
   if (HAK_UNLIKELY(fault.kind != FAULT_NONE)) entry_report_fault(fault);
-  if (HAK_UNLIKELY(entry_signal_has_parked(h))) entry_signal_free_parked(h);
+  if (HAK_UNLIKELY(entry_signal_has_parked())) entry_signal_free_parked();
   if (HAK_UNLIKELY(superslab_purge_is_due())) (void)superslab_purge(false);
 }

@@ -12,6 +12,7 @@
 #include "large.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "region.h"
 #include "run.h"
 #include "superslab.h"
 
@@ -46,11 +47,17 @@ static void *mapping_try(size_t n, size_t align) {
   return NULL;
 }
 
+/* Where address space is limited, what a run rounds up is taken from other objects; a mapping
+ * rounds to pages. */
+static bool is_wasteful_run(size_t n) {
+  return region_is_window() && size_round_up(n, CHUNK_BYTES) - n > n / 16;
+}
+
 void *entry_large_alloc(size_t n, size_t align, bool zero) {
   entry_init();
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
     bool may_run = align <= SUPERSLAB_BYTES;
-    bool is_run_first = may_run && n <= RUN_MAX;
+    bool is_run_first = may_run && n <= RUN_MAX && !is_wasteful_run(n);
     void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
     if (p == NULL) p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
     if (p != NULL) return p;

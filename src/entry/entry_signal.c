@@ -14,6 +14,8 @@ enum { HEADER_BYTES = 16 };
 static char reserve[SIGNAL_RESERVE_BYTES] __attribute__((aligned(4096)));
 static _Atomic(size_t) reserve_used;
 static _Atomic(size_t) leaked_count;
+static _Atomic(void *) parked[PARKED_SLOTS]; /* of all threads: rarely more than one or two */
+static _Atomic(bool) has_parked;
 
 void *entry_signal_alloc(size_t n, size_t align) {
   size_t step = size_max(align, HEADER_BYTES);
@@ -42,23 +44,22 @@ size_t entry_signal_bytes(const void *p) {
 }
 
 void entry_signal_park(void *p) {
-  struct heap *h = heap_current;
   for (size_t i = 0; i < PARKED_SLOTS; i++) {
     void *empty = NULL;
-    if (cas_acq_rel(&h->parked[i], &empty, p)) {
-      store_relaxed(&h->has_parked, true);
+    if (cas_acq_rel(&parked[i], &empty, p)) {
+      store_relaxed(&has_parked, true);
       return;
     }
   }
   add_relaxed(&leaked_count, (size_t)1);
 }
 
-bool entry_signal_has_parked(struct heap *h) { return load_relaxed(&h->has_parked); }
+bool entry_signal_has_parked(void) { return load_relaxed(&has_parked); }
 
-void entry_signal_free_parked(struct heap *h) {
-  store_relaxed(&h->has_parked, false); /* first: a handler that parks from now on sets it again */
+void entry_signal_free_parked(void) {
+  store_relaxed(&has_parked, false); /* first: a handler that parks from now on sets it again */
   for (size_t i = 0; i < PARKED_SLOTS; i++) {
-    void *p = swap_acq_rel(&h->parked[i], NULL);
+    void *p = swap_acq_rel(&parked[i], NULL);
     if (p != NULL) entry_free(p);
   }
 }

@@ -43,7 +43,12 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c) {
 /* Bin c of the current heap is empty, or there is no heap. */
 static void *alloc_slow(uint32_t c) {
   struct heap *h = heap_current;
-  void *p = h->is_shared ? NULL : refill_from_previous(h, c);
+  void *p = NULL;
+  if (HAK_LIKELY(!h->is_shared)) {
+    heap_busy_begin();
+    p = refill_from_previous(h, c);
+    heap_busy_end(h);
+  }
   return p != NULL ? p : alloc_locked(c);
 }
 
@@ -68,6 +73,7 @@ void *entry_malloc_medium(size_t n) {
 }
 
 void *entry_aligned(size_t align, size_t n) {
+  if (align <= 16) return entry_malloc(n); /* every object is aligned that much */
   if (n > CLASS_SIZE_MAX || align > CLASS_SIZE_MAX) return entry_large_alloc(n, align, false);
   entry_init();
   uint32_t c = size_class_of_aligned(n, align);
@@ -81,11 +87,12 @@ static HAK_COLD void free_direct(void *p, size_t i) {
   uint32_t entry = map_load(i);
   struct heap *owner = heap_of_id(map_entry_id(entry));
   if (NEVER(owner == NULL)) return;
-  if (!heap_enter_with(h, owner)) {
+  if (h == NULL || !heap_enter_with(h, owner)) {
     /* Self-entry; or the owner was abandoned in a bare fork, and its objects with it. */
-    if (lock_is_mine(&h->lock)) entry_signal_park(p);
+    if (h == NULL || lock_is_mine(&h->lock)) entry_signal_park(p);
     return;
   }
+  if (!h->is_shared) heap_busy_begin();
   flush_slots(owner, map_entry_class(entry), &p, 1);
   struct heap_fault fault = owner->fault;
   if (owner != h) {
@@ -138,7 +145,12 @@ void entry_free_slow(void *p, size_t i) {
     free_direct(p, i); /* booting and exit take no mail */
     return;
   }
-  if (HAK_LIKELY(!h->is_shared) && mail_try_collect(h, entry, p)) return;
+  if (HAK_LIKELY(!h->is_shared)) {
+    heap_busy_begin();
+    bool is_collected = mail_try_collect(h, entry, p);
+    heap_busy_end(h);
+    if (HAK_LIKELY(is_collected)) return;
+  }
   free_remote_slow(p, i, entry);
 }
 
@@ -152,8 +164,11 @@ void entry_free_flush(void *p, struct bin *b) {
   void **sp = load_relaxed(&b->sp);
   if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(sp, p)))
     guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size);
-  if (refill_make_room(h, c, p)) return;
-  if (HAK_UNLIKELY(!lock_enter(&h->lock))) {
+  heap_busy_begin();
+  bool is_taken = refill_make_room(h, c, p);
+  heap_busy_end(h);
+  if (is_taken) return;
+  if (HAK_UNLIKELY(entry_enter() == NULL)) {
     entry_signal_park(p);
     return;
   }

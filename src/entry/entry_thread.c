@@ -58,6 +58,7 @@ static HAK_COLD struct heap *attach(void) {
 struct heap *entry_thread_heap(void) {
   struct heap *h = heap_current;
   if (HAK_UNLIKELY(h == &heap_none)) return attach();
+  if (HAK_UNLIKELY(h == &heap_busy)) return NULL;
   /* After a bare fork nobody told us that this thread's heap lives on. */
   uint32_t generation = load_relaxed(&fork_generation);
   if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation) && !h->is_shared)

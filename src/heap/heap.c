@@ -21,6 +21,7 @@ struct heap heap_none = {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}},
                          .lock = LOCK_INIT(LOCK_RANK_HEAP)};
 struct heap heap_booting;
 struct heap heap_exit;
+struct heap heap_busy;
 
 _Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec"))) = &heap_none;
 
@@ -55,6 +56,8 @@ static void bins_construct(struct heap *h) {
 void heap_init(void) {
   heap_construct(&heap_booting, HEAP_ID_BOOTING, true);
   heap_construct(&heap_exit, HEAP_ID_EXIT, true);
+  heap_construct(&heap_busy, HEAP_ID_BUSY, true);
+  bins_construct(&heap_busy);
   lock_register(&heap_none.lock);
 }
 

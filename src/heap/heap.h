@@ -8,7 +8,8 @@
  * Three static heaps belong to no one thread: `none` (every thread starts with it), `booting`
  * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
  * empty for ever; what they allocate comes straight from the bitmaps under their lock. `booting` is
- * never current: until the process is ready the starting thread stays on `none`.
+ * never current: until the process is ready the starting thread stays on `none`. A fourth, `busy`,
+ * is current while a thread is inside its slow path, and allocates nothing.
  */
 #ifndef HEAP_H
 #define HEAP_H
@@ -26,7 +27,6 @@
 
 enum {
   OUTBOX_SLOTS = 64,
-  PARKED_SLOTS = 64,
   SAMPLE_INTERVAL_BYTES = 524288,
 };
 
@@ -74,14 +74,24 @@ struct heap {
 
   struct heap_class cls[CLASS_COUNT];
   struct outbox_slot outbox[OUTBOX_SLOTS];
-  _Atomic(void *) parked[PARKED_SLOTS]; /* frees of a signal handler that hit a slow path */
-  _Atomic(bool) has_parked;
   _Atomic(struct magazine *) inbox HAK_CACHE_ALIGNED; /* pushed by anyone, emptied under lock */
 };
 
-extern HAK_HIDDEN struct heap heap_none, heap_booting, heap_exit;
+extern HAK_HIDDEN struct heap heap_none, heap_booting, heap_exit, heap_busy;
 /* The calling thread's heap. The only thread-local variable of the shipped library: 8 bytes. */
 extern HAK_HIDDEN _Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec")));
+
+/* While the owner changes bins and magazines outside the hot path, `busy` is current: a signal
+ * handler that comes in between finds no bins, and then that it must do without (entry_signal.h).
+ * The fences keep the compiler from moving the changes out of the brackets. */
+HAK_INLINE void heap_busy_begin(void) {
+  heap_current = &heap_busy;
+  atomic_signal_fence(memory_order_seq_cst);
+}
+HAK_INLINE void heap_busy_end(struct heap *h) {
+  atomic_signal_fence(memory_order_seq_cst);
+  heap_current = h;
+}
 
 /* Ready the static heaps. Called once, before the first allocation. */
 void heap_init(void);

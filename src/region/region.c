@@ -45,6 +45,7 @@ static size_t superslabs_announced;   /* under region_lock */
 static _Atomic(size_t) memory_bytes;  /* of the region: readable and writable */
 static _Atomic(size_t) tables_bytes;
 
+bool region_is_window(void) { return is_window; }
 size_t region_bytes(void) { return superslab_limit * SUPERSLAB_BYTES; }
 size_t region_committed_bytes(void) { return load_relaxed(&memory_bytes); }
 size_t region_meta_bytes(void) { return load_relaxed(&tables_bytes); }

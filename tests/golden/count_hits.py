@@ -79,7 +79,7 @@ def profile_run(driver, library, mode, rounds):
             raise BadInput(f"hit_driver under callgrind: exit {done.returncode}: {said}")
         calls = parse_calls(pathlib.Path(output).read_text(encoding="utf-8"), mode + "_loop")
     for role, got in calls.items():
-        if got.library is None or os.path.basename(got.library) != library.name:
+        if got.library is None or os.path.basename(got.library) != library.resolve().name:
             raise BadInput(f"{library.name} is not in place: {role} comes from {got.library}")
     return calls
 

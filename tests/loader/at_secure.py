@@ -23,10 +23,11 @@ def skip(why):
 
 def build(folder, library, compiler, source, include):
     """The probe, linked to a copy of the library by an absolute path that anybody may read."""
-    shutil.copy(library, os.path.join(folder, "libhakmem.so.0"))
+    soname = os.path.basename(library) + ".0"
+    shutil.copy(library, os.path.join(folder, soname))
     program = os.path.join(folder, "secure_probe")
     subprocess.run(
-        [compiler, "-O1", "-I", include, "-o", program, source, "-L", folder, "-l:libhakmem.so.0",
+        [compiler, "-O1", "-I", include, "-o", program, source, "-L", folder, f"-l:{soname}",
          f"-Wl,-rpath,{folder}"],
         check=True,
     )

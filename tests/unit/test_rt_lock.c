@@ -1,0 +1,316 @@
+/* test_rt_lock.c — exclusion, self-entry, ranks, the fork gate, and locks after a bare fork. */
+#include "unit_child.h"
+
+#include "rt_lock.h"
+
+enum { THREADS = 4, ROUNDS = 20000, FORKS = 40 };
+
+/* What a lock protects: two numbers that are equal whenever it is free. */
+struct pair {
+  struct rt_lock lock;
+  uint64_t a, b;
+};
+static struct pair heaps[THREADS] = {{.lock = LOCK_INIT(LOCK_RANK_HEAP)},
+                                     {.lock = LOCK_INIT(LOCK_RANK_HEAP)},
+                                     {.lock = LOCK_INIT(LOCK_RANK_HEAP)},
+                                     {.lock = LOCK_INIT(LOCK_RANK_HEAP)}};
+static struct pair purge = {.lock = LOCK_INIT(LOCK_RANK_PURGE)};
+static struct pair nested = {.lock = LOCK_INIT(LOCK_RANK_STOCK)};
+static struct pair deeper = {.lock = LOCK_INIT(LOCK_RANK_META)};
+static struct rt_lock *const heap = &heaps[0].lock;
+
+static void pair_bump(struct pair *p) {
+  NEED(p->a == p->b);
+  p->a++;
+  NEED(p->a == p->b + 1);
+  p->b++;
+}
+
+static void *bumps_all_the_same(void *number) {
+  struct pair *second = &heaps[1 + (uintptr_t)number % (THREADS - 1)];
+  for (int i = 0; i < ROUNDS; i++) {
+    NEED(lock_enter(heap));
+    pair_bump(&heaps[0]);
+    if (lock_try_second(&second->lock)) {
+      pair_bump(second);
+      lock_leave(&second->lock);
+    }
+    lock_leave(heap);
+  }
+  return NULL;
+}
+
+static void one_thread_at_a_time(void **state) {
+  (void)state;
+  uint64_t before = heaps[0].a;
+  threads_run(THREADS, bumps_all_the_same);
+  assert_int_equal(heaps[0].a - before, THREADS * ROUNDS);
+  assert_int_equal(heaps[0].b, heaps[0].a);
+}
+
+/* Own outermost locks, the same nested ones. */
+static void *bumps_nested(void *number) {
+  struct pair *own = &heaps[(uintptr_t)number];
+  for (int i = 0; i < ROUNDS; i++) {
+    NEED(lock_enter(&own->lock));
+    lock_nested(&nested.lock);
+    pair_bump(&nested);
+    lock_nested(&deeper.lock);
+    pair_bump(&deeper);
+    lock_leave(&deeper.lock);
+    lock_leave(&nested.lock);
+    lock_leave(&own->lock);
+  }
+  return NULL;
+}
+
+static void nested_locks_exclude_too(void **state) {
+  (void)state;
+  threads_run(THREADS, bumps_nested);
+  assert_int_equal(nested.a, THREADS * ROUNDS);
+  assert_int_equal(deeper.b, THREADS * ROUNDS);
+}
+
+static void *finds_it_taken(void *unused) {
+  (void)unused;
+  NEED(!lock_is_mine(heap) && !lock_try_enter(heap));
+  NEED(lock_enter(&heaps[1].lock));
+  NEED(!lock_try_second(heap));
+  lock_leave(&heaps[1].lock);
+  return NULL;
+}
+
+static void the_holder_is_known(void **state) {
+  (void)state;
+  assert_false(lock_is_mine(heap));
+  assert_true(lock_enter(heap));
+  assert_true(lock_is_mine(heap));
+  assert_false(lock_enter(heap)); /* self-entry */
+  assert_false(lock_try_enter(heap));
+  assert_true(lock_is_mine(heap) && !lock_is_abandoned(heap));
+  thread_run(finds_it_taken, NULL);
+  lock_leave(heap);
+  assert_false(lock_is_mine(heap));
+  assert_true(lock_try_enter(heap));
+  lock_leave(heap);
+}
+
+static _Atomic(uint32_t) step;
+
+static void *waits_for_the_release(void *released) {
+  step_set(&step, 1);
+  lock_wait(heap);
+  NEED(load_acquire((_Atomic(bool) *)released));
+  return NULL;
+}
+
+static void a_wait_ends_with_the_release(void **state) {
+  (void)state;
+  lock_wait(heap); /* free: does not sleep */
+  for (int i = 0; i < 200; i++) {
+    _Atomic(bool) is_released = false;
+    pthread_t thread;
+    store_relaxed(&step, 0);
+    assert_true(lock_enter(heap));
+    assert_int_equal(pthread_create(&thread, NULL, waits_for_the_release, &is_released), 0);
+    step_wait(&step, 1);
+    if (i % 2 == 0) os_yield();
+    store_release(&is_released, true);
+    lock_leave(heap);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+  }
+}
+
+static _Atomic(bool) must_stop;
+
+static void *bumps_until_told(void *number) {
+  struct pair *own = &heaps[(uintptr_t)number];
+  while (!load_relaxed(&must_stop)) {
+    if (lock_try_enter(&purge.lock)) {
+      pair_bump(&purge);
+      lock_leave(&purge.lock);
+    }
+    NEED(lock_enter(&own->lock));
+    pair_bump(own);
+    lock_nested(&nested.lock);
+    pair_bump(&nested);
+    lock_leave(&nested.lock);
+    lock_leave(&own->lock);
+  }
+  return NULL;
+}
+
+/* In a child of fork every lock is free, and what it protects is whole. */
+static void all_is_whole(uint32_t generation) {
+  NEED(load_relaxed(&fork_generation) == generation + 1);
+  NEED(lock_try_enter(&purge.lock));
+  pair_bump(&purge);
+  lock_leave(&purge.lock);
+  for (int i = 0; i < THREADS; i++) {
+    NEED(lock_try_enter(&heaps[i].lock));
+    pair_bump(&heaps[i]);
+    lock_nested(&nested.lock);
+    pair_bump(&nested);
+    lock_leave(&nested.lock);
+    lock_leave(&heaps[i].lock);
+  }
+}
+
+static void *forks(void *unused) {
+  (void)unused;
+  for (int i = 0; i < FORKS; i++) {
+    uint32_t generation = load_relaxed(&fork_generation);
+    pid_t pid = fork();
+    if (pid == 0) {
+      child_start();
+      all_is_whole(generation);
+      _exit(0);
+    }
+    child_wait(pid);
+    NEED(load_relaxed(&fork_generation) == generation);
+  }
+  return NULL;
+}
+
+/* Two threads fork while two lock. */
+static void forks_wait_for_whole_state(void) {
+  pthread_t threads[2];
+  for (uintptr_t i = 0; i < 2; i++)
+    NEED(pthread_create(&threads[i], NULL, bumps_until_told, (void *)(i + 1)) == 0);
+  threads_run(2, forks);
+  store_relaxed(&must_stop, true);
+  for (int i = 0; i < 2; i++) NEED(pthread_join(threads[i], NULL) == 0);
+  NEED(heaps[1].a != 0 && heaps[2].a != 0);
+}
+static void a_child_of_fork_finds_whole_state(void **state) {
+  (void)state;
+  run_child(forks_wait_for_whole_state);
+}
+
+static void a_forking_holder_keeps_its_lock(void) {
+  NEED(lock_enter(heap)); /* a handler forks that interrupted a slow path */
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    NEED(lock_is_mine(heap) && !lock_enter(heap));
+  }
+  lock_leave(heap);
+  NEED(lock_enter(heap));
+  lock_leave(heap);
+  if (pid == 0) _exit(0);
+  child_wait(pid);
+}
+static void fork_inside_a_slow_path(void **state) {
+  (void)state;
+  run_child(a_forking_holder_keeps_its_lock);
+}
+
+static void *holds_what_fork_takes_away(void *unused) {
+  (void)unused;
+  NEED(lock_try_enter(&purge.lock));
+  NEED(lock_enter(&heaps[1].lock));
+  NEED(lock_try_second(&heaps[2].lock));
+  lock_nested(&nested.lock);
+  lock_nested(&deeper.lock);
+  step_set(&step, 1);
+  step_wait(&step, 2);
+  lock_leave(&deeper.lock);
+  lock_leave(&nested.lock);
+  lock_leave(&heaps[2].lock);
+  lock_leave(&heaps[1].lock);
+  lock_leave(&purge.lock);
+  return NULL;
+}
+
+static void locks_after_a_bare_fork(void) {
+  pthread_t thread;
+  store_relaxed(&step, 0);
+  NEED(pthread_create(&thread, NULL, holds_what_fork_takes_away, NULL) == 0);
+  step_wait(&step, 1);
+  NEED(lock_enter(&heaps[3].lock));
+  uint32_t generation = load_relaxed(&fork_generation);
+  pid_t pid = _Fork();
+  if (pid == 0) {
+    child_start();
+    NEED(lock_is_mine(&heaps[3].lock) && !lock_enter(&heaps[3].lock));
+    lock_leave(&heaps[3].lock);
+    NEED(lock_enter(heap));
+    NEED(load_relaxed(&fork_generation) == generation + 1);
+    NEED(lock_is_abandoned(&heaps[1].lock) && lock_is_abandoned(&heaps[2].lock));
+    NEED(!lock_try_second(&heaps[1].lock));
+    lock_nested(&nested.lock);
+    lock_nested(&deeper.lock);
+    lock_leave(&deeper.lock);
+    lock_leave(&nested.lock);
+    lock_leave(heap);
+    NEED(!lock_try_enter(&heaps[2].lock));
+    lock_wait(&heaps[1].lock); /* nobody will release it: does not sleep */
+    NEED(lock_try_enter(&purge.lock));
+    lock_leave(&purge.lock);
+    child_wait(fork()); /* the gate passes by abandoned locks */
+    _exit(0);
+  }
+  lock_leave(&heaps[3].lock);
+  child_wait(pid);
+  step_set(&step, 2);
+  NEED(pthread_join(thread, NULL) == 0);
+  NEED(load_relaxed(&fork_generation) == generation && !lock_is_abandoned(&heaps[1].lock));
+}
+static void a_bare_fork_frees_or_abandons(void **state) {
+  (void)state;
+  size_t page = os_page_bytes();
+  void *p = os_map(page);
+  if (p == NULL || !os_wipe_on_fork(p, page)) skip();
+  assert_true(os_unmap(p, page));
+  run_child(locks_after_a_bare_fork);
+}
+
+static int misuses_locks(void *number) {
+  switch (*(int *)number) {
+  case 0: /* nested, without an umbrella */
+    lock_nested(&nested.lock);
+    return 0;
+  case 1: /* upwards */
+    if (!lock_enter(heap)) return 2;
+    lock_nested(&deeper.lock);
+    lock_nested(&nested.lock);
+    return 0;
+  case 2: /* two of one rank, not tried */
+    return lock_enter(heap) && lock_enter(&heaps[1].lock) ? 0 : 2;
+  case 3: /* a third heap */
+    if (!lock_enter(heap) || !lock_try_second(&heaps[1].lock)) return 2;
+    return lock_try_second(&heaps[2].lock) ? 0 : 2;
+  case 4: /* another's, or nobody's */
+    lock_leave(heap);
+    return 0;
+  default: /* purge, with a lock held */
+    return lock_enter(heap) && lock_try_enter(&purge.lock) ? 0 : 2;
+  }
+}
+
+static void the_order_of_ranks_is_watched(void **state) {
+  (void)state;
+  for (int i = 0; i <= 5; i++) {
+    char err[512];
+    size_t rest;
+    int status = death_run(misuses_locks, &i, err, sizeof err, &rest);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_memory_equal(err, "hakmem: internal error: ", 24);
+  }
+}
+
+int main(void) {
+  for (int i = 0; i < THREADS; i++) lock_register(&heaps[i].lock);
+  lock_register(&purge.lock);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(one_thread_at_a_time),
+      cmocka_unit_test(nested_locks_exclude_too),
+      cmocka_unit_test(the_holder_is_known),
+      cmocka_unit_test(a_wait_ends_with_the_release),
+      cmocka_unit_test(a_child_of_fork_finds_whole_state),
+      cmocka_unit_test(fork_inside_a_slow_path),
+      cmocka_unit_test(a_bare_fork_frees_or_abandons),
+      cmocka_unit_test(the_order_of_ranks_is_watched),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
