@@ -103,7 +103,9 @@ def check_includes(ranks, files, report):
 
 
 def object_sets(build):
-    """Target -> list of (folder, object path), of every target that compiled src/."""
+    """Library -> list of (folder, object path), of every target that compiled src/.
+
+    A shared library has files of its own besides those of its target NAME_objects."""
     sets = {}
     for top, _, names in os.walk(os.path.join(build, "CMakeFiles")):
         found = re.search(r"CMakeFiles/([^/]+)\.dir/src/([^/]+)$", top)
@@ -111,7 +113,7 @@ def object_sets(build):
             objects = [(found.group(2), os.path.join(top, n)) for n in sorted(names)
                        if n.endswith(".o") and
                        os.path.exists(os.path.join(SRC, found.group(2), n[:-len(".o")]))]
-            sets.setdefault(found.group(1), []).extend(objects)
+            sets.setdefault(found.group(1).removesuffix("_objects"), []).extend(objects)
     return sets
 
 

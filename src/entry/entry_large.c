@@ -47,17 +47,12 @@ static void *mapping_try(size_t n, size_t align) {
   return NULL;
 }
 
-/* Where address space is limited, what a run rounds up is taken from other objects; a mapping
- * rounds to pages. */
-static bool is_wasteful_run(size_t n) {
-  return region_is_window() && size_round_up(n, CHUNK_BYTES) - n > n / 16;
-}
-
 void *entry_large_alloc(size_t n, size_t align, bool zero) {
   entry_init();
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
     bool may_run = align <= SUPERSLAB_BYTES;
-    bool is_run_first = may_run && n <= RUN_MAX && !is_wasteful_run(n);
+    /* Where address space is limited, a run's rounding and the holes between runs are dear. */
+    bool is_run_first = may_run && n <= RUN_MAX && !region_is_window();
     void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
     if (p == NULL) p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
     if (p != NULL) return p;

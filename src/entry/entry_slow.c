@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 
-#include "depot.h"
+#include "base_size.h"
 #include "entry.h"
 #include "entry_hot.h"
 #include "entry_large.h"
@@ -21,12 +21,19 @@ static HAK_COLD void *out_of_memory(void) {
   return NULL;
 }
 
-/* No chunk is left: what this heap keeps for later may be a slab's last objects. */
+/* No chunk is left: what this heap keeps for later may be a slab's last objects; else one of a
+ * larger class will do, aligned at least as this one's are. */
 static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
-  for (uint32_t i = 0; i < CLASS_COUNT; i++) depot_flush_class(h, i);
+  if (!h->is_shared) flush_owner_magazines(h);
   mail_drain_to_bitmaps(h);
   flush_empty_slab(h);
-  return refill_take_one(h, c);
+  void *p = refill_take_one(h, c);
+  int alignment = __builtin_ctz(size_classes[c].size);
+  for (uint32_t wider = c + 1; p == NULL && wider < CLASS_COUNT; wider++) {
+    if (h->cls[wider].slabs != NULL && __builtin_ctz(size_classes[wider].size) >= alignment)
+      p = refill_take_one(h, wider);
+  }
+  return p;
 }
 
 static HAK_NOINLINE void *alloc_locked(uint32_t c) {
@@ -201,6 +208,7 @@ static bool is_size_possible(const void *p, size_t n, size_t align) {
 }
 
 void entry_free_sized(void *p, size_t n, size_t align) {
+  align = align <= 1 ? 1 : size_pow2_up(align); /* as memalign rounds it */
   if (!HAK_FLAVOUR_MINIMAL && p != NULL && HAK_UNLIKELY(!is_size_possible(p, n, align))) {
     size_t i = chunk_index(p);
     bool is_slab = i < region_chunk_count && map_entry_is_slab(map_load(i));

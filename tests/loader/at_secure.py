@@ -23,7 +23,7 @@ def skip(why):
 
 def build(folder, library, compiler, source, include):
     """The probe, linked to a copy of the library by an absolute path that anybody may read."""
-    soname = os.path.basename(library) + ".0"
+    soname = os.path.basename(library).partition(".so")[0] + ".so.0"
     shutil.copy(library, os.path.join(folder, soname))
     program = os.path.join(folder, "secure_probe")
     subprocess.run(

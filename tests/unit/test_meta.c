@@ -73,6 +73,7 @@ static void no_memory_is_null(void **state) {
 }
 
 int main(void) {
+  os_mem_init();
   for (int i = 0; i < THREADS; i++) lock_register(&umbrellas[i]);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_are_nobody_elses),

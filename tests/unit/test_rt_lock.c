@@ -247,7 +247,9 @@ static void locks_after_a_bare_fork(void) {
     lock_wait(&heaps[1].lock); /* nobody will release it: does not sleep */
     NEED(lock_try_enter(&purge.lock));
     lock_leave(&purge.lock);
-    child_wait(fork()); /* the gate passes by abandoned locks */
+    pid = fork(); /* the gate passes by abandoned locks */
+    if (pid == 0) _exit(0);
+    child_wait(pid);
     _exit(0);
   }
   lock_leave(&heaps[3].lock);
@@ -300,6 +302,9 @@ static void the_order_of_ranks_is_watched(void **state) {
 }
 
 int main(void) {
+  os_mem_init();
+  lock_init_process();
+  if (!os_at_fork(lock_fork_prepare, lock_fork_parent, lock_fork_child)) return 1;
   for (int i = 0; i < THREADS; i++) lock_register(&heaps[i].lock);
   lock_register(&purge.lock);
   const struct CMUnitTest tests[] = {

@@ -1,0 +1,38 @@
+/* unit_region.h — the layers up to the region made ready by hand, as entry/ would, and an umbrella
+ * lock a thread for what wants an outermost one.
+ */
+#ifndef UNIT_REGION_H
+#define UNIT_REGION_H
+
+#include "unit_child.h"
+
+#include "region.h"
+#include "rt_lock.h"
+#include "rt_options.h"
+#include "superslab.h"
+
+enum { UMBRELLAS = 4 };
+static struct rt_lock umbrellas[UMBRELLAS] = {
+    LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP),
+    LOCK_INIT(LOCK_RANK_HEAP)};
+
+static inline void layers_init(uint64_t region_wanted_bytes) {
+  os_mem_init();
+  lock_init_process();
+  NEED(rt_options_init());
+  NEED(os_at_fork(lock_fork_prepare, lock_fork_parent, lock_fork_child));
+  for (int i = 0; i < UMBRELLAS; i++) lock_register(&umbrellas[i]);
+  NEED(region_init(region_wanted_bytes));
+}
+
+/* x, with umbrella i held around it. */
+#define LOCKED(i, x)                                                                               \
+  do {                                                                                             \
+    NEED(lock_enter(&umbrellas[i]));                                                               \
+    x;                                                                                             \
+    lock_leave(&umbrellas[i]);                                                                     \
+  } while (0)
+
+static inline char *chunk_bytes(size_t chunk) { return chunk_address(chunk); }
+
+#endif
