@@ -38,7 +38,6 @@ static void init_once(void) {
   bool has_region = region_init(rt_option(RT_OPTION_REGION_BYTES));
   ASSERT(has_region == (region_chunk_count != 0));
   (void)has_region;
-  if (region_is_window()) size_class_use_finest(); /* every byte of address space counts */
   entry_thread_init();
   /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
   (void)!os_at_fork(lock_fork_prepare, lock_fork_parent, entry_thread_fork_child);

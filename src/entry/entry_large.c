@@ -52,7 +52,7 @@ void *entry_large_alloc(size_t n, size_t align, bool zero) {
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
     bool may_run = align <= SUPERSLAB_BYTES;
     /* Where address space is limited, a run's rounding and the holes between runs are dear. */
-    bool is_run_first = may_run && n <= RUN_MAX && !region_is_window();
+    bool is_run_first = may_run && n <= RUN_MAX && !region_is_scarce();
     void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
     if (p == NULL) p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
     if (p != NULL) return p;

@@ -16,6 +16,8 @@
 #include "os_check.h"
 #include "refill.h"
 
+enum { SCARCE_CLASS_MAX = 8192 };
+
 static HAK_COLD void *out_of_memory(void) {
   errno = ENOMEM;
   return NULL;
@@ -73,10 +75,22 @@ void *entry_malloc_slow(size_t n) {
   return alloc_slow(size_class_of(n));
 }
 
+/* Where address space is scarce, a slab of a few objects is mostly waste: pages are rounded to
+ * instead. */
+static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
+  if (n > SCARCE_CLASS_MAX && region_is_scarce()) return entry_large_alloc(n, 1, false);
+  return alloc_slow(size_class_of(n));
+}
+
 void *entry_malloc_medium(size_t n) {
   if (HAK_UNLIKELY(n > CLASS_SIZE_MAX)) return entry_large_alloc(n, 1, false);
   if (HAK_UNLIKELY(heap_current == &heap_none)) entry_init();
-  return alloc_class(size_class_of(n));
+  struct bin *b = &heap_current->bin[size_class_of(n)];
+  void **sp = load_relaxed(&b->sp);
+  void *p = sp[-1];
+  if (HAK_UNLIKELY(p == NULL)) return alloc_slow_medium(n);
+  store_relaxed(&b->sp, sp - 1);
+  return p;
 }
 
 void *entry_aligned(size_t align, size_t n) {

@@ -9,7 +9,7 @@
 #include "os_mem.h"
 #include "rt_lock.h"
 
-static const size_t BLOCK_BYTES = 256 * KIB; /* arbitrary; untouched pages cost nothing */
+static const size_t BLOCK_BYTES = 64 * KIB; /* arbitrary; untouched pages cost nothing */
 
 static struct rt_lock meta_lock = LOCK_INIT(LOCK_RANK_META);
 static char *block_next;             /* under meta_lock */

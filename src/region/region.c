@@ -22,11 +22,12 @@ char *region_records;
 
 static const size_t RESERVE_MAX = 16384 * GIB; /* above, the tables would outgrow their use */
 static const size_t RESERVE_MIN = 32 * GIB;
+static const size_t SCARCE_BYTES = 2 * GIB;  /* measured: see docs/decisions/0009 */
 static const size_t COMMIT_STEP_MIN = 32 * MIB; /* 512 chunks: 2 KiB of map */
 static const size_t COMMIT_STEP_MAX = 1024 * MIB;
 enum {
   COMMIT_SHARE = 8,  /* grow by an eighth of what is committed: few calls, few pages of tables */
-  WINDOW_TRIES = 64, /* foreign mappings that may lie in the window before we call it full */
+  WINDOW_TRIES = 8,  /* foreign mappings that may lie in the window before we call it full */
 };
 
 struct table {
@@ -45,7 +46,7 @@ static size_t superslabs_announced;   /* under region_lock */
 static _Atomic(size_t) memory_bytes;  /* of the region: readable and writable */
 static _Atomic(size_t) tables_bytes;
 
-bool region_is_window(void) { return is_window; }
+bool region_is_scarce(void) { return is_window && region_bytes() < SCARCE_BYTES; }
 size_t region_bytes(void) { return superslab_limit * SUPERSLAB_BYTES; }
 size_t region_committed_bytes(void) { return load_relaxed(&memory_bytes); }
 size_t region_meta_bytes(void) { return load_relaxed(&tables_bytes); }

@@ -25,8 +25,9 @@ HAK_MUST_USE bool region_init(uint64_t wanted_bytes);
  * region is used up or the kernel has no memory. The caller holds an outermost lock. */
 HAK_MUST_USE bool region_grow(void);
 
-/* True when address space is limited and superslabs are mapped on demand. Constant after init. */
-bool region_is_window(void);
+/* True when address space is limited so tightly that rounding to chunks and half-used slabs would
+ * cost a program more than system calls do. Constant after init. */
+bool region_is_scarce(void);
 /* Address space that may hold objects, in bytes (reserved or window). Constant after init. */
 size_t region_bytes(void);
 /* Bytes of the region that are readable and writable. */

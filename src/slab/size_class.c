@@ -76,13 +76,6 @@ void size_class_init(void) {
                   (uint8_t)finest_id(coarse_size(i << CLASS_MEDIUM_GRAIN_SHIFT)));
 }
 
-void size_class_use_finest(void) {
-  for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.tiny); i++)
-    store_relaxed(&size_class_table.tiny[i], (uint8_t)finest_id(i << CLASS_GRAIN_SHIFT));
-  for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.medium); i++)
-    store_relaxed(&size_class_table.medium[i], (uint8_t)finest_id(i << CLASS_MEDIUM_GRAIN_SHIFT));
-}
-
 uint32_t size_class_of_aligned(size_t n, size_t align) {
   size_t wanted = size_max(n, 1);
   while (wanted <= CLASS_SIZE_MAX) { /* at most one step a class */

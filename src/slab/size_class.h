@@ -65,9 +65,6 @@ extern HAK_HIDDEN struct size_class_table size_class_table;
 
 void size_class_init(void);
 
-/* Use every class there is, from now on: where address space is scarce, rounding is dear. */
-void size_class_use_finest(void);
-
 /* Class of a request of 0 <= n <= TINY_MAX bytes. */
 HAK_INLINE uint32_t size_class_of_tiny(size_t n) {
   return load_relaxed(&size_class_table.tiny[(n + 15) >> CLASS_GRAIN_SHIFT]);

@@ -131,16 +131,6 @@ static void split_keeps_every_class_large_enough(void **state) {
   }
 }
 
-static void use_finest_leaves_the_least_over(void **state) {
-  (void)state;
-  size_class_use_finest();
-  for (size_t n = 0; n <= CLASS_SIZE_MAX; n++) {
-    assert_int_equal(of(n)->size, size_class_finest(n));
-    if (!size_class_could_hold(size_class_of(n), n, 1)) fail_msg("%zu B", n);
-  }
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) assert_false(size_class_split(c));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(classes_rise_and_fill_their_slabs, setup),
@@ -148,7 +138,6 @@ int main(void) {
       cmocka_unit_test_setup(every_request_has_a_class_that_fits, setup),
       cmocka_unit_test_setup(aligned_requests_have_a_class_up_to_the_largest, setup),
       cmocka_unit_test_setup(could_hold_refuses_too_small_and_far_too_large, setup),
-      cmocka_unit_test_setup(use_finest_leaves_the_least_over, setup),
       cmocka_unit_test_setup(split_keeps_every_class_large_enough, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
