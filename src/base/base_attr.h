@@ -10,9 +10,10 @@
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #error "hakmem supports x86-64 and aarch64 only: add the system calls of this machine to src/os"
 #endif
-#if !defined(HAK_FLAVOUR_MINIMAL) || !defined(HAK_DEBUG) || !defined(HAK_OVERRIDE) ||             \
+#if !defined(HAK_FLAVOUR_MINIMAL) || !defined(HAK_DEBUG) || !defined(HAK_OVERRIDE) ||              \
     !defined(HAK_OS_TWIN)
-#error "the build must define HAK_FLAVOUR_MINIMAL, HAK_DEBUG, HAK_OVERRIDE and HAK_OS_TWIN as 0 or 1"
+#error                                                                                             \
+    "the build must define HAK_FLAVOUR_MINIMAL, HAK_DEBUG, HAK_OVERRIDE and HAK_OS_TWIN as 0 or 1"
 #endif
 
 #define HAK_INLINE static inline __attribute__((always_inline))

@@ -1,8 +1,8 @@
 /* entry_init.c — the first call, the fork handlers, and the umbrella that every slow path holds.
  *
  * First call: until the process is ready the starting thread stays on the `none` heap, and
- * whatever libc allocates on the way comes back to us and is served from the `booting` heap, straight
- * from bitmaps. Handlers and the key are registered last, when that works.
+ * whatever libc allocates on the way comes back to us and is served from the `booting` heap,
+ * straight from bitmaps. Handlers and the key are registered last, when that works.
  */
 #include "entry.h"
 #include "entry_signal.h"

@@ -54,7 +54,8 @@ void *entry_large_alloc(size_t n, size_t align, bool zero) {
     /* Where address space is limited, a run's rounding and the holes between runs are dear. */
     bool is_run_first = may_run && n <= RUN_MAX && !region_is_scarce();
     void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
-    if (p == NULL) p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
+    if (p == NULL)
+      p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
     if (p != NULL) return p;
   }
   errno = ENOMEM;
@@ -111,8 +112,8 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
   struct heap *h = entry_enter();
   if (h == NULL) return n <= bytes ? LARGE_MOVED : LARGE_STAYS;
   bool is_growing = n > bytes;
-  bool moves_out = is_growing && run_count_growth((uint32_t)i) >= GROWTHS_BEFORE_MAPPING &&
-                   n > GROWING_MIN;
+  bool moves_out =
+      is_growing && run_count_growth((uint32_t)i) >= GROWTHS_BEFORE_MAPPING && n > GROWING_MIN;
   bool is_done = !moves_out && run_resize((uint32_t)i, n);
   entry_leave(h);
   return is_done ? LARGE_MOVED : LARGE_MUST_COPY;

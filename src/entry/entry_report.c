@@ -12,7 +12,8 @@
 
 enum { LINE_BYTES = 512, NAME_BYTES = 128 };
 
-/* Objects moved from slabs into bins, plus large ones: a lower bound, since hits are not counted. */
+/* Objects moved from slabs into bins, plus large ones: a lower bound, since hits are not counted.
+ */
 static size_t objects_total(void) {
   size_t total = run_alloc_count() + large_inserted_count();
   total += load_relaxed(&heap_booting.objects_out) + load_relaxed(&heap_exit.objects_out);

@@ -8,14 +8,22 @@
 #include "base_size.h"
 #include "entry_hot.h"
 
-enum { HEADER_BYTES = 16 };
+/* Before each object. */
+struct reserve_header {
+  size_t size;     /* bytes of the object */
+  uintptr_t check; /* the object's address, inverted: tells an object from what lies between */
+};
+enum { HEADER_BYTES = sizeof(struct reserve_header) };
 
-/* Each object has its size in the 16 bytes before it. */
 static char reserve[SIGNAL_RESERVE_BYTES] __attribute__((aligned(4096)));
 static _Atomic(size_t) reserve_used;
 static _Atomic(size_t) leaked_count;
 static _Atomic(void *) parked[PARKED_SLOTS]; /* of all threads: rarely more than one or two */
 static _Atomic(bool) has_parked;
+
+static struct reserve_header *header_of(const void *p) {
+  return (struct reserve_header *)(void *)((uintptr_t)p - HEADER_BYTES);
+}
 
 void *entry_signal_alloc(size_t n, size_t align) {
   size_t step = size_max(align, HEADER_BYTES);
@@ -27,7 +35,7 @@ void *entry_signal_alloc(size_t n, size_t align) {
     while (need <= SIGNAL_RESERVE_BYTES - at) { /* lock-free: a failure is another's success */
       if (!cas_acq_rel(&reserve_used, &at, at + need)) continue;
       uintptr_t p = size_round_up((uintptr_t)reserve + at + HEADER_BYTES, step);
-      *(size_t *)(void *)((char *)p - HEADER_BYTES) = size;
+      *header_of((void *)p) = (struct reserve_header){size, ~p};
       return (void *)p;
     }
   }
@@ -36,12 +44,12 @@ void *entry_signal_alloc(size_t n, size_t align) {
 }
 
 bool entry_signal_owns(const void *p) {
-  return (uintptr_t)p - (uintptr_t)reserve < SIGNAL_RESERVE_BYTES;
+  size_t offset = (uintptr_t)p - (uintptr_t)reserve;
+  return offset >= HEADER_BYTES && offset < load_relaxed(&reserve_used) &&
+         offset % HEADER_BYTES == 0 && header_of(p)->check == ~(uintptr_t)p;
 }
 
-size_t entry_signal_bytes(const void *p) {
-  return *(const size_t *)(const void *)((const char *)p - HEADER_BYTES);
-}
+size_t entry_signal_bytes(const void *p) { return header_of(p)->size; }
 
 void entry_signal_park(void *p) {
   for (size_t i = 0; i < PARKED_SLOTS; i++) {

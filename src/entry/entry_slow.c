@@ -138,15 +138,15 @@ static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
 static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
   uint32_t c = map_entry_class(entry);
   switch (map_entry_id(entry)) {
-    case HEAP_ID_RUN:
-      entry_large_free_run(p, i);
-      return;
-    case HEAP_ID_RUN_REST:
-      guard_abort(VERDICT_INTERIOR, p, 0);
-    case HEAP_ID_FREED:
-      guard_abort(VERDICT_DOUBLE_FREE, p, c < CLASS_COUNT ? size_classes[c].size : 0);
-    default:
-      guard_abort(VERDICT_INVALID_FREE, p, 0);
+  case HEAP_ID_RUN:
+    entry_large_free_run(p, i);
+    return;
+  case HEAP_ID_RUN_REST:
+    guard_abort(VERDICT_INTERIOR, p, 0);
+  case HEAP_ID_FREED:
+    guard_abort(VERDICT_DOUBLE_FREE, p, c < CLASS_COUNT ? size_classes[c].size : 0);
+  default:
+    guard_abort(VERDICT_INVALID_FREE, p, 0);
   }
 }
 

@@ -43,7 +43,8 @@ static HAK_COLD struct heap *attach(void) {
     heap_make_exit_current();
     return &heap_exit;
   }
-  if (!lock_enter(&heap_none.lock)) return &heap_none; /* a handler that interrupted this very path */
+  if (!lock_enter(&heap_none.lock))
+    return &heap_none; /* a handler that interrupted this very path */
   struct heap *h = heap_acquire();
   lock_leave(&heap_none.lock);
   if (h == NULL) return &heap_exit; /* no memory now: the next slow path tries again */

@@ -4,12 +4,6 @@
  *   | sp | lo | hi | high_mask | reciprocal |
  *
  *   slots of the loaded magazine:  lo [ oldest ... newest ] sp ... hi   (hi = lo + window)
- *
- * Below slot 0 lies the magazine's header, whose last word is NULL: a pop that finds NULL has found
- * the bin empty, without comparing. A bin without a magazine points above such a word of its own
- * (bin_nothing) and has hi == NULL: it is empty and full at once, so the first malloc and the first
- * free of a class take the slow path by themselves, and nothing tests for initialisation.
- * Owner: the heap's thread alone writes; others read sp and lo for statistics (relaxed).
  */
 #ifndef BIN_H
 #define BIN_H
@@ -21,11 +15,18 @@
 #include "base_atomic.h"
 #include "base_attr.h"
 
+/* Below slot 0 lies the magazine's header, whose last word is NULL: a pop that finds NULL has found
+ * the bin empty, without comparing. A bin without a magazine points above such a word of its own
+ * (bin_nothing) and has hi == NULL: it is empty and full at once, so the first malloc and the first
+ * free of a class take the slow path by themselves, and nothing tests for initialisation.
+ * Owner: the heap's thread alone writes; others read sp and lo for statistics (relaxed).
+ */
+
 struct bin {
-  _Atomic(void **) sp;  /* one above the newest; never NULL */
-  _Atomic(void **) lo;  /* slot 0; NULL without a magazine */
-  void **hi;            /* sp may not pass it */
-  uint32_t high_mask;   /* copies from size_classes: one cache line has all that free needs */
+  _Atomic(void **) sp; /* one above the newest; never NULL */
+  _Atomic(void **) lo; /* slot 0; NULL without a magazine */
+  void **hi;           /* sp may not pass it */
+  uint32_t high_mask;  /* copies from size_classes: one cache line has all that free needs */
   uint32_t reciprocal;
 };
 _Static_assert(sizeof(struct bin) == 32, "two bins a cache line; the index is one shift");

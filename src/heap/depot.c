@@ -13,6 +13,7 @@ static size_t magazine_bytes(const struct magazine *m) {
 
 static void unlink_oldest(struct heap *h, struct heap_class *k) {
   struct magazine *m = k->depot_oldest;
+  ASSERT(m != NULL && m->next == NULL && k->depot_count != 0);
   k->depot_oldest = m->prev;
   if (m->prev != NULL) {
     m->prev->next = NULL;
@@ -41,6 +42,7 @@ static uint32_t evict_class(struct heap *h) {
 }
 
 void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
+  ASSERT(lock_is_mine(&h->lock));
   ASSERT(m->entry == (h->key | c) && load_relaxed(&m->count) != 0);
   struct heap_class *k = &h->cls[c];
   m->prev = NULL;
@@ -56,13 +58,15 @@ void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
   uint64_t bound = rt_option(RT_OPTION_DEPOT_BYTES);
   while (h->depot_bytes > bound) { /* each round takes a magazine out */
     /* A class that holds most of the depot evicts its own: no search in a bulk loop. */
-    bool is_own = k->depot_count * (size_t)size_classes[c].magazine_capacity *
-                      size_classes[c].size > bound / 2;
+    bool is_own =
+        k->depot_count * (size_t)size_classes[c].magazine_capacity * size_classes[c].size >
+        bound / 2;
     evict_oldest(h, is_own ? c : evict_class(h));
   }
 }
 
 struct magazine *depot_take(struct heap *h, uint32_t c) {
+  ASSERT(lock_is_mine(&h->lock));
   struct heap_class *k = &h->cls[c];
   struct magazine *m = k->depot_newest;
   if (m == NULL) return NULL;

@@ -31,6 +31,7 @@ void flush_unlink_slab(struct heap *h, struct slab *s) {
 /* All objects of s are free. The slab emptied before it, if still empty, goes back. */
 static HAK_NOINLINE void slab_emptied(struct heap *h, struct slab *s) {
   ASSERT(h->empty_slab != s);
+  ASSERT(slab_is_valid(s));
   flush_empty_slab(h);
   h->empty_slab = s;
 }
@@ -45,6 +46,8 @@ static HAK_COLD void note_stranger(struct heap *h, void *p, uint32_t entry) {
 }
 
 void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
+  ASSERT(lock_is_mine(&h->lock));
+  ASSERT(c < CLASS_COUNT);
   const struct size_class *k = &size_classes[c];
   uint32_t own = h->key | c;
   uint32_t done = 0;
@@ -89,6 +92,7 @@ void flush_empty_slab(struct heap *h) {
 }
 
 void flush_owner_magazines(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock) && !h->is_shared);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     struct bin *b = &h->bin[c];
     struct heap_class *k = &h->cls[c];
@@ -118,6 +122,7 @@ void flush_owner_magazines(struct heap *h) {
 }
 
 struct magazine *flush_magazine_get(struct heap *h, uint32_t c) {
+  ASSERT(lock_is_mine(&h->lock));
   size_t kind = size_classes[c].magazine_kind - 1u;
   struct magazine *m = h->spare[kind];
   h->spare[kind] = NULL;

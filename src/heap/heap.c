@@ -32,8 +32,8 @@ static _Atomic(struct leaf *) directory[LEAF_COUNT];
 static _Atomic(uint32_t) id_end = HEAP_ID_FIRST;
 
 static struct rt_lock orphans_lock = LOCK_INIT(LOCK_RANK_ORPHANS);
-static struct heap *orphans;          /* under orphans_lock */
-static uint32_t left_behind_next;     /* under orphans_lock: next id to look at after a fork */
+static struct heap *orphans;            /* under orphans_lock */
+static uint32_t left_behind_next;       /* under orphans_lock: next id to look at after a fork */
 static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
 
 static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
@@ -99,7 +99,8 @@ bool heap_is_valid(struct heap *h) {
     uint32_t count = 0;
     for (struct magazine *m = k->depot_newest; m != NULL; m = m->next) {
       depot_bytes += (size_t)load_relaxed(&m->count) * size_classes[c].size;
-      if (map_entry_class(m->entry) != c || (m->next == NULL) != (m == k->depot_oldest)) return false;
+      if (map_entry_class(m->entry) != c || (m->next == NULL) != (m == k->depot_oldest))
+        return false;
       count++;
     }
     if (count != k->depot_count) return false;
@@ -109,6 +110,7 @@ bool heap_is_valid(struct heap *h) {
 }
 
 static struct heap *heap_new(void) {
+  ASSERT(lock_is_mine(&heap_none.lock));
   struct heap *h = meta_alloc(sizeof *h);
   if (h == NULL) return NULL;
   uint32_t id = load_relaxed(&id_end); /* stable: the caller holds heap_none's lock */
@@ -123,7 +125,7 @@ static struct heap *heap_new(void) {
   bins_construct(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
   store_release(&leaf->heap[id % LEAF_HEAPS], h); /* pairs with heap_of_id */
-  store_release(&id_end, id + 1); /* pairs with heap_of_id */
+  store_release(&id_end, id + 1);                 /* pairs with heap_of_id */
   return h;
 }
 

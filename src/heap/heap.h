@@ -4,12 +4,6 @@
  *   owner thread, no lock    bins, previous, windows, outbox
  *   heap lock                depot, slabs, counters, fault
  *   any thread               inbox (push), is_orphan, generation (atomics)
- *
- * Three static heaps belong to no one thread: `none` (every thread starts with it), `booting`
- * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
- * empty for ever; what they allocate comes straight from the bitmaps under their lock. `booting` is
- * never current: until the process is ready the starting thread stays on `none`. A fourth, `busy`,
- * is current while a thread is inside its slow path, and allocates nothing.
  */
 #ifndef HEAP_H
 #define HEAP_H
@@ -24,6 +18,13 @@
 #include "magazine.h"
 #include "rt_lock.h"
 #include "slab.h"
+
+/* Three static heaps belong to no one thread: `none` (every thread starts with it), `booting`
+ * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
+ * empty for ever; what they allocate comes straight from the bitmaps under their lock. `booting` is
+ * never current: until the process is ready the starting thread stays on `none`. A fourth, `busy`,
+ * is current while a thread is inside its slow path, and allocates nothing.
+ */
 
 enum {
   OUTBOX_SLOTS = 64,
@@ -41,16 +42,16 @@ struct heap_class {
   _Atomic(struct magazine *) previous; /* owner: empty, or full; NULL until needed */
   struct magazine *depot_newest;       /* lock: full magazines, linked newest to oldest */
   struct magazine *depot_oldest;
-  struct slab *slabs;    /* lock: those with free objects, latest first */
-  uint32_t taken_count;  /* lock: objects out of the bitmaps (live, or in bin, depot, mail) */
-  uint16_t depot_count;  /* lock: magazines */
-  uint16_t window;       /* owner: how many slots of the loaded magazine are used */
-  bool is_underflowed;   /* owner: the bin ran empty since the window last grew */
+  struct slab *slabs;   /* lock: those with free objects, latest first */
+  uint32_t taken_count; /* lock: objects out of the bitmaps (live, or in bin, depot, mail) */
+  uint16_t depot_count; /* lock: magazines */
+  uint16_t window;      /* owner: how many slots of the loaded magazine are used */
+  bool is_underflowed;  /* owner: the bin ran empty since the window last grew */
 };
 
 /* Objects of one other heap and class, collected until there is a magazine full. Owner thread. */
 struct outbox_slot {
-  uint32_t entry;                    /* slab-map entry; 0 when unused */
+  uint32_t entry; /* slab-map entry; 0 when unused */
   _Atomic(struct magazine *) objects;
 };
 
@@ -58,19 +59,19 @@ struct heap {
   struct bin bin[CLASS_COUNT];
   uint32_t key; /* id << MAP_CLASS_BITS; constant. 0 fits no map entry that has a class */
   bool is_shared;
-  _Atomic(bool) is_orphan;          /* seq_cst with the inbox: see mail.h */
-  _Atomic(uint32_t) generation;     /* fork_generation of the process that its thread runs in */
+  _Atomic(bool) is_orphan;      /* seq_cst with the inbox: see mail.h */
+  _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
   struct rt_lock lock HAK_CACHE_ALIGNED;
-  size_t depot_bytes;               /* lock, as all to the next blank line */
-  uint32_t depot_evict_class;       /* where the next eviction looks first */
-  struct slab *empty_slab;          /* the one slab kept though empty */
+  size_t depot_bytes;         /* lock, as all to the next blank line */
+  uint32_t depot_evict_class; /* where the next eviction looks first */
+  struct slab *empty_slab;    /* the one slab kept though empty */
   uint32_t preferred_superslab;
   int64_t sample_countdown_bytes;
   struct heap_fault fault;
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
-  _Atomic(size_t) objects_out;      /* moved from slabs into bins, since the start */
+  _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;
-  struct heap *next_orphan;         /* orphans lock */
+  struct heap *next_orphan; /* orphans lock */
 
   struct heap_class cls[CLASS_COUNT];
   struct outbox_slot outbox[OUTBOX_SLOTS];
@@ -79,7 +80,8 @@ struct heap {
 
 extern HAK_HIDDEN struct heap heap_none, heap_booting, heap_exit, heap_busy;
 /* The calling thread's heap. The only thread-local variable of the shipped library: 8 bytes. */
-extern HAK_HIDDEN _Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec")));
+extern HAK_HIDDEN _Thread_local struct heap *heap_current
+    __attribute__((tls_model("initial-exec")));
 
 /* While the owner changes bins and magazines outside the hot path, `busy` is current: a signal
  * handler that comes in between finds no bins, and then that it must do without (entry_signal.h).

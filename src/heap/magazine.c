@@ -13,7 +13,8 @@ struct stock {
   struct rt_lock lock;
   struct magazine *first; /* under lock */
 } HAK_CACHE_ALIGNED;
-#define STOCK_INIT {.lock = LOCK_INIT(LOCK_RANK_STOCK), .first = NULL}
+#define STOCK_INIT                                                                                 \
+  { .lock = LOCK_INIT(LOCK_RANK_STOCK), .first = NULL }
 static struct stock stocks[MAGAZINE_KIND_COUNT] = {STOCK_INIT, STOCK_INIT, STOCK_INIT, STOCK_INIT,
                                                    STOCK_INIT, STOCK_INIT, STOCK_INIT};
 

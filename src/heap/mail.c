@@ -45,7 +45,8 @@ void mail_drain(struct heap *h) {
   }
 }
 
-/* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave. */
+/* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave.
+ */
 static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *)) {
   while (mail_is_waiting(orphan) && heap_is_ownerless(orphan)) { /* ends: each round empties it */
     if (!try_lock(&orphan->lock)) return;
@@ -58,6 +59,7 @@ void mail_redrain_orphan(struct heap *orphan) { redrain(orphan, lock_try_enter);
 
 static void post(struct outbox_slot *slot) {
   struct magazine *m = load_relaxed(&slot->objects);
+  ASSERT(m != NULL && m->entry == slot->entry);
   struct heap *owner = heap_of_id(map_entry_id(slot->entry));
   slot->entry = 0;
   store_relaxed(&slot->objects, NULL);
@@ -79,6 +81,7 @@ bool mail_collect(struct heap *h, uint32_t entry, void *p) {
 }
 
 void mail_send_all(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
   for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
     if (h->outbox[i].entry != 0) post(&h->outbox[i]);
   }

@@ -16,7 +16,7 @@
 enum {
   WINDOW_FIRST_BYTES = 1024,
   WINDOW_FIRST_MAX = 8,
-  REFILL_SHARE = 32,     /* at most 3 % of a class is in its bin for want of being used */
+  REFILL_SHARE = 32, /* at most 3 % of a class is in its bin for want of being used */
   MERGE_ROOM_SHARE = 1000,
 };
 
@@ -58,6 +58,7 @@ static void swap_previous(struct heap *h, uint32_t c) {
   struct bin *b = &h->bin[c];
   struct magazine *loaded = loaded_of(b);
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  ASSERT(loaded != NULL && previous != NULL && loaded != previous);
   store_relaxed(&loaded->count, (uint16_t)bin_count(b));
   store_relaxed(&h->cls[c].previous, loaded);
   bin_load(h, c, previous, load_relaxed(&previous->count));
@@ -171,6 +172,7 @@ static bool window_is_whole(const struct heap *h, uint32_t c) {
 }
 
 bool refill_make_room(struct heap *h, uint32_t c, void *p) {
+  ASSERT(!h->is_shared && p != NULL);
   struct bin *b = &h->bin[c];
   struct heap_class *k = &h->cls[c];
   void **lo = load_relaxed(&b->lo);
@@ -199,6 +201,7 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   void **lo = load_relaxed(&b->lo);
   uint32_t count = bin_count(b);
   uint32_t older = (count + 1) / 2;
+  ASSERT(count != 0 && count <= size_classes[c].magazine_capacity);
   if (half == NULL) {
     flush_slots(h, c, lo, older);
   } else {
@@ -235,7 +238,7 @@ static void shed_full(struct heap *h, uint32_t c) {
 }
 
 void refill_overflow(struct heap *h, uint32_t c, void *p) {
-  ASSERT(lock_is_mine(&h->lock));
+  ASSERT(lock_is_mine(&h->lock) && !h->is_shared);
   struct bin *b = &h->bin[c];
   if (loaded_of(b) == NULL) { /* the first free of a class in an adopted heap */
     struct magazine *m = flush_magazine_get(h, c);

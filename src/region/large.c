@@ -22,12 +22,12 @@ enum {
 };
 
 static struct rt_lock large_lock = LOCK_INIT(LOCK_RANK_LARGE);
-static struct large *slots;                      /* under large_lock */
-static size_t slot_count;                        /* under large_lock; a power of two */
-static size_t used_count;                        /* under large_lock; moving objects count */
-static const void *removed[REMOVED_COUNT];       /* under large_lock; a ring */
-static size_t removed_next;                      /* under large_lock */
-static _Atomic(size_t) mapped_bytes;             /* written under large_lock, as all below */
+static struct large *slots;                /* under large_lock */
+static size_t slot_count;                  /* under large_lock; a power of two */
+static size_t used_count;                  /* under large_lock; moving objects count */
+static const void *removed[REMOVED_COUNT]; /* under large_lock; a ring */
+static size_t removed_next;                /* under large_lock */
+static _Atomic(size_t) mapped_bytes;       /* written under large_lock, as all below */
 static _Atomic(size_t) mapped_peak;
 static _Atomic(size_t) mapped_count;
 static _Atomic(size_t) inserted_count;
@@ -46,7 +46,8 @@ static size_t slot_of(const void *p) {
 
 static void *table_alloc(size_t count) {
   size_t bytes = count * sizeof(struct large);
-  return bytes < os_page_bytes() ? meta_alloc(bytes) : os_map(size_round_up(bytes, os_page_bytes()));
+  return bytes < os_page_bytes() ? meta_alloc(bytes)
+                                 : os_map(size_round_up(bytes, os_page_bytes()));
 }
 
 static bool grow(void) {
@@ -96,6 +97,7 @@ bool large_insert(struct large object) {
 }
 
 struct large large_find(const void *p) {
+  ASSERT(p != NULL);
   struct large found = {NULL, 0};
   lock_nested(&large_lock);
   if (slot_count != 0) found = slots[slot_of(p)];
@@ -116,6 +118,7 @@ static void remove_at(size_t hole) {
 }
 
 static struct large take_out(const void *p) {
+  ASSERT(p != NULL);
   struct large found = {NULL, 0};
   if (slot_count == 0) return found;
   size_t i = slot_of(p);

@@ -22,12 +22,12 @@ char *region_records;
 
 static const size_t RESERVE_MAX = 16384 * GIB; /* above, the tables would outgrow their use */
 static const size_t RESERVE_MIN = 32 * GIB;
-static const size_t SCARCE_BYTES = 2 * GIB;  /* measured: see docs/decisions/0009 */
+static const size_t SCARCE_BYTES = 2 * GIB;     /* measured: see docs/decisions/0009 */
 static const size_t COMMIT_STEP_MIN = 32 * MIB; /* 512 chunks: 2 KiB of map */
 static const size_t COMMIT_STEP_MAX = 1024 * MIB;
 enum {
-  COMMIT_SHARE = 8,  /* grow by an eighth of what is committed: few calls, few pages of tables */
-  WINDOW_TRIES = 8,  /* foreign mappings that may lie in the window before we call it full */
+  COMMIT_SHARE = 8, /* grow by an eighth of what is committed: few calls, few pages of tables */
+  WINDOW_TRIES = 8, /* foreign mappings that may lie in the window before we call it full */
 };
 
 struct table {
@@ -39,11 +39,11 @@ struct table {
 static struct rt_lock region_lock = LOCK_INIT(LOCK_RANK_REGION);
 static struct table tables[3]; /* slab map, slab records, superslab words */
 enum { TABLE_MAP, TABLE_RECORDS, TABLE_WORDS };
-static size_t superslab_limit;        /* constant after init */
-static bool is_window;                /* constant after init */
-static size_t superslabs_committed;   /* reserved mode; under region_lock */
-static size_t superslabs_announced;   /* under region_lock */
-static _Atomic(size_t) memory_bytes;  /* of the region: readable and writable */
+static size_t superslab_limit;       /* constant after init */
+static bool is_window;               /* constant after init */
+static size_t superslabs_committed;  /* reserved mode; under region_lock */
+static size_t superslabs_announced;  /* under region_lock */
+static _Atomic(size_t) memory_bytes; /* of the region: readable and writable */
 static _Atomic(size_t) tables_bytes;
 
 bool region_is_scarce(void) { return is_window && region_bytes() < SCARCE_BYTES; }
@@ -156,6 +156,7 @@ static void announce(size_t index, uint32_t usable_chunks) {
 }
 
 static bool reserve_grow(void) {
+  ASSERT(superslabs_announced <= superslabs_committed && superslabs_committed <= superslab_limit);
   if (superslabs_announced == superslabs_committed) {
     size_t step = superslabs_committed * (SUPERSLAB_BYTES / COMMIT_SHARE);
     step = size_min(size_max(step, COMMIT_STEP_MIN), COMMIT_STEP_MAX) / SUPERSLAB_BYTES;
@@ -177,6 +178,7 @@ static bool reserve_grow(void) {
 
 /* Near the limit a whole superslab no longer fits: take what does, halving down to a chunk. */
 static bool window_grow(void) {
+  ASSERT(is_window && superslabs_announced <= superslab_limit);
   uint32_t chunks = SUPERSLAB_CHUNKS;
   for (int tries = 0; tries < WINDOW_TRIES; tries++) {
     size_t index = superslabs_announced;

@@ -37,8 +37,6 @@ size_t region_meta_bytes(void);
 
 /* A slab record's storage: RECORD_BYTES a chunk, zero until first used. See slab/slab.h. */
 enum { RECORD_BYTES = 64 };
-HAK_INLINE void *region_record(size_t chunk) {
-  return region_records + chunk * RECORD_BYTES;
-}
+HAK_INLINE void *region_record(size_t chunk) { return region_records + chunk * RECORD_BYTES; }
 
 #endif

@@ -22,10 +22,8 @@ static struct run *run_of(uint32_t chunk) { return region_record(chunk); }
 
 static bool run_is_valid(uint32_t chunk) {
   const struct run *r = run_of(chunk);
-  if (r->chunk_count == 0 || chunk + r->chunk_count > region_chunk_count)
-    return false;
-  return r->chunk_count == 1 ||
-         map_load(chunk + 1) == map_entry(HEAP_ID_RUN_REST, MAP_CLASS_OTHER);
+  if (r->chunk_count == 0 || chunk + r->chunk_count > region_chunk_count) return false;
+  return r->chunk_count == 1 || map_load(chunk + 1) == map_entry(HEAP_ID_RUN_REST, MAP_CLASS_OTHER);
 }
 
 static void map_run(uint32_t chunk, uint32_t count) {
@@ -55,6 +53,7 @@ void *run_alloc(size_t bytes, size_t align, size_t preferred, bool *is_zero) {
 }
 
 bool run_free(uint32_t chunk) {
+  ASSERT(chunk < region_chunk_count);
   uint32_t count = run_of(chunk)->chunk_count;
   uint32_t expected = map_entry(HEAP_ID_RUN, MAP_CLASS_OTHER);
   uint32_t freed = map_entry(HEAP_ID_FREED, MAP_CLASS_OTHER);

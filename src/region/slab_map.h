@@ -44,11 +44,11 @@ enum reserved_id {
 
 /* Read by every free; constant after init. Single variables, not a struct: each is then one
  * operand of an instruction, which saves free() the struct's address. */
-extern HAK_HIDDEN uintptr_t region_base;          /* 2 MiB-aligned */
-extern HAK_HIDDEN size_t region_chunk_count;      /* of the reservation or window; 0 before init. All map
-                                        * entries below it may be read, used or not */
+extern HAK_HIDDEN uintptr_t region_base;     /* 2 MiB-aligned */
+extern HAK_HIDDEN size_t region_chunk_count; /* of the reservation or window; 0 before init. All map
+                                              * entries below it may be read, used or not */
 extern HAK_HIDDEN _Atomic(uint32_t) *region_map;
-extern HAK_HIDDEN char *region_records;           /* RECORD_BYTES a chunk; only of superslabs announced */
+extern HAK_HIDDEN char *region_records; /* RECORD_BYTES a chunk; only of superslabs announced */
 
 HAK_INLINE uint32_t map_entry(uint32_t heap_id, uint32_t class_index) {
   return heap_id << MAP_CLASS_BITS | class_index;
@@ -62,10 +62,9 @@ HAK_INLINE bool map_entry_is_slab(uint32_t entry) {
   return id >= HEAP_ID_FIRST || id == HEAP_ID_EXIT || id == HEAP_ID_BOOTING;
 }
 
-/* Index of the chunk that holds p; not below region_chunk_count when p is not in the region (NULL included). */
-HAK_INLINE size_t chunk_index(const void *p) {
-  return ((uintptr_t)p - region_base) >> CHUNK_SHIFT;
-}
+/* Index of the chunk that holds p; not below region_chunk_count when p is not in the region (NULL
+ * included). */
+HAK_INLINE size_t chunk_index(const void *p) { return ((uintptr_t)p - region_base) >> CHUNK_SHIFT; }
 HAK_INLINE void *chunk_address(size_t index) {
   return (void *)(region_base + (index << CHUNK_SHIFT));
 }

@@ -18,7 +18,7 @@ static _Atomic(size_t) superslab_count;    /* announced; only grows */
 static _Atomic(size_t) announced_chunks;
 static _Atomic(size_t) claimed_bytes;
 static _Atomic(size_t) peak_bytes;
-static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
+static _Atomic(size_t) empty_count;      /* superslabs that are empty and resident */
 static size_t warm_bytes_min = 16 * MIB; /* constant after init */
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 
@@ -78,6 +78,7 @@ static bool take(size_t index, uint32_t mask, uint64_t *seen) {
 }
 
 static void give(size_t index, uint32_t mask, bool is_zero) {
+  ASSERT(mask != 0 && index < load_relaxed(&superslab_count));
   uint64_t bits = (is_zero ? (uint64_t)mask << 32 : 0) | mask;
   uint64_t word = load_relaxed(&superslab_words[index]);
   ASSERT((word_free(word) & mask) == 0);
@@ -110,6 +111,7 @@ static bool claim_in(size_t index, uint32_t count, uint32_t step, struct chunk_r
 
 /* `whole` neighbouring superslabs from `index` on: taken in address order, undone in reverse. */
 static bool claim_whole(size_t index, size_t whole, struct chunk_run *run) {
+  ASSERT(whole != 0 && index + whole <= load_relaxed(&superslab_count));
   run->is_zero = true;
   for (size_t i = 0; i < whole; i++) {
     uint64_t word = load_relaxed(&superslab_words[index + i]);

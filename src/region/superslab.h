@@ -7,10 +7,6 @@
  *
  *   free  chunk c belongs to nobody
  *   zero  chunk c is free and has no pages: never touched, or purged. Implies free.
- *
- * Both change together by compare-and-swap, so "empty and resident" is exact at every instant.
- * Invariant: a chunk is written, mapped to a class or purged only by its claimer.
- * Claims take the lowest address that fits, which keeps the heap dense and its tail empty.
  */
 #ifndef SUPERSLAB_H
 #define SUPERSLAB_H
@@ -21,6 +17,11 @@
 
 #include "base_attr.h"
 #include "slab_map.h"
+
+/* Both change together by compare-and-swap, so "empty and resident" is exact at every instant.
+ * Invariant: a chunk is written, mapped to a class or purged only by its claimer.
+ * Claims take the lowest address that fits, which keeps the heap dense and its tail empty.
+ */
 
 enum { SUPERSLAB_WORD_BYTES = 8, CHUNK_NONE = 0xFFFFFFFF };
 

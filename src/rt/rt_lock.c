@@ -34,12 +34,10 @@ static void rank_took(const struct rt_lock *lock, bool is_second) {
   uint32_t deeper = ranks_held >> lock->rank;
   ASSERT(is_second ? deeper == 1 : deeper == 0);
   ASSERT(lock->rank <= LOCK_RANK_HEAP || (ranks_held & (3u << LOCK_RANK_PURGE)) != 0);
-  if (!is_second)
-    ranks_held |= 1u << lock->rank;
+  if (!is_second) ranks_held |= 1u << lock->rank;
 }
 static void rank_left(const struct rt_lock *lock, bool is_second) {
-  if (!is_second)
-    ranks_held &= ~(1u << lock->rank);
+  if (!is_second) ranks_held &= ~(1u << lock->rank);
 }
 /* How many heap locks this thread holds beyond the first. */
 static _Thread_local uint32_t second_heaps;
@@ -51,8 +49,7 @@ static _Thread_local uint32_t second_heaps;
 void lock_init_process(void) {
   size_t page = os_page_bytes();
   void *p = os_map(page);
-  if (p == NULL)
-    return;
+  if (p == NULL) return;
   if (os_wipe_on_fork(p, page)) {
     _Atomic(uint32_t) *word = p;
     store_relaxed(word, ALIVE);
@@ -81,20 +78,17 @@ void lock_register(struct rt_lock *lock) {
 static HAK_COLD void recover_after_bare_fork(void) {
   uint32_t seen = 0;
   if (!cas_seq(alive, &seen, (uint32_t)RECOVERING)) {
-    while (load_acquire(alive) != ALIVE)
-      os_yield(); /* until the first comer is done */
+    while (load_acquire(alive) != ALIVE) os_yield(); /* until the first comer is done */
     return;
   }
   add_relaxed(&fork_generation, 1u);
   store_relaxed(&fork_gate, (uint64_t)0);
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    if (load_relaxed(&l->word) == 0 || lock_is_mine(l))
-      continue;
+    if (load_relaxed(&l->word) == 0 || lock_is_mine(l)) continue;
     store_relaxed(&l->word, l->rank == LOCK_RANK_HEAP ? LOCK_ABANDONED : 0);
   }
   for (struct rt_lock *l = load_acquire(&nested_locks); l != NULL; l = l->next) {
-    if (!lock_is_mine(l))
-      store_relaxed(&l->word, (uint64_t)0);
+    if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);
   }
   store_release(alive, (uint32_t)ALIVE);
 }
@@ -106,8 +100,7 @@ static bool gate_is_closed(void) {
 
 static void unlock(struct rt_lock *lock) {
   uint64_t old = atomic_exchange_explicit(&lock->word, 0, memory_order_seq_cst);
-  if (HAK_UNLIKELY((old & 1) != 0) && old != LOCK_ABANDONED)
-    os_futex_wake_all(&lock->word);
+  if (HAK_UNLIKELY((old & 1) != 0) && old != LOCK_ABANDONED) os_futex_wake_all(&lock->word);
 }
 
 /* One attempt; seq_cst pairs with the gate. */
@@ -119,27 +112,22 @@ static bool word_take(struct rt_lock *lock) {
 /* Sleep until the word changes from what it is now. The waiting bit makes the holder wake us. */
 static void word_wait(struct rt_lock *lock) {
   for (int i = 0; i < SPIN_COUNT; i++) {
-    if (load_relaxed(&lock->word) == 0)
-      return;
+    if (load_relaxed(&lock->word) == 0) return;
     cpu_pause();
   }
   uint64_t seen = load_relaxed(&lock->word);
-  if (seen == 0 || seen == LOCK_ABANDONED)
-    return;
-  if ((seen & 1) == 0 && !cas_seq(&lock->word, &seen, seen | 1))
-    return;
+  if (seen == 0 || seen == LOCK_ABANDONED) return;
+  if ((seen & 1) == 0 && !cas_seq(&lock->word, &seen, seen | 1)) return;
   os_futex_wait(&lock->word, (uint32_t)(seen | 1));
 }
 
 static void gate_wait(void) {
   uint64_t gate = load_seq(&fork_gate);
-  if (gate != 0 && gate != os_thread_self())
-    os_futex_wait(&fork_gate, (uint32_t)gate);
+  if (gate != 0 && gate != os_thread_self()) os_futex_wait(&fork_gate, (uint32_t)gate);
 }
 
 bool lock_enter(struct rt_lock *lock) {
-  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE))
-    recover_after_bare_fork();
+  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE)) recover_after_bare_fork();
   for (;;) { /* ends: a holder of this lock waits for no one but nested locks; a fork ends */
     if (word_take(lock)) {
       if (HAK_LIKELY(!gate_is_closed())) {
@@ -149,18 +137,15 @@ bool lock_enter(struct rt_lock *lock) {
       unlock(lock);
       gate_wait();
     } else {
-      if (lock_is_mine(lock))
-        return false;
+      if (lock_is_mine(lock)) return false;
       word_wait(lock);
     }
   }
 }
 
 bool lock_try_enter(struct rt_lock *lock) {
-  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE))
-    recover_after_bare_fork();
-  if (!word_take(lock))
-    return false;
+  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE)) recover_after_bare_fork();
+  if (!word_take(lock)) return false;
   if (gate_is_closed()) {
     unlock(lock);
     return false;
@@ -171,8 +156,7 @@ bool lock_try_enter(struct rt_lock *lock) {
 
 bool lock_try_second(struct rt_lock *lock) {
   ASSERT(lock->rank == LOCK_RANK_HEAP);
-  if (!word_take(lock))
-    return false;
+  if (!word_take(lock)) return false;
 #if HAK_DEBUG
   ASSERT(second_heaps == 0);
   second_heaps = 1;
@@ -182,8 +166,7 @@ bool lock_try_second(struct rt_lock *lock) {
 
 void lock_nested(struct rt_lock *lock) {
   ASSERT(lock->rank > LOCK_RANK_HEAP);
-  while (!word_take(lock))
-    word_wait(lock); /* ends: holders of nested locks never block */
+  while (!word_take(lock)) word_wait(lock); /* ends: holders of nested locks never block */
   rank_took(lock, false);
   if (HAK_UNLIKELY(!lock->is_registered)) { /* under the lock itself: once */
     lock->is_registered = true;
@@ -195,30 +178,26 @@ void lock_leave(struct rt_lock *lock) {
   ASSERT(lock_is_mine(lock));
 #if HAK_DEBUG
   bool is_second = lock->rank == LOCK_RANK_HEAP && second_heaps == 1;
-  if (is_second)
-    second_heaps = 0;
+  if (is_second) second_heaps = 0;
   rank_left(lock, is_second);
 #endif
   unlock(lock);
 }
 
 void lock_wait(struct rt_lock *lock) {
-  if (load_relaxed(&lock->word) != 0)
-    word_wait(lock);
+  if (load_relaxed(&lock->word) != 0) word_wait(lock);
 }
 
 void lock_fork_prepare(void) {
   uint64_t self = os_thread_self();
   uint64_t expected = 0;
   while (!cas_seq(&fork_gate, &expected, self)) { /* two threads fork: one after the other */
-    if (expected == self)
-      return;
+    if (expected == self) return;
     gate_wait();
     expected = 0;
   }
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    while (load_seq(&l->word) != 0 && !lock_is_mine(l) && !lock_is_abandoned(l))
-      word_wait(l);
+    while (load_seq(&l->word) != 0 && !lock_is_mine(l) && !lock_is_abandoned(l)) word_wait(l);
   }
 }
 

@@ -8,11 +8,6 @@
  *   5. large     hash of own mappings
  *   6. region    growth of the region
  *   7. meta      memory for our own structures
- *
- * The word holds its holder's thread, so a signal handler that comes upon a lock of its own thread
- * knows it (self-entry) and does without. Ranks 1 and 2 are outermost and registered: fork waits
- * for them. Ranks 3 to 7 are nested: taken only while an outermost one is held, so fork need not
- * know them.
  */
 #ifndef RT_LOCK_H
 #define RT_LOCK_H
@@ -23,6 +18,12 @@
 #include "base_atomic.h"
 #include "base_attr.h"
 #include "os_thread.h"
+
+/* The word holds its holder's thread, so a signal handler that comes upon a lock of its own thread
+ * knows it (self-entry) and does without. Ranks 1 and 2 are outermost and registered: fork waits
+ * for them. Ranks 3 to 7 are nested: taken only while an outermost one is held, so fork need not
+ * know them.
+ */
 
 enum lock_rank {
   LOCK_RANK_PURGE = 1,
@@ -41,7 +42,8 @@ struct rt_lock {
   struct rt_lock *next;   /* registry of outermost locks; constant once registered */
 };
 
-#define LOCK_INIT(r) {.word = 0, .rank = (r), .is_registered = false, .next = NULL}
+#define LOCK_INIT(r)                                                                               \
+  { .word = 0, .rank = (r), .is_registered = false, .next = NULL }
 
 /* The word of a heap lock that a thread held when `_Fork` took the other threads away. */
 #define LOCK_ABANDONED UINT64_MAX

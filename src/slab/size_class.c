@@ -61,22 +61,23 @@ static void class_init(uint32_t c) {
   k->slack = slab_bytes - k->slab_objects * k->size;
   k->has_previous = k->size <= PREVIOUS_SIZE_MAX;
   k->magazine_capacity =
-      (uint16_t)(k->has_previous
-                     ? clamp(MAGAZINE_BYTES / k->size, MAGAZINE_MIN, MAGAZINE_MAX)
-                     : clamp(MAGAZINE_BYTES_MEDIUM / k->size, MAGAZINE_MIN_MEDIUM,
-                             MAGAZINE_MAX_MEDIUM));
+      (uint16_t)(k->has_previous ? clamp(MAGAZINE_BYTES / k->size, MAGAZINE_MIN, MAGAZINE_MAX)
+                                 : clamp(MAGAZINE_BYTES_MEDIUM / k->size, MAGAZINE_MIN_MEDIUM,
+                                         MAGAZINE_MAX_MEDIUM));
 }
 
 void size_class_init(void) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) class_init(c);
   for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.tiny); i++)
-    store_relaxed(&size_class_table.tiny[i], (uint8_t)finest_id(coarse_size(i << CLASS_GRAIN_SHIFT)));
+    store_relaxed(&size_class_table.tiny[i],
+                  (uint8_t)finest_id(coarse_size(i << CLASS_GRAIN_SHIFT)));
   for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.medium); i++)
     store_relaxed(&size_class_table.medium[i],
                   (uint8_t)finest_id(coarse_size(i << CLASS_MEDIUM_GRAIN_SHIFT)));
 }
 
 uint32_t size_class_of_aligned(size_t n, size_t align) {
+  ASSERT(size_is_pow2(align));
   size_t wanted = size_max(n, 1);
   while (wanted <= CLASS_SIZE_MAX) { /* at most one step a class */
     uint32_t c = size_class_of(wanted);
@@ -92,7 +93,7 @@ size_t size_class_finest(size_t n) {
 }
 
 bool size_class_could_hold(uint32_t c, size_t n, size_t align) {
-  ASSERT(c < CLASS_COUNT);
+  ASSERT(c < CLASS_COUNT && size_is_pow2(align));
   size_t size = size_classes[c].size;
   if (n > size) return false;
   if (n >= size / 2) return true; /* realloc leaves an object where it is down to that */
@@ -107,7 +108,7 @@ bool size_class_split(uint32_t c) {
   if (size <= 128 || coarse_size(size) != size) return false;
   size_t width = size_pow2_up(size) / 2 / COARSE_PER_DOUBLING;
   uint32_t finer = finest_id(size - width / 2);
-  ASSERT(finer < c);
+  ASSERT(finer < c && size_classes[finer].size >= size / 2);
   bool is_tiny = c < CLASS_TINY_COUNT;
   _Atomic(uint8_t) *table = is_tiny ? size_class_table.tiny : size_class_table.medium;
   uint32_t shift = is_tiny ? CLASS_GRAIN_SHIFT : CLASS_MEDIUM_GRAIN_SHIFT;

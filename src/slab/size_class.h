@@ -7,16 +7,6 @@
  * by 16, then 160, 192, 224, 256, 320, ...); a class of which the process holds much is split in
  * two (8 a doubling).
  * The table decides only where new objects come from: an object's class is the slab map's.
- *
- * Slabs are 1 or 2 chunks, aligned to their length; objects end flush with the slab's end, so
- * whatever does not fit lies before the first one:
- *
- *   | slack | object 0 | object 1 | ... | object n-1 |
- *
- * so an object's alignment is the largest power of two that divides its size, and the distance of
- * an object from the slab's end is a multiple of its size, never zero: one multiplication tells.
- *
- * Lock: none. The table's bytes are relaxed atomics; each always names a class large enough.
  */
 #ifndef SIZE_CLASS_H
 #define SIZE_CLASS_H
@@ -28,6 +18,17 @@
 #include "base_atomic.h"
 #include "base_attr.h"
 #include "slab_map.h"
+
+/* Slabs are 1 or 2 chunks, aligned to their length; objects end flush with the slab's end, so
+ * whatever does not fit lies before the first one:
+ *
+ *   | slack | object 0 | object 1 | ... | object n-1 |
+ *
+ * so an object's alignment is the largest power of two that divides its size, and the distance of
+ * an object from the slab's end is a multiple of its size, never zero: one multiplication tells.
+ *
+ * Lock: none. The table's bytes are relaxed atomics; each always names a class large enough.
+ */
 
 enum {
   CLASS_TINY_COUNT = 64,

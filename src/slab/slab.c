@@ -73,6 +73,7 @@ static void count_bytes(uint32_t c, size_t slab_bytes) {
 struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   ASSERT(c < CLASS_COUNT);
   const struct size_class *k = &size_classes[c];
+  ASSERT(k->slab_objects != 0 && k->magazine_kind != 0); /* both inits have run */
   uint32_t words = words_of(k);
   _Atomic(uint64_t) *side = NULL;
   if (words > SLAB_INLINE_WORDS && (side = side_get(side_kind(words))) == NULL) return NULL;
@@ -83,6 +84,7 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   }
   ASSERT(run.count == k->slab_chunks && run.first % k->slab_chunks == 0);
   struct slab *s = region_record(run.first);
+  ASSERT(s->state == SLAB_STATE_NONE || s->next == NULL);
   s->next = NULL;
   s->prev = NULL;
   s->free_count = k->slab_objects;
@@ -105,6 +107,7 @@ void slab_release(struct slab *s) {
   ASSERT(slab_is_valid(s));
   ASSERT(s->free_count == s->object_count);
   const struct size_class *k = &size_classes[s->class_index];
+  ASSERT(s->next == NULL && s->prev == NULL); /* on no list */
   uint32_t first = slab_chunk(s);
   _Atomic(uint64_t) *side = s->bits != s->inline_bits ? s->bits : NULL;
   sub_relaxed(&class_bytes[s->class_index], (size_t)s->chunk_count * CHUNK_BYTES);

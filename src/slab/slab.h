@@ -9,8 +9,6 @@
  * Bit i set: object i (from the slab's low end) is free in the slab. What sits in a bin, depot or
  * mail is allocated here. Classes of 256 B and more have their bits inline: one cache line a slab;
  * smaller ones point to a side bitmap, of an odd number of lines so that many do not share sets.
- *
- * Lock: that of the owning heap, for every field; bits may be read without it (relaxed). Does not own: which heap that is (slab map).
  */
 #ifndef SLAB_H
 #define SLAB_H
@@ -24,6 +22,10 @@
 #include "region.h"
 #include "size_class.h"
 #include "slab_map.h"
+
+/* Lock: that of the owning heap, for every field; bits may be read without it (relaxed). Does not
+ * own: which heap that is (slab map).
+ */
 
 enum slab_state { SLAB_STATE_NONE, SLAB_STATE_SLAB };
 enum { SLAB_INLINE_WORDS = 4 };
@@ -64,8 +66,7 @@ HAK_INLINE struct slab *slab_of_chunk(const struct size_class *k, size_t i) {
 
 /* Number of object p in its slab, from the low end. p is the start of an object. */
 HAK_INLINE uint32_t slab_index(const struct size_class *k, const void *p) {
-  return k->slab_objects -
-         (uint32_t)(((uint64_t)size_class_from_end(k, p) * k->reciprocal) >> 32);
+  return k->slab_objects - (uint32_t)(((uint64_t)size_class_from_end(k, p) * k->reciprocal) >> 32);
 }
 
 /* Put object p back. False, with nothing changed, when its bit is set already: a double free. */

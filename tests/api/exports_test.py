@@ -37,13 +37,14 @@ def operators():
         for align, nothrow in itertools.product(("", ALIGN), ("", NOTHROW)):
             yield f"_Zn{array}m{align}{nothrow}"
     for array in "la":
-        for form in ("Pv", "Pvm", "Pv" + NOTHROW, "Pv" + ALIGN, "Pvm" + ALIGN, "Pv" + ALIGN + NOTHROW):
+        for form in ("Pv", "Pvm", "Pv" + NOTHROW, "Pv" + ALIGN, "Pvm" + ALIGN,
+                     "Pv" + ALIGN + NOTHROW):
             yield f"_Zd{array}{form}"
 
 
 EXPECTED = set(FAMILY + LIBC_ALIASES + TWINS) | set(operators())
 
-# Public symbols of glibc that belong to malloc. Its hooks are variables that no new program can link
+# Public symbols of glibc that belong to malloc. Its hooks are variables: no new program can link
 # to, and what is GLIBC_PRIVATE is for glibc's own libraries only.
 GLIBC_FAMILY = re.compile(
     r"(__libc_)?(c|re)?alloc|(__libc_)?(malloc|free|calloc|realloc|reallocarray|memalign|valloc"
@@ -90,7 +91,8 @@ def check_archive(path):
 
 def check_shared(path):
     # The version node itself is an absolute symbol, not something to link to.
-    defined = {name.split("@")[0] for kind, name in symbols(path, "-D", "--defined-only") if kind != "A"}
+    found = symbols(path, "-D", "--defined-only")
+    defined = {name.split("@")[0] for kind, name in found if kind != "A"}
     yield from compare("the library", defined)
     ours = glibc_family()
     if len(ours) < 20:

@@ -68,7 +68,8 @@ def under_gdb(library, program):
     done = run(
         ["gdb", "-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "set confirm off",
          "-ex", f"set environment LD_PRELOAD {library}", "-ex", "set startup-with-shell off",
-         "-ex", "break puts", "-ex", "run", "-ex", "info sharedlibrary", "-ex", "info line hak_malloc",
+         "-ex", "break puts", "-ex", "run", "-ex", "info sharedlibrary",
+         "-ex", "info line hak_malloc",
          "-ex", "delete", "-ex", "continue", program]
     )
     if re.search(r"ptrace: |Operation not permitted", done.text):

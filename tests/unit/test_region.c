@@ -139,8 +139,8 @@ static const struct {
 } programs[] = {
     {"reserved_by_default", reserved_by_default, 0},
     {"reserved_to_the_end", reserved_to_the_end, 0},
-    {"in_a_window", in_a_window, WINDOW_LIMIT_MIB * MIB},
-    {"beside_others_in_a_window", beside_others_in_a_window, WINDOW_LIMIT_MIB * MIB},
+    {"in_a_window", in_a_window, WINDOW_LIMIT_MIB *MIB},
+    {"beside_others_in_a_window", beside_others_in_a_window, WINDOW_LIMIT_MIB *MIB},
 };
 
 static void run_case(size_t i) {

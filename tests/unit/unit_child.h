@@ -76,7 +76,7 @@ static inline void run_program(const char *name, const char *variable, size_t ad
   if (pid == 0) {
     child_start();
     struct rlimit limit = {address_bytes, address_bytes};
-    char *const arguments[] = {(char *)(uintptr_t)"test", (char *)(uintptr_t)name, NULL};
+    char *const arguments[] = {(char *)(uintptr_t) "test", (char *)(uintptr_t)name, NULL};
     char *const environment[] = {(char *)(uintptr_t)variable, NULL};
     NEED(address_bytes == 0 || setrlimit(RLIMIT_AS, &limit) == 0);
     execve("/proc/self/exe", arguments, environment);
@@ -120,9 +120,7 @@ static inline uint64_t random_next(uint64_t *state) {
   return *state;
 }
 
-static inline void stamp(void *p, size_t n, unsigned seed) {
-  memset(p, (int)(seed % 251 + 1), n);
-}
+static inline void stamp(void *p, size_t n, unsigned seed) { memset(p, (int)(seed % 251 + 1), n); }
 static inline bool has_stamp(const void *p, size_t n, unsigned seed) {
   const unsigned char *c = p, byte = (unsigned char)(seed % 251 + 1);
   return n == 0 || (c[0] == byte && memcmp(c, c + 1, n - 1) == 0);

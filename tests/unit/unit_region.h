@@ -12,9 +12,8 @@
 #include "superslab.h"
 
 enum { UMBRELLAS = 4 };
-static struct rt_lock umbrellas[UMBRELLAS] = {
-    LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP),
-    LOCK_INIT(LOCK_RANK_HEAP)};
+static struct rt_lock umbrellas[UMBRELLAS] = {LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP),
+                                              LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP)};
 
 static inline void layers_init(uint64_t region_wanted_bytes) {
   os_mem_init();
