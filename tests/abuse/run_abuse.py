@@ -33,8 +33,6 @@ def cases(folder):
         yield ["double_free_later", size], DOUBLE, OWN, ""
         yield ["double_free_after_flush", size], DOUBLE, OWN, ""
     for size in ("70000", "1048576", "3145728", "67108864"):
-        # A block that had a mapping of its own has left no trace: its address is anybody's.
-        own_mapping = int(size) > 4 << 20
         yield ["double_free_large", size], f"{DOUBLE}", ANY, ""
     for order in ("owner-first", "other-first", "others"):
         yield ["double_free_other_thread", order], DOUBLE, OWN, ""

@@ -29,7 +29,7 @@
 #define UNIT_SANITIZED 0
 #endif
 
-enum { CHILD_HANGS_AFTER_S = 100 };
+enum { CHILD_HANGS_AFTER_S = 60 };
 
 /* Children of processes with threads start threads here, which TSan allows only if asked. */
 __attribute__((used, visibility("default"))) const char *__tsan_default_options(void);

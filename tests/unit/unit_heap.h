@@ -19,8 +19,9 @@ static inline uint32_t object_class(const void *p) {
   return map_entry_class(entry);
 }
 
-/* True when p is free in the bitmap of its slab. */
+/* True when p is free in the bitmap of its slab, or its slab was given back. */
 static inline bool is_in_bitmap(const void *p) {
+  if (map_entry_id(object_entry(p)) == HEAP_ID_FREED) return true;
   const struct size_class *k = &size_classes[object_class(p)];
   return slab_has(slab_of_chunk(k, chunk_index(p)), k, p);
 }

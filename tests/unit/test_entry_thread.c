@@ -1,0 +1,254 @@
+/* test_entry_thread.c — a thread's first and last call, and who has its heap afterwards. */
+#include "unit_entry.h"
+#include "unit_trap.h"
+
+#include "entry_thread.h"
+#include "mail.h"
+
+enum { THREADS = 12, KEYS_FILLED = 1100 };
+
+static void *tells_its_heap(void *out) {
+  NEED(heap_current == &heap_none);
+  void *p = hak_malloc(10);
+  NEED(p != NULL && heap_current != &heap_none && !heap_current->is_shared);
+  NEED(object_owner(p) == heap_current && entry_thread_heap() == heap_current);
+  hak_free(p);
+  *(struct heap **)out = heap_current;
+  return NULL;
+}
+
+static void one_after_another(void) {
+  struct heap *own = heap_own(), *first, *next;
+  thread_run(tells_its_heap, &first);
+  NEED(first != own && load_relaxed(&first->is_orphan) && heap_is_ownerless(first));
+  uint32_t end = heap_id_end();
+  for (int i = 0; i < 100; i++) {
+    thread_run(tells_its_heap, &next);
+    NEED(next == first && heap_id_end() == end);
+  }
+  NEED(!load_relaxed(&own->is_orphan) && heap_current == own);
+}
+static void the_next_thread_adopts_the_heap(void **state) {
+  (void)state;
+  run_child(one_after_another);
+}
+
+static pthread_barrier_t barrier;
+static struct heap *heaps[2][THREADS];
+static void *has_a_heap_beside_others(void *number) {
+  size_t round = (uintptr_t)number / THREADS, i = (uintptr_t)number % THREADS;
+  (void)tells_its_heap(&heaps[round][i]);
+  (void)pthread_barrier_wait(&barrier);
+  return NULL;
+}
+static void beside_one_another(void) {
+  pthread_t threads[THREADS];
+  NEED(pthread_barrier_init(&barrier, NULL, THREADS) == 0);
+  for (uintptr_t n = 0; n < 2 * THREADS; n++) {
+    NEED(pthread_create(&threads[n % THREADS], NULL, has_a_heap_beside_others, (void *)n) == 0);
+    for (size_t i = 0; i < THREADS && n % THREADS == THREADS - 1; i++)
+      NEED(pthread_join(threads[i], NULL) == 0);
+  }
+  for (size_t i = 0; i < THREADS; i++) {
+    size_t again = 0;
+    for (size_t j = 0; j < THREADS; j++) {
+      NEED(i == j || heaps[0][i] != heaps[0][j]);
+      again += heaps[1][j] == heaps[0][i];
+    }
+    NEED(again == 1); /* the second round made no heap */
+  }
+}
+static void threads_alive_have_heaps_of_their_own(void **state) {
+  (void)state;
+  run_child(beside_one_another);
+}
+
+static void *objects[3000];
+static void *leaves_objects_behind(void *unused) {
+  (void)unused;
+  for (size_t i = 0; i < HAK_COUNT_OF(objects); i++) {
+    objects[i] = hak_malloc(i % 500);
+    stamp(objects[i], i % 500, (unsigned)i);
+  }
+  for (size_t i = 0; i < HAK_COUNT_OF(objects); i += 2) hak_free(objects[i]);
+  return NULL;
+}
+
+/* Live objects stay, cached ones do not, and both kinds can be used by others. */
+static void what_threads_leave(void) {
+  struct heap *own = heap_own();
+  thread_run(leaves_objects_behind, NULL);
+  struct heap *dead = object_owner(objects[1]);
+  NEED(dead != own);
+  size_t live = 0;
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    NEED(bin_count(&dead->bin[c]) == 0 && load_relaxed(&dead->cls[c].previous) == NULL);
+    NEED(dead->cls[c].depot_count == 0);
+    live += dead->cls[c].taken_count;
+  }
+  NEED(live == HAK_COUNT_OF(objects) / 2);
+  for (size_t i = 1; i < HAK_COUNT_OF(objects); i += 2) {
+    NEED(has_stamp(objects[i], i % 500, (unsigned)i));
+    hak_free(objects[i]);
+  }
+  struct heap *h = entry_enter(); /* what is still in our outbox goes, too */
+  NEED(h == own);
+  mail_send_all(h);
+  entry_leave(h);
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(dead->cls[c].taken_count == 0);
+  NEED(!mail_is_waiting(dead) && heap_is_valid(dead));
+}
+static void live_objects_outlive_their_thread(void **state) {
+  (void)state;
+  run_child(what_threads_leave);
+}
+
+static pthread_key_t late_key;
+static struct heap *heap_of_thread;
+static unsigned late_rounds;
+
+/* Another destructor of the thread, run in every round: there is a heap until the last. */
+static void allocates_late(void *held) {
+  hak_free(held);
+  void *p = hak_malloc(300);
+  NEED(p != NULL);
+  stamp(p, 300, late_rounds);
+  if (++late_rounds < os_thread_exit_rounds()) {
+    NEED(heap_current == heap_of_thread && object_owner(p) == heap_of_thread);
+    NEED(pthread_setspecific(late_key, p) == 0);
+  } else {
+    hak_free(p); /* the heap may be given up by now */
+  }
+}
+static void *ends_with_destructors(void *unused) {
+  (void)unused;
+  NEED(pthread_setspecific(late_key, hak_malloc(300)) == 0);
+  heap_of_thread = heap_current;
+  return NULL;
+}
+static void late_destructors(void) {
+  struct heap *next;
+  NEED(pthread_key_create(&late_key, allocates_late) == 0);
+  thread_run(ends_with_destructors, NULL);
+  NEED(late_rounds == os_thread_exit_rounds() && load_relaxed(&heap_of_thread->is_orphan));
+  thread_run(tells_its_heap, &next);
+  NEED(next == heap_of_thread);
+}
+static void other_destructors_still_find_a_heap(void **state) {
+  (void)state;
+  run_child(late_destructors);
+}
+
+/* What is called after a heap was given up is served all the same, and by nobody's bins. */
+static void *after_its_end;
+static void *goes_on_after_its_end(void *unused) {
+  (void)unused;
+  void *early = hak_malloc(64);
+  struct heap *h = heap_current;
+  heap_make_exit_current();
+  NEED(heap_abandon(h).kind == FAULT_NONE);
+  for (size_t n = 0; n <= CLASS_SIZE_MAX; n += 97) {
+    char *p = hak_malloc(n);
+    NEED(p != NULL && object_owner(p) == &heap_exit && heap_current == &heap_exit);
+    stamp(p, n, 1);
+    p = hak_realloc(p, n + 100);
+    NEED(p != NULL && has_stamp(p, n, 1));
+    hak_free(p);
+    NEED(bin_count(&heap_exit.bin[0]) == 0);
+  }
+  hak_free(early);
+  after_its_end = hak_malloc(64);
+  NEED(object_is_in_bitmap(early));
+  return NULL;
+}
+static void after_the_end(void) {
+  (void)heap_own();
+  thread_run(goes_on_after_its_end, NULL);
+  NEED(object_owner(after_its_end) == &heap_exit && heap_is_valid(&heap_exit));
+  hak_free(after_its_end);
+  NEED(object_is_in_bitmap(after_its_end));
+}
+static void calls_after_the_end_are_served(void **state) {
+  (void)state;
+  run_child(after_the_end);
+}
+
+/* A handler that interrupts the very end of a thread, while it gives its heap up. */
+static void *held_by_thread;
+static void allocates_at_the_end(void) {
+  void *p = hak_malloc(64);
+  NEED(p != NULL);
+  hak_free(held_by_thread); /* must not wait for its own thread */
+  hak_free(p);
+}
+static void *is_interrupted_at_its_end(void *unused) {
+  (void)unused;
+  held_by_thread = hak_malloc(64);
+  void *cached = hak_malloc(64);
+  hak_free(cached);
+  trap_set(region_record(chunk_index(cached)), allocates_at_the_end);
+  return NULL; /* the flush to the bitmap runs into the trap */
+}
+static void interrupted_ends(void) {
+  (void)heap_own();
+  thread_run(is_interrupted_at_its_end, NULL);
+  NEED(trap_has_sprung());
+  struct heap *next; /* all is in order afterwards */
+  thread_run(tells_its_heap, &next);
+  NEED(next != heap_current && lock_enter(&next->lock) && heap_is_valid(next));
+  lock_leave(&next->lock);
+}
+static void a_handler_at_the_very_end_does_not_hang(void **state) {
+  (void)state;
+  run_child(interrupted_ends);
+}
+
+/* With 1,024 keys taken before, hakmem has none: all threads share one heap. */
+static void without_keys(void) {
+  struct heap *h;
+  NEED(hak_malloc(1) != NULL && heap_current == &heap_exit);
+  void *p = hak_malloc(5000);
+  NEED(object_owner(p) == &heap_exit && entry_thread_heap() == &heap_exit);
+  thread_run(leaves_objects_behind, NULL);
+  for (size_t i = 1; i < HAK_COUNT_OF(objects); i += 2) {
+    NEED(has_stamp(objects[i], i % 500, (unsigned)i));
+    hak_free(objects[i]);
+  }
+  hak_free(p);
+  NEED((h = entry_enter()) == &heap_exit && heap_is_valid(h));
+  for (uint32_t c = 0; c < CLASS_COUNT; c++)
+    NEED(h->cls[c].taken_count == (c == size_class_of(1)));
+  entry_leave(h);
+}
+static void without_a_key_all_share_a_heap(void **state) {
+  (void)state;
+  run_program("without_keys", NULL, 0);
+}
+static void take_all_keys(int argc, char **argv, char **environment) {
+  (void)environment;
+  if (argc != 2 || strcmp(argv[1], "without_keys") != 0) return;
+  pthread_key_t key;
+  for (int i = 0; i < KEYS_FILLED && pthread_key_create(&key, NULL) == 0; i++) {
+  }
+}
+/* Before any constructor, hakmem's included. */
+__attribute__((section(".preinit_array"), used)) static void (*const early)(int, char **,
+                                                                            char **) = take_all_keys;
+
+int main(int argc, char **argv) {
+  entry_init();
+  if (argc == 2 && strcmp(argv[1], "without_keys") == 0) {
+    without_keys();
+    return 0;
+  }
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_next_thread_adopts_the_heap),
+      cmocka_unit_test(threads_alive_have_heaps_of_their_own),
+      cmocka_unit_test(live_objects_outlive_their_thread),
+      cmocka_unit_test(other_destructors_still_find_a_heap),
+      cmocka_unit_test(calls_after_the_end_are_served),
+      cmocka_unit_test(a_handler_at_the_very_end_does_not_hang),
+      cmocka_unit_test(without_a_key_all_share_a_heap),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,213 @@
+/* test_refill.c — windows, second magazines, depot: what a bin does when it runs empty or full. */
+#include "unit_entry.h"
+
+#include "flush.h"
+#include "refill.h"
+#include "size_class.h"
+
+enum { MANY = 20000 };
+
+static void *objects[MANY];
+static void allocate(size_t count, size_t n) {
+  for (size_t i = 0; i < count; i++) NEED((objects[i] = hak_malloc(n)) != NULL);
+}
+static void free_last_first(size_t count) {
+  for (size_t i = count; i > 0; i--) hak_free(objects[i - 1]);
+}
+static size_t out_of_slabs(void) { return load_relaxed(&heap_current->objects_out); }
+
+/* What must hold of a bin at any time. */
+static void bin_is_sane(struct heap *h, uint32_t c) {
+  struct bin *b = &h->bin[c];
+  void **lo = load_relaxed(&b->lo), **sp = load_relaxed(&b->sp);
+  if (lo == NULL) {
+    NEED(sp == BIN_NOTHING && b->hi == NULL);
+    return;
+  }
+  NEED(lo <= sp && sp <= b->hi && b->hi <= lo + size_classes[c].magazine_capacity);
+  NEED(h->cls[c].window >= 1 && h->cls[c].window <= size_classes[c].magazine_capacity);
+  NEED(magazine_of_slots(lo)->entry == (h->key | c));
+  for (void **slot = lo; slot < sp; slot++) {
+    NEED(object_entry(*slot) == (h->key | c) && size_class_is_slot(&size_classes[c], *slot));
+    NEED(!object_is_in_bitmap(*slot));
+  }
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  NEED(previous == NULL || size_classes[c].has_previous);
+}
+
+/* A load that only grows, or only shrinks, needs no larger window; one that swings does. */
+static void windows(void) {
+  struct heap *h = heap_own();
+  for (uint32_t c = 1; c < CLASS_COUNT; c += 6) {
+    size_t n = size_classes[c].size;
+    if (size_class_of(n) != c) continue;
+    struct heap_class *k = &h->cls[c];
+    uint32_t capacity = size_classes[c].magazine_capacity;
+    allocate(500, n);
+    uint32_t first = k->window;
+    NEED(first >= 1 && first <= capacity);
+    bin_is_sane(h, c);
+    free_last_first(500);
+    NEED(k->window <= size_min(2 * first, capacity)); /* one underflow: doubled at most once */
+    bin_is_sane(h, c);
+    for (int round = 0; round < 12; round++) {
+      uint32_t before = k->window;
+      allocate(500, n);
+      NEED(k->window == before);
+      bin_is_sane(h, c);
+      free_last_first(500);
+      NEED(k->window >= before && k->window <= size_min(2 * before, capacity));
+      bin_is_sane(h, c);
+    }
+    NEED(k->window == capacity);
+  }
+  (void)hak_malloc_trim(0); /* everything starts small again */
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(h->cls[c].window == 0 && h->bin[c].hi == NULL);
+}
+static void a_window_grows_where_a_load_swings(void **state) {
+  (void)state;
+  run_child(windows);
+}
+
+static void random_use(void) {
+  uint64_t seed = 9;
+  struct heap *h = heap_own();
+  static size_t sizes[MANY];
+  for (size_t i = 0; i < 400000; i++) {
+    /* Phases of growth and of decline. */
+    size_t slot = random_next(&seed) % MANY;
+    bool is_growing = random_next(&seed) % 8 < (i / 40000 % 2 == 0 ? 6u : 2u);
+    if (objects[slot] != NULL && !is_growing) {
+      NEED(has_stamp(objects[slot], size_min(sizes[slot], 64), (unsigned)slot));
+      hak_free(objects[slot]);
+      objects[slot] = NULL;
+    } else if (objects[slot] == NULL && is_growing) {
+      sizes[slot] = random_next(&seed) % (i % 50 == 0 ? CLASS_SIZE_MAX : 600);
+      NEED((objects[slot] = hak_malloc(sizes[slot])) != NULL);
+      stamp(objects[slot], size_min(sizes[slot], 64), (unsigned)slot);
+    }
+    if (i % 20000 != 0) continue;
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) bin_is_sane(h, c);
+    struct heap *locked = entry_enter();
+    NEED(locked == h && heap_is_valid(h));
+    entry_leave(h);
+  }
+}
+static void bins_stay_sane(void **state) {
+  (void)state;
+  run_child(random_use);
+}
+
+/* Once warm, a loop over 1,000 objects goes through bin, second magazine and depot only. */
+static void bulk(void) {
+  static const size_t sizes[] = {16, 64, 100, 200};
+  struct heap *h = heap_own();
+  for (size_t s = 0; s < HAK_COUNT_OF(sizes); s++) {
+    (void)hak_malloc_trim(0);
+    for (int round = 0; round < 20; round++) {
+      allocate(1000, sizes[s]);
+      free_last_first(1000);
+    }
+    size_t before = out_of_slabs();
+    uint32_t c = object_class(objects[0]);
+    NEED(h->cls[c].depot_count != 0 && load_relaxed(&h->cls[c].previous) != NULL);
+    for (int round = 0; round < 20; round++) {
+      allocate(1000, sizes[s]);
+      free_last_first(1000);
+      bin_is_sane(h, c);
+    }
+    NEED(out_of_slabs() == before);
+  }
+}
+static void a_bulk_loop_stays_above_the_slabs(void **state) {
+  (void)state;
+  run_child(bulk);
+}
+
+/* malloc and free in turns, at the edge of empty and at the edge of full, take no lock: the
+ * second magazine absorbs them. Seen by what comes out of slabs. */
+static void edges(void) {
+  struct heap *h = heap_own();
+  for (int round = 0; round < 12; round++) allocate(2000, 48), free_last_first(2000);
+  for (size_t held = 1; held < 600; held++) {
+    allocate(held, 48);
+    size_t before = out_of_slabs(), depot = h->depot_bytes;
+    for (int i = 0; i < 50; i++) { /* one up, two down, one up */
+      void *p = hak_malloc(48);
+      hak_free(p);
+      hak_free(objects[held - 1]);
+      NEED((objects[held - 1] = hak_malloc(48)) != NULL);
+    }
+    NEED(out_of_slabs() == before);
+    size_t magazine = (size_t)size_classes[object_class(objects[0])].magazine_capacity * 48;
+    NEED(h->depot_bytes + magazine >= depot && h->depot_bytes <= depot + magazine);
+    free_last_first(held);
+  }
+}
+static void no_thrashing_at_the_edges(void **state) {
+  (void)state;
+  run_child(edges);
+}
+
+static void by_hand(void) {
+  struct heap *own = heap_own(), *h = entry_enter();
+  bool is_due;
+  NEED(h == own && refill_from_previous(h, 7) == NULL);
+  void *p = refill_slow(h, 7, &is_due);
+  NEED(p != NULL && object_entry(p) == (h->key | 7));
+  bin_is_sane(h, 7);
+  uint32_t cached = bin_count(&h->bin[7]);
+  void *one = refill_take_one(h, 7); /* past the bin */
+  NEED(one != NULL && one != p && bin_count(&h->bin[7]) == cached);
+  while (!(bin_count(&h->bin[7]) < (size_t)(h->bin[7].hi - load_relaxed(&h->bin[7].lo))))
+    NEED(refill_make_room(h, 7, one)), one = refill_take_one(h, 7);
+  size_t taken = h->cls[7].taken_count;
+  for (int i = 0; i < 1000; i++) { /* overflow never fails, and takes p each time */
+    void *more = refill_take_one(h, 7);
+    NEED(more != NULL);
+    taken = h->cls[7].taken_count;
+    struct bin *b = &h->bin[7];
+    if (load_relaxed(&b->sp) < b->hi) { /* as the hot path would */
+      *load_relaxed(&b->sp) = more;
+      store_relaxed(&b->sp, load_relaxed(&b->sp) + 1);
+    } else if (!refill_make_room(h, 7, more)) {
+      refill_overflow(h, 7, more);
+    }
+    NEED(load_relaxed(&b->sp)[-1] == more && h->cls[7].taken_count <= taken);
+    bin_is_sane(h, 7);
+  }
+  NEED(heap_is_valid(h) && h->fault.kind == FAULT_NONE);
+  flush_owner_magazines(h);
+  NEED(h->cls[7].taken_count == 2); /* p and one */
+  entry_leave(h);
+}
+static void each_step_by_hand(void **state) {
+  (void)state;
+  run_child(by_hand);
+}
+
+/* Sampling: due once in SAMPLE_INTERVAL_BYTES of objects on their way into bins. */
+static void sampling(void) {
+  struct heap *h = heap_own();
+  for (int i = 0; i < 1000; i++) NEED(hak_malloc(5000) != NULL);
+  size_t intervals = (size_t)1000 * 5120 / SAMPLE_INTERVAL_BYTES;
+  size_t due = load_relaxed(&h->samples_due);
+  NEED(due + 1 >= intervals / 2 && due <= intervals + 1);
+}
+static void sampling_falls_due_by_bytes(void **state) {
+  (void)state;
+  run_child(sampling);
+}
+
+int main(void) {
+  entry_init();
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_window_grows_where_a_load_swings),
+      cmocka_unit_test(bins_stay_sane),
+      cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),
+      cmocka_unit_test(no_thrashing_at_the_edges),
+      cmocka_unit_test(each_step_by_hand),
+      cmocka_unit_test(sampling_falls_due_by_bytes),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
