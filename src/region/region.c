@@ -22,7 +22,7 @@ char *region_records;
 
 static const size_t RESERVE_MAX = 16384 * GIB; /* above, the tables would outgrow their use */
 static const size_t RESERVE_MIN = 32 * GIB;
-static const size_t SCARCE_BYTES = 2 * GIB;     /* measured: see docs/decisions/0009 */
+static const size_t SCARCE_BYTES = 2 * GIB;     /* measured: see docs/decisions/0008 */
 static const size_t COMMIT_STEP_MIN = 32 * MIB; /* 512 chunks: 2 KiB of map */
 static const size_t COMMIT_STEP_MAX = 1024 * MIB;
 enum {

@@ -19,8 +19,8 @@ static void allocates_early(int argc, char **argv, char **environment) {
   earliest[2] = hak_malloc(5000000);
   if (earliest[0] != NULL) stamp(earliest[0], 100, 1);
 }
-__attribute__((section(".preinit_array"), used)) static void (*const early)(
-    int, char **, char **) = allocates_early;
+__attribute__((section(".preinit_array"),
+               used)) static void (*const early)(int, char **, char **) = allocates_early;
 
 static void the_first_call_may_come_before_main(void **state) {
   (void)state;

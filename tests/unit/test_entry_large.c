@@ -19,8 +19,9 @@ static void the_size_decides(void **state) {
   static const struct {
     size_t bytes;
     bool is_run;
-  } cases[] = {{CLASS_SIZE_MAX + 1, true}, {65536, true}, {65537, true}, {1000000, true},
-               {4 * MIB, true},            {4 * MIB + 1, false}, {64 * MIB, false}};
+  } cases[] = {
+      {CLASS_SIZE_MAX + 1, true}, {65536, true},    {65537, true}, {1000000, true}, {4 * MIB, true},
+      {4 * MIB + 1, false},       {64 * MIB, false}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     size_t n = cases[i].bytes, runs = run_total_bytes(), mapped = large_bytes();
     char *p = entry_large_alloc(n, 1, false);

@@ -124,8 +124,8 @@ static void the_place_is_that_of_the_start(void **state) {
 
 static int ends_without_a_place(void *unused) {
   (void)unused;
-  char *const arguments[] = {(char *)(uintptr_t)"test", (char *)(uintptr_t)"works", NULL};
-  char *const environment[] = {(char *)(uintptr_t)"HAKMEM_REPORT=/no/such/folder/x", NULL};
+  char *const arguments[] = {(char *)(uintptr_t) "test", (char *)(uintptr_t) "works", NULL};
+  char *const environment[] = {(char *)(uintptr_t) "HAKMEM_REPORT=/no/such/folder/x", NULL};
   execve("/proc/self/exe", arguments, environment);
   return 1;
 }

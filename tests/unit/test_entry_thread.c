@@ -216,8 +216,7 @@ static void without_keys(void) {
   }
   hak_free(p);
   NEED((h = entry_enter()) == &heap_exit && heap_is_valid(h));
-  for (uint32_t c = 0; c < CLASS_COUNT; c++)
-    NEED(h->cls[c].taken_count == (c == size_class_of(1)));
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(h->cls[c].taken_count == (c == size_class_of(1)));
   entry_leave(h);
 }
 static void without_a_key_all_share_a_heap(void **state) {
@@ -232,8 +231,8 @@ static void take_all_keys(int argc, char **argv, char **environment) {
   }
 }
 /* Before any constructor, hakmem's included. */
-__attribute__((section(".preinit_array"), used)) static void (*const early)(int, char **,
-                                                                            char **) = take_all_keys;
+__attribute__((section(".preinit_array"),
+               used)) static void (*const early)(int, char **, char **) = take_all_keys;
 
 int main(int argc, char **argv) {
   entry_init();

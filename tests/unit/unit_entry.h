@@ -11,7 +11,9 @@
 #include "slab.h"
 #include "superslab.h"
 
-static inline bool object_is_in_region(const void *p) { return chunk_index(p) < region_chunk_count; }
+static inline bool object_is_in_region(const void *p) {
+  return chunk_index(p) < region_chunk_count;
+}
 static inline uint32_t object_entry(const void *p) {
   NEED(object_is_in_region(p));
   return map_load(chunk_index(p));
@@ -38,7 +40,8 @@ static inline struct heap *heap_own(void) {
   return heap_current;
 }
 
-/* fn(argument) must end the process saying `verdict` of p, with the class of class_bytes or none. */
+/* fn(argument) must end the process saying `verdict` of p, with the class of class_bytes or none.
+ */
 static inline void expect_verdict(int (*fn)(void *), void *argument, const char *verdict,
                                   const void *p, size_t class_bytes) {
   char err[1024], said[256];
