@@ -60,7 +60,8 @@ uint64_t os_ram_bytes(void) {
 uint64_t os_address_limit_bytes(void) {
   struct {
     uint64_t soft, hard;
-  } limit; /* the kernel's struct rlimit64; its "unlimited" is all ones */
+  } limit = {UINT64_MAX,
+             UINT64_MAX}; /* the kernel's struct rlimit64; its "unlimited" is all ones */
   if (os_syscall6(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0, 0) != 0) return UINT64_MAX;
   return limit.soft;
 }

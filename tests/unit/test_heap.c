@@ -1,194 +1,272 @@
-/* test_heap.c — ids for ever, heaps that outlive their threads, and those of no one thread.
- */
-#include "unit_heap.h"
+/* test_heap.c — heaps: ids for ever, given up and adopted whole, locked in pairs, after forks. */
+#include "unit_entry.h"
 
-enum { SMALL_BYTES = 48, SURVIVORS = 3000, AT_ONCE = 4 };
+#include "flush.h"
+#include "mail.h"
+#include "refill.h"
 
-static void *survivors[SURVIVORS];
-static struct heap *seen[AT_ONCE];
-static _Atomic(uint32_t) step;
+enum { ROUNDS = 20000, HEAPS = 600, LEFT = 5 };
 
-static void ids_name_heaps(void) {
-  NEED(heap_current == &heap_none && heap_id(&heap_none) == HEAP_ID_NONE);
-  NEED(heap_of_id(HEAP_ID_BOOTING) == &heap_booting && heap_of_id(HEAP_ID_EXIT) == &heap_exit);
-  static const uint32_t nobody[] = {HEAP_ID_UNUSED, HEAP_ID_NONE,  HEAP_ID_RUN, HEAP_ID_FREED,
-                                    HEAP_ID_BUSY,   HEAP_ID_FIRST, UINT32_MAX};
-  for (size_t i = 0; i < HAK_COUNT_OF(nobody); i++) NEED(heap_of_id(nobody[i]) == NULL);
-  NEED(heap_id_end() == HEAP_ID_FIRST);
-  hak_free(hak_malloc(1));
-  NEED(heap_of_id(HEAP_ID_FIRST) == heap_current && heap_id(heap_current) == HEAP_ID_FIRST);
-  NEED(heap_id_end() == HEAP_ID_FIRST + 1 && heap_of_id(heap_id_end()) == NULL);
-  NEED(!heap_current->is_shared && !heap_is_ownerless(heap_current));
+/* By hand what entry_thread does, without a thread. */
+static struct heap *acquire(void) {
+  NEED(lock_enter(&heap_none.lock));
+  struct heap *h = heap_acquire();
+  lock_leave(&heap_none.lock);
+  NEED(h != NULL);
+  return h;
 }
+static void abandon(struct heap *h) { NEED(heap_abandon(h).kind == FAULT_NONE); }
 
-static void *leave_survivors(void *unused) {
-  (void)unused;
-  allocate_all(survivors, SURVIVORS, SMALL_BYTES);
-  seen[0] = heap_current;
-  hak_free(hak_malloc(500)); /* something in a bin, too */
-  return NULL;
-}
-
-static void *free_survivors(void *unused) {
-  (void)unused;
-  hak_free(hak_malloc(1));
-  NEED(heap_current == seen[0] && !heap_is_ownerless(seen[0]));
-  free_all(survivors, SURVIVORS); /* its own now: nothing is mailed */
-  for (size_t i = 0; i < OUTBOX_SLOTS; i++) NEED(heap_current->outbox[i].entry == 0);
-  return NULL;
-}
-
-static void the_next_thread_adopts_whole(void) {
-  hak_free(hak_malloc(1));
-  thread_run(leave_survivors, NULL);
-  uint32_t c = object_class(survivors[0]), end = heap_id_end();
-  struct heap *h = seen[0];
-  NEED(h != heap_current && heap_is_ownerless(h) && load_relaxed(&h->is_orphan));
-  for (uint32_t i = 0; i < CLASS_COUNT; i++) NEED(bin_count(&h->bin[i]) == 0);
-  NEED(h->depot_bytes == 0 && h->cls[c].taken_count == SURVIVORS && heap_is_valid(h));
-  NEED(map_entry_id(object_entry(survivors[0])) == heap_id(h) && live_objects(c) == SURVIVORS);
-  thread_run(free_survivors, NULL);
-  NEED(heap_id_end() == end && live_objects(c) == 0 && slab_class_bytes(c) == 0);
-}
-
-static pthread_barrier_t all_hold;
-
-/* All threads hold a heap before the first of them ends. */
-static void *hold_a_heap(void *number) {
-  hak_free(hak_malloc(1));
-  seen[(uintptr_t)number] = heap_current;
-  pthread_barrier_wait(&all_hold);
-  return NULL;
-}
-
-static void several_orphans_are_all_adopted(void) {
-  NEED(pthread_barrier_init(&all_hold, NULL, AT_ONCE) == 0);
-  threads_run(AT_ONCE, hold_a_heap);
+/* More than a leaf of the directory; a heap and its id stay together for ever. */
+static void many_heaps(void) {
+  static struct heap *heaps[HEAPS];
+  (void)heap_own();
   uint32_t end = heap_id_end();
-  struct heap *first[AT_ONCE];
-  memcpy(first, seen, sizeof first);
-  threads_run(AT_ONCE, hold_a_heap);
-  NEED(end == HEAP_ID_FIRST + AT_ONCE && heap_id_end() == end);
-  for (size_t i = 0; i < AT_ONCE; i++) {
-    size_t again = 0;
-    for (size_t k = 0; k < AT_ONCE; k++) again += seen[k] == first[i];
-    NEED(again == 1);
+  for (uint32_t i = 0; i < HEAPS; i++) {
+    struct heap *h = heaps[i] = acquire();
+    NEED(heap_id(h) == end + i && heap_id_end() == end + i + 1 && heap_of_id(end + i) == h);
+    NEED(h != heap_current && !h->is_shared && !heap_is_ownerless(h));
+    NEED(lock_enter(&h->lock) && heap_is_valid(h));
+    lock_leave(&h->lock);
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(bin_count(&h->bin[c]) == 0);
+  }
+  for (int round = 0; round < 3; round++) {
+    for (uint32_t i = 0; i < HEAPS; i++) {
+      abandon(heaps[i]);
+      NEED(load_relaxed(&heaps[i]->is_orphan) && heap_of_id(heap_id(heaps[i])) == heaps[i]);
+    }
+    static bool is_back[HEAPS];
+    memset(is_back, 0, sizeof is_back);
+    for (uint32_t i = 0; i < HEAPS; i++) {
+      struct heap *h = acquire();
+      uint32_t n = heap_id(h) - end;
+      NEED(n < HEAPS && heaps[n] == h && !is_back[n] && !heap_is_ownerless(h));
+      is_back[n] = true;
+    }
+    NEED(heap_id_end() == end + HEAPS);
+  }
+  NEED(heap_of_id(HEAP_ID_BOOTING) == &heap_booting && heap_of_id(HEAP_ID_EXIT) == &heap_exit);
+  NEED(heap_of_id(0) == NULL && heap_of_id(HEAP_ID_RUN) == NULL && heap_of_id(15) == NULL);
+  NEED(heap_of_id(heap_id_end()) == NULL && heap_of_id(1u << 24) == NULL);
+}
+static void heaps_and_ids_are_for_ever(void **state) {
+  (void)state;
+  run_child(many_heaps);
+}
+
+static void whole(void) {
+  (void)heap_own();
+  struct heap *h = acquire();
+  void *objects[500];
+  NEED(lock_enter(&h->lock));
+  for (size_t i = 0; i < 500; i++)
+    NEED((objects[i] = refill_take_one(h, (uint32_t)(i % CLASS_COUNT))) != NULL);
+  lock_leave(&h->lock);
+  for (size_t i = 0; i < 500; i++) {
+    NEED(object_owner(objects[i]) == h);
+    stamp(objects[i], size_classes[i % CLASS_COUNT].size, (unsigned)i);
+  }
+  size_t out = load_relaxed(&h->objects_out);
+  abandon(h);
+  NEED(acquire() == h && load_relaxed(&h->objects_out) == out);
+  NEED(lock_enter(&h->lock));
+  for (size_t i = 0; i < 500; i++) {
+    uint32_t c = (uint32_t)(i % CLASS_COUNT);
+    NEED(has_stamp(objects[i], size_classes[c].size, (unsigned)i));
+    NEED(object_owner(objects[i]) == h && !object_is_in_bitmap(objects[i]));
+    flush_slots(h, c, &objects[i], 1);
+  }
+  NEED(heap_is_valid(h) && h->fault.kind == FAULT_NONE);
+  lock_leave(&h->lock);
+}
+static void a_heap_is_adopted_whole(void **state) {
+  (void)state;
+  run_child(whole);
+}
+
+/* A fault found on the way out is said by whoever abandons. */
+static void faulty(void) {
+  (void)heap_own();
+  struct heap *h = acquire();
+  NEED(lock_enter(&h->lock));
+  void *p = refill_take_one(h, 5), *slots[2] = {p, p};
+  flush_slots(h, 5, slots, 2);
+  lock_leave(&h->lock);
+  struct heap_fault fault = heap_abandon(h);
+  NEED(fault.kind == FAULT_DOUBLE_FREE && fault.object == p);
+}
+static void faults_are_returned(void **state) {
+  (void)state;
+  run_child(faulty);
+}
+
+static struct heap *pair[2];
+static uint64_t counts[2][2];
+static void *locks_both_ways(void *number) {
+  struct heap *own = pair[(uintptr_t)number % 2], *other = pair[((uintptr_t)number + 1) % 2];
+  for (int i = 0; i < ROUNDS; i++) {
+    struct heap *second = i % 3 == 0 ? own : other;
+    NEED(heap_enter_with(own, second) && lock_is_mine(&own->lock) && lock_is_mine(&second->lock));
+    for (int h = 0; h < 2; h++) {
+      if (!lock_is_mine(&pair[h]->lock)) continue;
+      NEED(counts[h][0] == counts[h][1]);
+      counts[h][0]++, counts[h][1]++;
+    }
+    heap_leave_with(own, second);
+  }
+  return NULL;
+}
+static void pairs(void) {
+  (void)heap_own();
+  pair[0] = acquire(), pair[1] = acquire();
+  threads_run(4, locks_both_ways);
+  NEED(counts[0][0] + counts[1][0] > 4 * ROUNDS && counts[1][0] == counts[1][1]);
+  NEED(lock_enter(&pair[0]->lock));
+  NEED(!heap_enter_with(pair[0], pair[1]) && !heap_enter_with(pair[0], pair[0])); /* self-entry */
+  NEED(lock_is_mine(&pair[0]->lock) && !lock_is_mine(&pair[1]->lock));
+  lock_leave(&pair[0]->lock);
+}
+static void two_heaps_are_locked_without_deadlock(void **state) {
+  (void)state;
+  run_child(pairs);
+}
+
+static pthread_barrier_t barrier;
+static void *left_objects[LEFT][300];
+static void *works_and_waits(void *number) {
+  void **mine = left_objects[(uintptr_t)number];
+  for (int i = 0; i < 300; i++) mine[i] = hak_malloc(100);
+  for (int i = 0; i < 300; i++) stamp(mine[i], 100, (unsigned)i);
+  for (int i = 200; i < 300; i++) hak_free(mine[i]);
+  (void)pthread_barrier_wait(&barrier);
+  (void)pthread_barrier_wait(&barrier);
+  return NULL;
+}
+static struct heap *acquired_heap;
+static void *acquires(void *unused) {
+  (void)unused;
+  for (int i = 0; i < 3000; i++) stamp(hak_malloc(100), 100, 77);
+  acquired_heap = heap_current;
+  (void)pthread_barrier_wait(&barrier);
+  return NULL;
+}
+/* The child takes the heaps of the threads that fork took away, each once; live objects stay. */
+static void in_the_child(struct heap *own) {
+  uint32_t end = heap_id_end();
+  for (int i = 0; i < LEFT; i++) NEED(heap_is_ownerless(object_owner(left_objects[i][0])));
+  NEED(!heap_is_ownerless(own) && heap_current == own);
+  NEED(pthread_barrier_init(&barrier, NULL, 2) == 0);
+  for (int i = 0; i < LEFT; i++) { /* threads stay alive: each takes another heap */
+    pthread_t thread;
+    NEED(pthread_create(&thread, NULL, acquires, NULL) == 0);
+    (void)pthread_barrier_wait(&barrier);
+    NEED(acquired_heap != own && heap_id_end() == end && pthread_detach(thread) == 0);
+  }
+  for (int t = 0; t < LEFT; t++) {
+    for (int i = 0; i < 200; i++) {
+      NEED(has_stamp(left_objects[t][i], 100, (unsigned)i));
+      hak_free(left_objects[t][i]);
+    }
   }
 }
-
-static void *allocate_without_a_heap(void *unused) {
-  (void)unused;
-  heap_make_exit_current();
-  allocate_all(survivors, SURVIVORS, SMALL_BYTES);
-  for (size_t i = 0; i < SURVIVORS; i++)
-    NEED(map_entry_id(object_entry(survivors[i])) == HEAP_ID_EXIT);
-  free_all(survivors, SURVIVORS / 2);
-  NEED(is_in_bitmap(survivors[0]) && !is_in_bitmap(survivors[SURVIVORS / 2]));
-  NEED(heap_current == &heap_exit);
-  return NULL;
-}
-
-static void the_exit_heap_serves_without_bins(void) {
-  hak_free(hak_malloc(1));
-  thread_run(allocate_without_a_heap, NULL);
-  uint32_t c = object_class(survivors[SURVIVORS - 1]);
-  NEED(live_objects(c) == SURVIVORS - SURVIVORS / 2);
-  free_all(survivors + SURVIVORS / 2, SURVIVORS - SURVIVORS / 2); /* straight to its bitmaps */
-  NEED(live_objects(c) == 0 && heap_exit.cls[c].taken_count == 0);
-}
-
-static void *lose_in_fork(void *unused) {
-  leave_survivors(unused);
-  step_set(&step, 1);
-  step_wait(&step, 2);
-  return NULL;
-}
-
-static void *adopt_after_fork(void *unused) {
-  (void)unused;
-  hak_free(hak_malloc(1));
-  NEED(heap_current == seen[0] && !heap_is_ownerless(heap_current));
-  free_all(survivors, SURVIVORS);
-  return NULL;
-}
-
-static void a_fork_leaves_heaps_behind(void) {
-  hak_free(hak_malloc(1));
-  pthread_t thread;
-  NEED(pthread_create(&thread, NULL, lose_in_fork, NULL) == 0);
-  step_wait(&step, 1);
+static void left_behind(void) {
+  pthread_t threads[LEFT];
+  struct heap *own = heap_own();
+  NEED(pthread_barrier_init(&barrier, NULL, LEFT + 1) == 0);
+  for (uintptr_t i = 0; i < LEFT; i++)
+    NEED(pthread_create(&threads[i], NULL, works_and_waits, (void *)i) == 0);
+  (void)pthread_barrier_wait(&barrier);
   pid_t pid = fork();
   if (pid == 0) {
     child_start();
-    uint32_t end = heap_id_end();
-    NEED(heap_is_ownerless(seen[0]) && !heap_is_ownerless(heap_current));
-    thread_run(adopt_after_fork, NULL);
-    NEED(heap_id_end() == end);
+    in_the_child(own);
     _exit(0);
   }
   child_wait(pid);
-  NEED(!heap_is_ownerless(seen[0]));
-  step_set(&step, 2);
-  NEED(pthread_join(thread, NULL) == 0);
+  (void)pthread_barrier_wait(&barrier);
+  for (int i = 0; i < LEFT; i++) NEED(pthread_join(threads[i], NULL) == 0);
+}
+static void heaps_left_behind_by_fork_are_adopted(void **state) {
+  (void)state;
+  run_child(left_behind);
 }
 
-static void two_locks_or_none(void) {
-  thread_run(leave_survivors, NULL);
-  hak_free(hak_malloc(1));
-  heap_make_exit_current();
-  NEED(heap_enter_with(&heap_exit, &heap_booting));
-  NEED(lock_is_mine(&heap_exit.lock) && lock_is_mine(&heap_booting.lock));
-  NEED(!heap_enter_with(&heap_exit, &heap_booting)); /* self-entry */
-  heap_leave_with(&heap_exit, &heap_booting);
-  NEED(!lock_is_mine(&heap_exit.lock) && !lock_is_mine(&heap_booting.lock));
-  NEED(heap_enter_with(&heap_exit, &heap_exit));
-  heap_leave_with(&heap_exit, &heap_exit);
-  NEED(!lock_is_mine(&heap_exit.lock));
-}
-
-static void *free_twice_and_end(void *unused) {
-  (void)unused;
-  allocate_all(survivors, 4, SMALL_BYTES);
-  free_all(survivors, 4);
-  hak_free(survivors[0]); /* too deep in the bin for free itself to see */
+static void *tells_its_heap(void *out) {
+  NEED(hak_malloc(10) != NULL);
+  *(struct heap **)out = heap_current;
   return NULL;
 }
-
-static int end_with_a_fault(void *unused) {
-  thread_run(free_twice_and_end, unused);
-  return 0;
-}
-
-static void abandoning_finds_what_free_did_not(void **state) {
-  (void)state;
-  char err[512];
-  size_t rest;
-  int status = death_run(end_with_a_fault, NULL, err, sizeof err, &rest);
-  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-  assert_memory_equal(err, "hakmem: double free: pointer 0x", 31);
-}
-
-#define IN_CHILD(name, fn)                                                                         \
-  static void name(void **state) {                                                                 \
-    (void)state;                                                                                   \
-    run_child(fn);                                                                                 \
+/* A child of _Fork, which runs no handlers: its only thread keeps its heap, whichever thread
+ * notices the fork first. */
+static void after_a_bare_fork(void) {
+  struct heap *own = heap_own(), *next;
+  pid_t pid = _Fork();
+  if (pid == 0) {
+    child_start();
+    thread_run(tells_its_heap, &next);
+    NEED(next != own && heap_current == own);
+    _exit(0);
   }
-IN_CHILD(each_id_names_one_heap, ids_name_heaps)
-IN_CHILD(an_orphan_is_adopted_whole, the_next_thread_adopts_whole)
-IN_CHILD(orphans_come_before_new_heaps, several_orphans_are_all_adopted)
-IN_CHILD(the_exit_heap_works, the_exit_heap_serves_without_bins)
-IN_CHILD(heaps_lost_in_fork_are_adopted, a_fork_leaves_heaps_behind)
-IN_CHILD(a_second_heap_is_locked_with_the_first, two_locks_or_none)
+  child_wait(pid);
+}
+static void a_bare_fork_leaves_the_heap_with_its_thread(void **state) {
+  (void)state;
+  run_child(after_a_bare_fork);
+}
+
+/* The same while another thread is getting its heap, or uses a shared one: the child does not wait
+ * for a thread that is gone. */
+static struct heap *locked_at_fork;
+static void *holds_a_lock(void *unused) {
+  (void)unused;
+  NEED(lock_enter(&locked_at_fork->lock));
+  (void)pthread_barrier_wait(&barrier);
+  (void)pthread_barrier_wait(&barrier);
+  lock_leave(&locked_at_fork->lock);
+  return NULL;
+}
+static void *has_given_up_its_heap(void *unused) {
+  heap_make_exit_current();
+  hak_free(hak_malloc(100)); /* served or refused */
+  return unused;
+}
+static void after_a_bare_fork_meanwhile(void) {
+  struct heap *const shared[] = {&heap_none, &heap_exit}, *next;
+  (void)heap_own();
+  NEED(pthread_barrier_init(&barrier, NULL, 2) == 0);
+  for (size_t i = 0; i < HAK_COUNT_OF(shared); i++) {
+    pthread_t thread;
+    locked_at_fork = shared[i];
+    NEED(pthread_create(&thread, NULL, holds_a_lock, NULL) == 0);
+    (void)pthread_barrier_wait(&barrier);
+    pid_t pid = _Fork();
+    if (pid == 0) {
+      child_start();
+      hak_free(hak_malloc(100000));
+      thread_run(tells_its_heap, &next);
+      thread_run(has_given_up_its_heap, NULL);
+      _exit(0);
+    }
+    child_wait(pid);
+    (void)pthread_barrier_wait(&barrier);
+    NEED(pthread_join(thread, NULL) == 0);
+  }
+}
+static void a_bare_fork_leaves_shared_heaps_usable(void **state) {
+  (void)state;
+  run_child(after_a_bare_fork_meanwhile);
+}
 
 int main(void) {
+  entry_init();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(each_id_names_one_heap),
-      cmocka_unit_test(an_orphan_is_adopted_whole),
-      cmocka_unit_test(orphans_come_before_new_heaps),
-      cmocka_unit_test(the_exit_heap_works),
-      cmocka_unit_test(heaps_lost_in_fork_are_adopted),
-      cmocka_unit_test(a_second_heap_is_locked_with_the_first),
-      cmocka_unit_test(abandoning_finds_what_free_did_not),
+      cmocka_unit_test(heaps_and_ids_are_for_ever),
+      cmocka_unit_test(a_heap_is_adopted_whole),
+      cmocka_unit_test(faults_are_returned),
+      cmocka_unit_test(two_heaps_are_locked_without_deadlock),
+      cmocka_unit_test(heaps_left_behind_by_fork_are_adopted),
+      cmocka_unit_test(a_bare_fork_leaves_the_heap_with_its_thread),
+      cmocka_unit_test(a_bare_fork_leaves_shared_heaps_usable),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
