@@ -69,7 +69,13 @@ __attribute__((constructor)) static void entry_init_at_load(void) {
 struct heap *entry_enter(void) {
   struct heap *h = entry_thread_heap();
   if (h == NULL || !lock_enter(&h->lock)) return NULL;
-  if (!h->is_shared) heap_busy_begin();
+  if (!h->is_shared) {
+    /* After a bare fork nobody told us that this thread's heap lives on: lock_enter just has. */
+    uint32_t generation = load_relaxed(&fork_generation);
+    if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation))
+      store_relaxed(&h->generation, generation);
+    heap_busy_begin();
+  }
   return h;
 }
 

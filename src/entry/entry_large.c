@@ -116,7 +116,13 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
       is_growing && run_count_growth((uint32_t)i) >= GROWTHS_BEFORE_MAPPING && n > GROWING_MIN;
   bool is_done = !moves_out && run_resize((uint32_t)i, n);
   entry_leave(h);
-  return is_done ? LARGE_MOVED : LARGE_MUST_COPY;
+  if (is_done) return LARGE_MOVED;
+  void *mapping = moves_out ? mapping_try(n, 1) : NULL;
+  if (mapping == NULL) return LARGE_MUST_COPY;
+  mem_copy(mapping, p, bytes);
+  entry_large_free_run(p, i);
+  *out = mapping;
+  return LARGE_MOVED;
 }
 
 enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size_t n, void **out) {

@@ -40,7 +40,8 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
 
 static HAK_NOINLINE void *alloc_locked(uint32_t c) {
   struct heap *h = entry_enter();
-  if (h == NULL) return entry_signal_alloc(size_classes[c].size, 1);
+  uint32_t size = size_classes[c].size;
+  if (h == NULL) return entry_signal_alloc(size, size & -size); /* aligned as the class is */
   bool is_sample_due = false;
   void *p = h->is_shared ? refill_take_one(h, c) : refill_slow(h, c, &is_sample_due);
   if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);

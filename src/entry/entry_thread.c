@@ -22,8 +22,10 @@ static void thread_ends(void *value) {
   struct heap *h = (struct heap *)(void *)((char *)value - round);
   if (heap_current != h) return; /* a key set before a bare fork, or given up already */
   if (round + 1 < os_thread_exit_rounds() && os_thread_key_set((char *)value + 1)) return;
+  heap_busy_begin();
+  struct heap_fault fault = heap_abandon(h);
   heap_make_exit_current();
-  entry_report_fault(heap_abandon(h));
+  entry_report_fault(fault);
 }
 
 void entry_thread_init(void) {
@@ -60,9 +62,5 @@ struct heap *entry_thread_heap(void) {
   struct heap *h = heap_current;
   if (HAK_UNLIKELY(h == &heap_none)) return attach();
   if (HAK_UNLIKELY(h == &heap_busy)) return NULL;
-  /* After a bare fork nobody told us that this thread's heap lives on. */
-  uint32_t generation = load_relaxed(&fork_generation);
-  if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation) && !h->is_shared)
-    store_relaxed(&h->generation, generation);
   return h;
 }

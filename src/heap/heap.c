@@ -18,7 +18,7 @@ void *bin_nothing[2];
 struct heap heap_none = {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}},
                          .key = HEAP_ID_NONE << MAP_CLASS_BITS,
                          .is_shared = true,
-                         .lock = LOCK_INIT(LOCK_RANK_HEAP)};
+                         .lock = {.rank = LOCK_RANK_HEAP, .is_shared = true}};
 struct heap heap_booting;
 struct heap heap_exit;
 struct heap heap_busy;
@@ -40,6 +40,7 @@ static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
   h->key = id << MAP_CLASS_BITS;
   h->is_shared = is_shared;
   h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+  h->lock.is_shared = is_shared;
   h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
   lock_register(&h->lock);
 }

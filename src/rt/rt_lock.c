@@ -85,7 +85,8 @@ static HAK_COLD void recover_after_bare_fork(void) {
   store_relaxed(&fork_gate, (uint64_t)0);
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
     if (load_relaxed(&l->word) == 0 || lock_is_mine(l)) continue;
-    store_relaxed(&l->word, l->rank == LOCK_RANK_HEAP ? LOCK_ABANDONED : 0);
+    bool is_lost = l->rank == LOCK_RANK_HEAP && !l->is_shared;
+    store_relaxed(&l->word, is_lost ? LOCK_ABANDONED : 0);
   }
   for (struct rt_lock *l = load_acquire(&nested_locks); l != NULL; l = l->next) {
     if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);

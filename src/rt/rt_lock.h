@@ -38,6 +38,7 @@ enum lock_rank {
 struct rt_lock {
   _Atomic(uint64_t) word; /* 0 free; holder's thread, bit 0 set while someone waits; or ABANDONED */
   enum lock_rank rank;    /* constant */
+  bool is_shared;         /* of a heap that all threads use: never abandoned. Constant */
   bool is_registered;     /* nested locks: in the list of locks that a child frees; under `meta` */
   struct rt_lock *next;   /* registry of outermost locks; constant once registered */
 };

@@ -167,7 +167,7 @@ static void forks(void) {
       NEED(has_stamp(kept, 5000, 3));
       hak_free(kept);
       (void)works_in_the_child(NULL);
-      if (!UNIT_SANITIZED) threads_run(4, works_in_the_child); /* adopt what was left behind */
+      if (!UNIT_TSAN) threads_run(4, works_in_the_child); /* adopt what was left behind */
       for (uint32_t id = HEAP_ID_FIRST; id < heap_id_end(); id++) {
         NEED(lock_enter(&heap_of_id(id)->lock) && heap_is_valid(heap_of_id(id)));
         lock_leave(&heap_of_id(id)->lock);

@@ -38,7 +38,7 @@ static const char *parse(const char *text, struct line *line) {
 
 /* What the processes do; each leaves by returning from main. */
 static void works(void) {
-  static void *objects[10000];
+  void *objects[10000];
   for (size_t i = 0; i < 10000; i++) objects[i] = hak_malloc(100);
   for (size_t i = 0; i < 10000; i++) hak_free(objects[i]);
   hak_free(hak_malloc(10 * MIB));

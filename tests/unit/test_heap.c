@@ -188,6 +188,7 @@ static void left_behind(void) {
 }
 static void heaps_left_behind_by_fork_are_adopted(void **state) {
   (void)state;
+  if (UNIT_TSAN) skip();
   run_child(left_behind);
 }
 
@@ -211,6 +212,7 @@ static void after_a_bare_fork(void) {
 }
 static void a_bare_fork_leaves_the_heap_with_its_thread(void **state) {
   (void)state;
+  if (UNIT_TSAN) skip();
   run_child(after_a_bare_fork);
 }
 
@@ -254,6 +256,7 @@ static void after_a_bare_fork_meanwhile(void) {
 }
 static void a_bare_fork_leaves_shared_heaps_usable(void **state) {
   (void)state;
+  if (UNIT_TSAN) skip();
   run_child(after_a_bare_fork_meanwhile);
 }
 

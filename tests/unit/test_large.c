@@ -38,7 +38,7 @@ static bool ask(const void *p, bool (*what)(const void *)) {
 /* Neighbours, far apart, and with equal low bits. No two objects overlap. */
 static void *made_up(size_t i, size_t generation) {
   static const uintptr_t distances[] = {0x10000, 0x40000000, 0x100000000};
-  return (void *)(0x100000000000 * (1 + i % 3) + (generation * OBJECTS + i) * distances[i % 3]);
+  return (void *)(((1 + i % 3) << 60) + (generation * OBJECTS + i) * distances[i % 3]);
 }
 
 static void model_holds(void) {

@@ -29,6 +29,18 @@
 #define UNIT_SANITIZED 0
 #endif
 
+/* TSan cannot follow a child of a process with threads that starts threads of its own. */
+#if defined(__SANITIZE_THREAD__)
+#define UNIT_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNIT_TSAN 1
+#endif
+#endif
+#ifndef UNIT_TSAN
+#define UNIT_TSAN 0
+#endif
+
 enum { CHILD_HANGS_AFTER_S = 60 };
 
 /* Children of processes with threads start threads here, which TSan allows only if asked. */
