@@ -38,10 +38,9 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
   return p;
 }
 
-static HAK_NOINLINE void *alloc_locked(uint32_t c) {
+static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
   struct heap *h = entry_enter();
-  uint32_t size = size_classes[c].size;
-  if (h == NULL) return entry_signal_alloc(size, size & -size); /* aligned as the class is */
+  if (h == NULL) return entry_signal_alloc(size_classes[c].size, align);
   bool is_sample_due = false;
   void *p = h->is_shared ? refill_take_one(h, c) : refill_slow(h, c, &is_sample_due);
   if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);
@@ -51,7 +50,7 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c) {
 }
 
 /* Bin c of the current heap is empty, or there is no heap. */
-static void *alloc_slow(uint32_t c) {
+static void *alloc_slow(uint32_t c, size_t align) {
   struct heap *h = heap_current;
   void *p = NULL;
   if (HAK_LIKELY(!h->is_shared)) {
@@ -59,28 +58,28 @@ static void *alloc_slow(uint32_t c) {
     p = refill_from_previous(h, c);
     heap_busy_end(h);
   }
-  return p != NULL ? p : alloc_locked(c);
+  return p != NULL ? p : alloc_locked(c, align);
 }
 
-HAK_INLINE void *alloc_class(uint32_t c) {
+HAK_INLINE void *alloc_class(uint32_t c, size_t align) {
   struct bin *b = &heap_current->bin[c];
   void **sp = load_relaxed(&b->sp);
   void *p = sp[-1];
-  if (HAK_UNLIKELY(p == NULL)) return alloc_slow(c);
+  if (HAK_UNLIKELY(p == NULL)) return alloc_slow(c, align);
   store_relaxed(&b->sp, sp - 1);
   return p;
 }
 
 void *entry_malloc_slow(size_t n) {
   entry_init(); /* before that the class table is empty */
-  return alloc_slow(size_class_of(n));
+  return alloc_slow(size_class_of(n), 1);
 }
 
 /* Where address space is scarce, a slab of a few objects is mostly waste: pages are rounded to
  * instead. */
 static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
   if (n > SCARCE_CLASS_MAX && region_is_scarce()) return entry_large_alloc(n, 1, false);
-  return alloc_slow(size_class_of(n));
+  return alloc_slow(size_class_of(n), 1);
 }
 
 void *entry_malloc_medium(size_t n) {
@@ -99,7 +98,7 @@ void *entry_aligned(size_t align, size_t n) {
   if (n > CLASS_SIZE_MAX || align > CLASS_SIZE_MAX) return entry_large_alloc(n, align, false);
   entry_init();
   uint32_t c = size_class_of_aligned(n, align);
-  return c < CLASS_COUNT ? alloc_class(c) : entry_large_alloc(n, align, false);
+  return c < CLASS_COUNT ? alloc_class(c, align) : entry_large_alloc(n, align, false);
 }
 
 /* Straight to the bitmap of p's owner: for heaps that take no mail, and when there is no memory

@@ -135,7 +135,8 @@ static struct heap *heap_new(void) {
  * trusted: those objects stay allocated (lost in fork), only depot, inbox and slabs live on. */
 static struct heap *take_left_behind(void) {
   uint32_t generation = load_relaxed(&fork_generation);
-  if (generation == 0) return NULL;
+  /* After a bare fork one of these heaps may be that of the thread that lives on. */
+  if (generation == 0 || load_relaxed(&fork_was_bare)) return NULL;
   if (left_behind_generation != generation) {
     left_behind_generation = generation;
     left_behind_next = HEAP_ID_FIRST;

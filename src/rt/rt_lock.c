@@ -13,6 +13,7 @@ enum {
 };
 
 _Atomic(uint32_t) fork_generation;
+_Atomic(bool) fork_was_bare;
 
 /* The thread that is forking, or 0. Pairs with lock_enter: prepare stores the gate, then reads the
  * locks; a thread stores its lock, then reads the gate (all seq_cst), so one of them sees the
@@ -82,6 +83,7 @@ static HAK_COLD void recover_after_bare_fork(void) {
     return;
   }
   add_relaxed(&fork_generation, 1u);
+  store_relaxed(&fork_was_bare, true);
   store_relaxed(&fork_gate, (uint64_t)0);
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
     if (load_relaxed(&l->word) == 0 || lock_is_mine(l)) continue;

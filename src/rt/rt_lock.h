@@ -52,6 +52,9 @@ struct rt_lock {
 /* Process generation: 0 at start, one more in each child. Never wraps in practice (2^32 forks). */
 extern _Atomic(uint32_t) fork_generation;
 
+/* True once a fork without handlers was noticed: which thread lived on cannot be told then. */
+extern _Atomic(bool) fork_was_bare;
+
 /* Prepare the word that a child finds wiped. Called once at init. */
 void lock_init_process(void);
 

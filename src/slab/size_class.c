@@ -17,7 +17,7 @@ enum {
   PREVIOUS_SIZE_MAX = 2048,
   SLAB_1_SIZE_MAX = 8192, /* one chunk up to here, 8 objects or more; two above, 4 or more. Four
                            * would leave less over, but the 32-bit reciprocal of 30,720 is exact up
-                           * to 153,600 only. What is left over is never touched. */
+                           * to 184,318 only. What is left over is never touched. */
 };
 
 struct size_class size_classes[CLASS_COUNT];

@@ -15,8 +15,14 @@
 
 static void *object[BULK_OBJECTS];
 
-/* noinline and noclone: one function, one name in the profile, for whatever K. */
-__attribute__((noinline, noclone)) static void hit_loop(unsigned long rounds) {
+/* One function, one name in the profile, for whatever K. Clang has no noclone and does not clone.
+ */
+#ifdef __clang__
+#define ONE_FUNCTION __attribute__((noinline))
+#else
+#define ONE_FUNCTION __attribute__((noinline, noclone))
+#endif
+ONE_FUNCTION static void hit_loop(unsigned long rounds) {
   for (unsigned long i = 0; i < rounds; i++) {
     void *one = malloc(OBJECT_BYTES);
     __asm__ volatile("" : "+r"(one));
@@ -24,7 +30,7 @@ __attribute__((noinline, noclone)) static void hit_loop(unsigned long rounds) {
   }
 }
 
-__attribute__((noinline, noclone)) static void bulk_loop(unsigned long rounds) {
+ONE_FUNCTION static void bulk_loop(unsigned long rounds) {
   for (unsigned long i = 0; i < rounds; i++) {
     for (size_t k = 0; k < BULK_OBJECTS; k++) {
       object[k] = malloc(OBJECT_BYTES);

