@@ -47,6 +47,8 @@ static void *mapping_try(size_t n, size_t align) {
   return NULL;
 }
 
+void *entry_large_try_mapping(size_t n) { return mapping_try(n, 1); }
+
 void *entry_large_alloc(size_t n, size_t align, bool zero) {
   entry_init();
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {

@@ -78,7 +78,8 @@ void *entry_malloc_slow(size_t n) {
 /* Where address space is scarce, a slab of a few objects is mostly waste: pages are rounded to
  * instead. */
 static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
-  if (n > SCARCE_CLASS_MAX && region_is_scarce()) return entry_large_alloc(n, 1, false);
+  void *p = n > SCARCE_CLASS_MAX && region_is_scarce() ? entry_large_try_mapping(n) : NULL;
+  if (p != NULL) return p; /* else what small objects left behind in the region will do */
   return alloc_slow(size_class_of(n), 1);
 }
 

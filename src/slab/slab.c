@@ -67,7 +67,9 @@ bool slab_is_valid(const struct slab *s) {
 static void count_bytes(uint32_t c, size_t slab_bytes) {
   size_t now = add_relaxed(&class_bytes[c], slab_bytes) + slab_bytes;
   if (HAK_LIKELY(now < rt_option(RT_OPTION_REFINE_BYTES))) return;
-  if (rt_option(RT_OPTION_CLASS_REFINE) != 0) (void)size_class_split(c);
+  /* Where address space is scarce, half-used slabs cost more than rounding. */
+  if (rt_option(RT_OPTION_CLASS_REFINE) == 0 || region_is_scarce()) return;
+  (void)size_class_split(c);
 }
 
 struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {

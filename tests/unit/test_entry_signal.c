@@ -32,10 +32,10 @@ static void the_reserve_serves(void) {
     stamp(p, 40, 1);
     last = p + 40;
   }
-  char *cleared = hak_calloc(5, 10), *large = hak_malloc(30000);
+  char *cleared = hak_calloc(5, 10), *large = hak_malloc(20000);
   NEED(entry_signal_owns(cleared) && is_all_zero(cleared, 50) && entry_signal_owns(large));
   size_t used = entry_signal_used_bytes();
-  NEED(used > 30000 && used <= SIGNAL_RESERVE_BYTES);
+  NEED(used > 20000 && used <= SIGNAL_RESERVE_BYTES);
   hak_free(large); /* does nothing else */
   NEED(entry_signal_used_bytes() == used);
   /* Used up: ENOMEM, at any size and alignment that is left no room. */
@@ -51,13 +51,13 @@ static void the_reserve_serves(void) {
   NEED(!entry_signal_owns(before) && !entry_signal_owns(&used));
   entry_leave(h);
   /* Outside again: real memory; what the reserve gave may be freed and moved. */
-  char *p = hak_malloc(30000);
+  char *p = hak_malloc(20000);
   NEED(p != NULL && !entry_signal_owns(p));
   hak_free(p);
   hak_free(cleared);
-  stamp(large, 30000, 3);
+  stamp(large, 20000, 3);
   large = hak_realloc(large, 50000);
-  NEED(large != NULL && !entry_signal_owns(large) && has_stamp(large, 30000, 3));
+  NEED(large != NULL && !entry_signal_owns(large) && has_stamp(large, 20000, 3));
   hak_free(large);
   hak_free(before);
 }

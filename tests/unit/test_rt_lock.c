@@ -187,6 +187,36 @@ static void a_child_of_fork_finds_whole_state(void **state) {
   run_child(forks_wait_for_whole_state);
 }
 
+/* Who wants a lock after prepare has looked takes the word, sees the gate, and gives it back. The
+ * child may be cut off in between. These run after prepare, before parent: they came first. */
+static bool has_latecomer;
+static const uint64_t LATECOMER = 0x1000; /* some other thread's word */
+static void latecomer_comes(void) {
+  if (!has_latecomer) return;
+  for (int i = 0; i < THREADS; i++) store_relaxed(&heaps[i].lock.word, LATECOMER);
+  store_relaxed(&purge.lock.word, LATECOMER);
+}
+static void latecomer_leaves(void) {
+  if (!has_latecomer) return;
+  for (int i = 0; i < THREADS; i++) store_relaxed(&heaps[i].lock.word, (uint64_t)0);
+  store_relaxed(&purge.lock.word, (uint64_t)0);
+}
+static void forks_with_a_latecomer(void) {
+  uint32_t generation = load_relaxed(&fork_generation);
+  has_latecomer = true;
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    all_is_whole(generation);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void a_latecomer_leaves_no_lock_taken(void **state) {
+  (void)state;
+  run_child(forks_with_a_latecomer);
+}
+
 static void a_forking_holder_keeps_its_lock(void) {
   NEED(lock_enter(heap)); /* a handler forks that interrupted a slow path */
   pid_t pid = fork();
@@ -304,6 +334,7 @@ static void the_order_of_ranks_is_watched(void **state) {
 int main(void) {
   os_mem_init();
   lock_init_process();
+  if (!os_at_fork(latecomer_comes, latecomer_leaves, NULL)) return 1;
   if (!os_at_fork(lock_fork_prepare, lock_fork_parent, lock_fork_child)) return 1;
   for (int i = 0; i < THREADS; i++) lock_register(&heaps[i].lock);
   lock_register(&purge.lock);
@@ -313,6 +344,7 @@ int main(void) {
       cmocka_unit_test(the_holder_is_known),
       cmocka_unit_test(a_wait_ends_with_the_release),
       cmocka_unit_test(a_child_of_fork_finds_whole_state),
+      cmocka_unit_test(a_latecomer_leaves_no_lock_taken),
       cmocka_unit_test(fork_inside_a_slow_path),
       cmocka_unit_test(a_bare_fork_frees_or_abandons),
       cmocka_unit_test(the_order_of_ranks_is_watched),
