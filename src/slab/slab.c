@@ -67,8 +67,9 @@ bool slab_is_valid(const struct slab *s) {
 static void count_bytes(uint32_t c, size_t slab_bytes) {
   size_t now = add_relaxed(&class_bytes[c], slab_bytes) + slab_bytes;
   if (HAK_LIKELY(now < rt_option(RT_OPTION_REFINE_BYTES))) return;
-  /* Where address space is scarce, half-used slabs cost more than rounding. */
-  if (rt_option(RT_OPTION_CLASS_REFINE) == 0 || region_is_scarce()) return;
+  /* Where address space is scarce, half-used slabs of few objects cost more than rounding. */
+  bool is_dear = c >= CLASS_TINY_COUNT && region_is_scarce();
+  if (rt_option(RT_OPTION_CLASS_REFINE) == 0 || is_dear) return;
   (void)size_class_split(c);
 }
 
