@@ -211,7 +211,12 @@ static void gate_open(void) {
 
 void lock_fork_parent(void) { gate_open(); }
 
+/* Whoever takes a lock after the gate has closed gives it back untouched; the child may have been
+ * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
 void lock_fork_child(void) {
+  for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
+    if (!lock_is_mine(l) && !lock_is_abandoned(l)) store_relaxed(&l->word, (uint64_t)0);
+  }
   add_relaxed(&fork_generation, 1u);
   store_relaxed(alive, (uint32_t)ALIVE);
   gate_open();
