@@ -63,7 +63,13 @@ void heap_init(void) {
 }
 
 void heap_make_exit_current(void) {
-  if (load_relaxed(&heap_exit.bin[0].sp) == NULL) bins_construct(&heap_exit); /* the same, twice */
+  static _Atomic(bool) is_ready; /* pairs with the release below: all bins or none are seen */
+  if (!load_acquire(&is_ready) && lock_enter(&heap_exit.lock)) {
+    if (!load_relaxed(&is_ready)) bins_construct(&heap_exit);
+    store_release(&is_ready, true);
+    lock_leave(&heap_exit.lock);
+  }
+  ASSERT(load_relaxed(&is_ready));
   heap_current = &heap_exit;
 }
 
