@@ -17,6 +17,9 @@
 #include "superslab.h"
 
 static const size_t RUN_MAX = 2 * SUPERSLAB_BYTES;
+/* A refused mapping of this size may still find room among freed chunks. A larger one was refused
+ * because there is no such memory: committing the region step by step would only hide that. */
+static const size_t RUN_FALLBACK_MAX = 64 * MIB;
 /* A run that grows again and again becomes a mapping, which the kernel can move without copying. */
 static const size_t GROWING_MIN = 256 * KIB;
 enum { GROWTHS_BEFORE_MAPPING = 2 };
@@ -56,8 +59,11 @@ void *entry_large_alloc(size_t n, size_t align, bool zero) {
     /* Where address space is limited, a run's rounding and the holes between runs are dear. */
     bool is_run_first = may_run && n <= RUN_MAX && !region_is_scarce();
     void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
-    if (p == NULL)
-      p = is_run_first ? mapping_try(n, align) : may_run ? run_try(n, align, zero) : NULL;
+    if (p == NULL && is_run_first) {
+      p = mapping_try(n, align);
+    } else if (p == NULL && may_run && n <= RUN_FALLBACK_MAX) {
+      p = run_try(n, align, zero);
+    }
     if (p != NULL) return p;
   }
   errno = ENOMEM;

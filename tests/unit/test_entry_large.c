@@ -3,6 +3,8 @@
 
 #include "entry_large.h"
 #include "large.h"
+#include "os_mem.h"
+#include "region.h"
 #include "run.h"
 
 static const size_t RUN_MAX = 2 * (size_t)SUPERSLAB_BYTES;
@@ -202,9 +204,25 @@ static void misuse_ends_the_process(void **state) {
   hak_free(mapping);
 }
 
+/* What the kernel refuses in one piece is not had from the region in small ones. */
+static void what_is_refused_is_not_committed_in_steps(void **state) {
+  (void)state;
+  size_t n = region_bytes() / 2;
+  size_t committed = region_committed_bytes();
+  void *mapping = os_map(n);
+  if (mapping != NULL) { /* this machine overcommits */
+    assert_true(os_unmap(mapping, n));
+    skip();
+  }
+  assert_null(hak_malloc(n));
+  assert_int_equal(errno, ENOMEM);
+  assert_int_equal(region_committed_bytes(), committed);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_is_refused_is_not_committed_in_steps),
       cmocka_unit_test(the_size_decides),
       cmocka_unit_test(too_much_is_enomem),
       cmocka_unit_test(any_alignment_is_had),
