@@ -24,11 +24,11 @@ void *api_aligned(size_t align, size_t n) {
   return entry_aligned(align, n);
 }
 
-void *hak_malloc(size_t n) { return entry_malloc(n); }
+HAK_HOT_ENTRY void *hak_malloc(size_t n) { return entry_malloc(n); }
 API_ALIAS(malloc, hak_malloc);
 API_ALIAS(__libc_malloc, hak_malloc);
 
-void hak_free(void *p) { entry_free(p); }
+HAK_HOT_ENTRY void hak_free(void *p) { entry_free(p); }
 API_ALIAS(free, hak_free);
 API_ALIAS(cfree, hak_free); /* glibc keeps it for programs linked before 2.26 */
 API_ALIAS(__libc_free, hak_free);

@@ -11,7 +11,7 @@
 /* budget: 16 instructions */
 HAK_HOT void *entry_malloc(size_t n) {
   if (HAK_UNLIKELY(n > TINY_MAX)) return entry_malloc_medium(n);
-  struct bin *b = &heap_current->bin[size_class_of_tiny(n)];
+  struct bin *b = heap_bin(heap_current, size_class_scaled_tiny(n));
   void **sp = load_relaxed(&b->sp);
   void *p = sp[-1];
   if (HAK_UNLIKELY(p == NULL)) return entry_malloc_slow(n);
@@ -25,9 +25,9 @@ HAK_HOT void entry_free(void *p) {
   size_t i = chunk_index(p);
   if (HAK_UNLIKELY(i >= region_chunk_count)) return entry_free_foreign(p);
   struct heap *h = heap_current;
-  uint32_t c = map_load(i) ^ h->key;
-  if (HAK_UNLIKELY(c >= CLASS_COUNT)) return entry_free_slow(p, i);
-  struct bin *b = &h->bin[c];
+  uint32_t scaled = map_load(i) ^ h->key;
+  if (HAK_UNLIKELY(scaled >= CLASS_COUNT * MAP_CLASS_SCALE)) return entry_free_slow(p, i);
+  struct bin *b = heap_bin(h, scaled);
   if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(!bin_is_slot(b, p))) return entry_free_slow(p, i);
   void **sp = load_relaxed(&b->sp);
   if (HAK_UNLIKELY(sp >= b->hi)) return entry_free_flush(p, b);

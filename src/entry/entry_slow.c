@@ -42,7 +42,7 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
   struct heap *h = entry_enter();
   if (h == NULL) return entry_signal_alloc(size_classes[c].size, align);
   bool is_sample_due = false;
-  void *p = h->is_shared ? refill_take_one(h, c) : refill_slow(h, c, &is_sample_due);
+  void *p = h->is_shared ? refill_take_one(h, c) : refill_slow(h, c, align <= 16, &is_sample_due);
   if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);
   if (HAK_UNLIKELY(is_sample_due)) bump_relaxed(&h->samples_due, (size_t)1);
   entry_leave(h);
@@ -55,7 +55,7 @@ static void *alloc_slow(uint32_t c, size_t align) {
   void *p = NULL;
   if (HAK_LIKELY(!h->is_shared)) {
     heap_busy_begin();
-    p = refill_from_previous(h, c);
+    p = refill_unlocked(h, c, align <= 16);
     heap_busy_end(h);
   }
   return p != NULL ? p : alloc_locked(c, align);
@@ -86,7 +86,7 @@ static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
 void *entry_malloc_medium(size_t n) {
   if (HAK_UNLIKELY(n > CLASS_SIZE_MAX)) return entry_large_alloc(n, 1, false);
   if (HAK_UNLIKELY(heap_current == &heap_none)) entry_init();
-  struct bin *b = &heap_current->bin[size_class_of(n)];
+  struct bin *b = heap_bin(heap_current, size_class_scaled(n));
   void **sp = load_relaxed(&b->sp);
   void *p = sp[-1];
   if (HAK_UNLIKELY(p == NULL)) return alloc_slow_medium(n);
@@ -161,7 +161,7 @@ void entry_free_slow(void *p, size_t i) {
   uint32_t c = map_entry_class(entry);
   if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
     guard_abort(VERDICT_INTERIOR, p, size_classes[c].size);
-  if ((entry ^ h->key) < CLASS_COUNT && !h->is_shared)
+  if ((entry ^ h->key) < CLASS_COUNT * MAP_CLASS_SCALE && !h->is_shared)
     guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size); /* the bin's top says so */
   if (HAK_UNLIKELY(map_entry_id(entry) < HEAP_ID_FIRST)) {
     free_direct(p, i); /* booting and exit take no mail */

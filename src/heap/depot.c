@@ -43,7 +43,7 @@ static uint32_t evict_class(struct heap *h) {
 
 void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
   ASSERT(lock_is_mine(&h->lock));
-  ASSERT(m->entry == (h->key | c) && load_relaxed(&m->count) != 0);
+  ASSERT(m->entry == heap_entry(h, c) && load_relaxed(&m->count) != 0);
   struct heap_class *k = &h->cls[c];
   m->prev = NULL;
   m->next = k->depot_newest;

@@ -9,14 +9,14 @@
 
 enum {
   LEAF_HEAPS = 512,  /* 4 KiB of pointers */
-  LEAF_COUNT = 1024, /* 524,288 heaps: more threads than Linux allows (4,194,304 pids / 8) */
+  LEAF_COUNT = 1024, /* 524,288 heaps; ids have room for 1,048,576. Threads beyond use `exit` */
 };
 
 void *bin_nothing[2];
 
 /* Ready before any code has run: the first malloc of all goes through `none`. */
 struct heap heap_none = {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}},
-                         .key = HEAP_ID_NONE << MAP_CLASS_BITS,
+                         .key = HEAP_ID_NONE << MAP_ID_SHIFT,
                          .is_shared = true,
                          .lock = {.rank = LOCK_RANK_HEAP, .is_shared = true}};
 struct heap heap_booting;
@@ -37,7 +37,7 @@ static uint32_t left_behind_next;       /* under orphans_lock: next id to look a
 static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
 
 static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
-  h->key = id << MAP_CLASS_BITS;
+  h->key = map_entry(id, 0);
   h->is_shared = is_shared;
   h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
   h->lock.is_shared = is_shared;
@@ -50,7 +50,7 @@ static void bins_construct(struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     bin_reset(&h->bin[c]);
     h->bin[c].high_mask = size_classes[c].high_mask;
-    h->bin[c].reciprocal = size_classes[c].reciprocal;
+    h->bin[c].minus_reciprocal = 0u - size_classes[c].reciprocal;
   }
 }
 
@@ -111,7 +111,7 @@ bool heap_is_valid(struct heap *h) {
       count++;
     }
     if (count != k->depot_count) return false;
-    if (k->slabs != NULL && map_load(slab_chunk(k->slabs)) != (h->key | c)) return false;
+    if (k->slabs != NULL && map_load(slab_chunk(k->slabs)) != heap_entry(h, c)) return false;
   }
   return depot_bytes == h->depot_bytes;
 }

@@ -47,6 +47,9 @@ struct heap_class {
   uint16_t depot_count; /* lock: magazines */
   uint16_t window;      /* owner: how many slots of the loaded magazine are used */
   bool is_underflowed;  /* owner: the bin ran empty since the window last grew */
+  uint8_t lender;       /* owner: the class that lent an object last; 0: none did */
+  _Atomic(bool) is_dry; /* no free object was on a resident page, and none has been put back since;
+                         * set by the owner, cleared under the lock */
 };
 
 /* Objects of one other heap and class, collected until there is a magazine full. Owner thread. */
@@ -57,7 +60,7 @@ struct outbox_slot {
 
 struct heap {
   struct bin bin[CLASS_COUNT];
-  uint32_t key; /* id << MAP_CLASS_BITS; constant. 0 fits no map entry that has a class */
+  uint32_t key; /* map_entry(id, 0); constant. 0 fits no map entry that has a class */
   bool is_shared;
   _Atomic(bool) is_orphan;      /* seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
@@ -82,6 +85,14 @@ extern HAK_HIDDEN struct heap heap_none, heap_booting, heap_exit, heap_busy;
 /* The calling thread's heap. The only thread-local variable of the shipped library: 8 bytes. */
 extern HAK_HIDDEN _Thread_local struct heap *heap_current
     __attribute__((tls_model("initial-exec")));
+
+/* The bin of a class times MAP_CLASS_SCALE, as size_class_scaled and the slab map have it. budget: 1
+ * instruction */
+_Static_assert(sizeof(struct bin) == MAP_CLASS_SCALE, "a scaled class is the offset of a bin");
+_Static_assert(offsetof(struct heap, bin) == 0, "bins come first");
+HAK_INLINE struct bin *heap_bin(struct heap *h, size_t scaled) {
+  return (struct bin *)(void *)((char *)h + scaled);
+}
 
 /* While the owner changes bins and magazines outside the hot path, `busy` is current: a signal
  * handler that comes in between finds no bins, and then that it must do without (entry_signal.h).
@@ -117,7 +128,11 @@ void heap_leave_with(struct heap *own, struct heap *other);
 HAK_INLINE bool heap_is_ownerless(struct heap *h) {
   return load_seq(&h->is_orphan) || load_relaxed(&h->generation) != load_relaxed(&fork_generation);
 }
-HAK_INLINE uint32_t heap_id(const struct heap *h) { return h->key >> MAP_CLASS_BITS; }
+HAK_INLINE uint32_t heap_id(const struct heap *h) { return map_entry_id(h->key); }
+/* The map entry of this heap's slabs of class c. */
+HAK_INLINE uint32_t heap_entry(const struct heap *h, uint32_t c) {
+  return h->key | c * MAP_CLASS_SCALE;
+}
 /* Structural invariants; the caller holds the lock. */
 bool heap_is_valid(struct heap *h);
 

@@ -7,7 +7,7 @@
 #include "rt_lock.h"
 
 /* Cache lines of each kind: slots = 8 a line less the 4 of the header. */
-static const uint8_t kind_lines[MAGAZINE_KIND_COUNT] = {1, 3, 5, 7, 9, 13, 17};
+static const uint8_t kind_lines[MAGAZINE_KIND_COUNT] = {1, 3, 5, 9, 17, 25, 33};
 
 struct stock {
   struct rt_lock lock;

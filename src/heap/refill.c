@@ -16,9 +16,11 @@
 enum {
   WINDOW_FIRST_BYTES = 1024,
   WINDOW_FIRST_MAX = 8,
-  REFILL_SHARE = 32, /* at most 3 % of a class is in its bin for want of being used */
-  MERGE_ROOM_SHARE = 1000,
+  BORROW_SURPLUS = 8,
+  BORROW_SIZE_SHARE = 4,
 };
+
+enum reach { REACH_RESIDENT, REACH_FRESH };
 
 static uint16_t window_first(const struct size_class *k) {
   uint32_t w = WINDOW_FIRST_BYTES / k->size;
@@ -64,12 +66,28 @@ static void swap_previous(struct heap *h, uint32_t c) {
   bin_load(h, c, previous, load_relaxed(&previous->count));
 }
 
-void *refill_from_previous(struct heap *h, uint32_t c) {
+static void *swap_and_pop(struct heap *h, uint32_t c) {
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
   if (previous == NULL || load_relaxed(&previous->count) == 0) return NULL;
   h->cls[c].is_underflowed = true;
   swap_previous(h, c);
   return bin_pop(&h->bin[c]);
+}
+
+/* Objects of class c that malloc reaches without a lock. */
+static uint32_t count_unlocked(struct heap *h, uint32_t c) {
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  return bin_count(&h->bin[c]) + (previous == NULL ? 0 : load_relaxed(&previous->count));
+}
+
+void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
+  void *p = swap_and_pop(h, c);
+  if (p != NULL) return p;
+  struct heap_class *k = &h->cls[c];
+  uint32_t lender = k->lender;
+  if (lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
+  if (count_unlocked(h, lender) <= BORROW_SURPLUS) return NULL;
+  return bin_count(&h->bin[lender]) != 0 ? bin_pop(&h->bin[lender]) : swap_and_pop(h, lender);
 }
 
 /* Load a full magazine; the empty ones that it replaces stay at hand. */
@@ -107,13 +125,21 @@ static uint32_t take_from(struct heap *h, struct slab *s, void **slots, uint32_t
   return got;
 }
 
-/* A new slab only when those at hand gave nothing. */
-static uint32_t take_from_slabs(struct heap *h, uint32_t c, void **slots, uint32_t want) {
+/* Up to `want` objects; pages that nobody has touched yet only as `reach` allows and when all
+ * others gave nothing, and then no further than the first of them. */
+static uint32_t take_from_slabs(struct heap *h, uint32_t c, void **slots, uint32_t want,
+                                enum reach reach) {
   uint32_t got = 0;
-  while (got < want && (got == 0 || h->cls[c].slabs != NULL)) {
-    struct slab *s = slab_with_room(h, c);
-    if (s == NULL) break;
-    got += take_from(h, s, slots + got, want - got);
+  while (got < want) { /* each round takes at least one, or is the last */
+    struct slab *s = h->cls[c].slabs;
+    bool is_resident = s != NULL && slab_resident_free(s, &size_classes[c]) != 0;
+    if (!is_resident) {
+      if (got != 0 || reach == REACH_RESIDENT) break;
+      s = slab_with_room(h, c);
+      if (s == NULL) break;
+    }
+    got += take_from(h, s, slots + got, slab_take_limit(s, want - got));
+    if (!is_resident) break;
   }
   return got;
 }
@@ -121,7 +147,7 @@ static uint32_t take_from_slabs(struct heap *h, uint32_t c, void **slots, uint32
 void *refill_take_one(struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&h->lock));
   void *p = NULL;
-  return take_from_slabs(h, c, &p, 1) == 1 ? p : NULL;
+  return take_from_slabs(h, c, &p, 1, REACH_FRESH) == 1 ? p : NULL;
 }
 
 static bool sample_countdown(struct heap *h, size_t bytes) {
@@ -131,40 +157,65 @@ static bool sample_countdown(struct heap *h, size_t bytes) {
   return true;
 }
 
-/* How many objects to take from slabs at once: as the window says, but not more than a fixed
- * share of what the class holds already, so that few objects touch few pages. */
-static uint32_t refill_count(struct heap *h, uint32_t c) {
+static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach,
+                               bool *is_sample_due) {
+  if (reach == REACH_RESIDENT && h->cls[c].slabs == NULL) return NULL;
   struct heap_class *k = &h->cls[c];
-  uint32_t first = window_first(&size_classes[c]);
-  if (k->window == 0) k->window = (uint16_t)first;
-  uint32_t share = k->taken_count / REFILL_SHARE;
-  if (share < first) share = first;
-  return share < k->window ? share : k->window;
-}
-
-static void *refill_from_slabs(struct heap *h, uint32_t c, bool *is_sample_due) {
+  if (k->window == 0) k->window = window_first(&size_classes[c]);
   struct magazine *m = loaded_of(&h->bin[c]);
   if (m == NULL) m = flush_magazine_get(h, c);
   if (m == NULL) return refill_take_one(h, c);
-  uint32_t got = take_from_slabs(h, c, m->slot, refill_count(h, c));
+  uint32_t got = take_from_slabs(h, c, m->slot, k->window, reach);
   bin_load(h, c, m, got);
+  if (got == 0) return NULL;
   *is_sample_due = sample_countdown(h, (size_t)got * size_classes[c].size);
-  return got == 0 ? NULL : bin_pop(&h->bin[c]);
+  return bin_pop(&h->bin[c]);
 }
 
-void *refill_slow(struct heap *h, uint32_t c, bool *is_sample_due) {
+/* From what is free and resident, nearest first; NULL when there is no such object. */
+static void *refill_from_resident(struct heap *h, uint32_t c, bool *is_sample_due) {
+  struct magazine *m = depot_take(h, c);
+  if (m == NULL) return refill_from_slabs(h, c, REACH_RESIDENT, is_sample_due);
+  load_full(h, c, m);
+  *is_sample_due = sample_countdown(h, (size_t)bin_count(&h->bin[c]) * size_classes[c].size);
+  return bin_pop(&h->bin[c]);
+}
+
+/* True when class c has more free objects on resident pages than its own next few mallocs need. */
+static bool has_surplus(struct heap *h, uint32_t c) {
+  const struct heap_class *k = &h->cls[c];
+  if (k->depot_count != 0) return true;
+  const struct slab *s = k->slabs;
+  uint32_t count = count_unlocked(h, c) + (s == NULL ? 0 : slab_resident_free(s, &size_classes[c]));
+  return count > BORROW_SURPLUS;
+}
+
+/* An object of a class a little larger that has a surplus. */
+static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
+  uint32_t size_max = size_classes[c].size + size_classes[c].size / BORROW_SIZE_SHARE;
+  for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 16, a quarter of 1 KiB */
+    if (size_classes[wider].size > size_max) break;
+    if (!has_surplus(h, wider)) continue;
+    h->cls[c].lender = (uint8_t)wider;
+    if (bin_count(&h->bin[wider]) != 0) return bin_pop(&h->bin[wider]);
+    void *p = swap_and_pop(h, wider);
+    return p != NULL ? p : refill_from_resident(h, wider, is_sample_due);
+  }
+  return NULL;
+}
+
+void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_due) {
   ASSERT(lock_is_mine(&h->lock));
   /* Taking a heap may have allocated already: libc keeps a key's value in memory of ours. */
   if (bin_count(&h->bin[c]) != 0) return bin_pop(&h->bin[c]);
   h->cls[c].is_underflowed = true;
   if (mail_is_waiting(h)) mail_drain(h);
-  struct magazine *m = depot_take(h, c);
-  if (m != NULL) {
-    load_full(h, c, m);
-    *is_sample_due = sample_countdown(h, (size_t)bin_count(&h->bin[c]) * size_classes[c].size);
-    return bin_pop(&h->bin[c]);
+  void *p = refill_from_resident(h, c, is_sample_due);
+  if (p == NULL) {
+    store_relaxed(&h->cls[c].is_dry, true);
+    if (may_borrow) p = borrow(h, c, is_sample_due);
   }
-  return refill_from_slabs(h, c, is_sample_due);
+  return p != NULL ? p : refill_from_slabs(h, c, REACH_FRESH, is_sample_due);
 }
 
 static bool window_is_whole(const struct heap *h, uint32_t c) {

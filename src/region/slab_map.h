@@ -1,8 +1,10 @@
 /* slab_map.h — the slab map: who owns a chunk, and of which class its objects are.
  *
- *   bits 31..7  heap id, or one of the reserved ids below
- *   bits  6..0  size class of its objects, or MAP_CLASS_OTHER. A freed slab keeps its class, for
- *               the message should one of its objects be freed again. Entry 0: never allocated.
+ *   bits 31..12  heap id, or one of the reserved ids below
+ *   bits 11..5   size class of its objects, or MAP_CLASS_OTHER. A freed slab keeps its class, for
+ *                the message should one of its objects be freed again. Entry 0: never allocated.
+ *   bits  4..0   zero: what is left of an entry when the heap's key is taken away is the offset of
+ *                the class's bin in the heap
  *
  * One relaxed atomic uint32_t a chunk; all that `free` looks up. Written before an object of the
  * chunk is handed out, by whoever claimed the chunk (superslab.h), under that heap's lock.
@@ -23,9 +25,10 @@ enum {
   SUPERSLAB_CHUNKS = 32,
   SUPERSLAB_BYTES = SUPERSLAB_CHUNKS * CHUNK_BYTES,
 
-  MAP_CLASS_BITS = 7,
-  MAP_CLASS_MASK = (1 << MAP_CLASS_BITS) - 1,
-  MAP_CLASS_OTHER = MAP_CLASS_MASK, /* no bin: large runs, freed chunks */
+  MAP_ID_SHIFT = 12,
+  MAP_CLASS_SCALE = 32, /* bytes of a bin */
+  MAP_CLASS_MAX = (1 << MAP_ID_SHIFT) / MAP_CLASS_SCALE - 1,
+  MAP_CLASS_OTHER = MAP_CLASS_MAX, /* no bin: large runs, freed chunks */
 };
 
 /* Heap ids 0 to 15 are reserved; 0 means that the chunk was never allocated. */
@@ -51,11 +54,13 @@ extern HAK_HIDDEN _Atomic(uint32_t) *region_map;
 extern HAK_HIDDEN char *region_records; /* RECORD_BYTES a chunk; only of superslabs announced */
 
 HAK_INLINE uint32_t map_entry(uint32_t heap_id, uint32_t class_index) {
-  return heap_id << MAP_CLASS_BITS | class_index;
+  return heap_id << MAP_ID_SHIFT | class_index * MAP_CLASS_SCALE;
 }
-HAK_INLINE uint32_t map_entry_id(uint32_t entry) { return entry >> MAP_CLASS_BITS; }
+HAK_INLINE uint32_t map_entry_id(uint32_t entry) { return entry >> MAP_ID_SHIFT; }
 /* The class bits, whatever the id. */
-HAK_INLINE uint32_t map_entry_class(uint32_t entry) { return entry & MAP_CLASS_MASK; }
+HAK_INLINE uint32_t map_entry_class(uint32_t entry) {
+  return entry / MAP_CLASS_SCALE & MAP_CLASS_MAX;
+}
 /* True when a heap owns the chunk: it is part of a slab, and its class bits name a class. */
 HAK_INLINE bool map_entry_is_slab(uint32_t entry) {
   uint32_t id = map_entry_id(entry);

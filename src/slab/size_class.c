@@ -10,7 +10,7 @@ enum {
   /* Magazines: 16 KiB of objects, 8 to 128 of them, up to 2 KiB; above, 64 KiB, 2 to 16. */
   MAGAZINE_BYTES = 16384,
   MAGAZINE_MIN = 8,
-  MAGAZINE_MAX = 128,
+  MAGAZINE_MAX = 256,
   MAGAZINE_BYTES_MEDIUM = 131072,
   MAGAZINE_MIN_MEDIUM = 4,
   MAGAZINE_MAX_MEDIUM = 32,
@@ -66,14 +66,16 @@ static void class_init(uint32_t c) {
                                          MAGAZINE_MAX_MEDIUM));
 }
 
+static uint16_t scaled(uint32_t c) { return (uint16_t)(c * MAP_CLASS_SCALE); }
+
 void size_class_init(void) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) class_init(c);
   for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.tiny); i++)
     store_relaxed(&size_class_table.tiny[i],
-                  (uint8_t)finest_id(coarse_size(i << CLASS_GRAIN_SHIFT)));
+                  scaled(finest_id(coarse_size(i << CLASS_GRAIN_SHIFT))));
   for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.medium); i++)
     store_relaxed(&size_class_table.medium[i],
-                  (uint8_t)finest_id(coarse_size(i << CLASS_MEDIUM_GRAIN_SHIFT)));
+                  scaled(finest_id(coarse_size(i << CLASS_MEDIUM_GRAIN_SHIFT))));
 }
 
 uint32_t size_class_of_aligned(size_t n, size_t align) {
@@ -110,12 +112,12 @@ bool size_class_split(uint32_t c) {
   uint32_t finer = finest_id(size - width / 2);
   ASSERT(finer < c && size_classes[finer].size >= size / 2);
   bool is_tiny = c < CLASS_TINY_COUNT;
-  _Atomic(uint8_t) *table = is_tiny ? size_class_table.tiny : size_class_table.medium;
+  _Atomic(uint16_t) *table = is_tiny ? size_class_table.tiny : size_class_table.medium;
   uint32_t shift = is_tiny ? CLASS_GRAIN_SHIFT : CLASS_MEDIUM_GRAIN_SHIFT;
   size_t top = size_classes[finer].size >> shift;
-  if (load_relaxed(&table[top]) != c) return false;
+  if (load_relaxed(&table[top]) != scaled(c)) return false;
   /* Two threads may do this at once: every value stored names a class that is large enough. */
-  for (size_t i = top; i > 0 && load_relaxed(&table[i]) == c; i--)
-    store_relaxed(&table[i], (uint8_t)finer);
+  for (size_t i = top; i > 0 && load_relaxed(&table[i]) == scaled(c); i--)
+    store_relaxed(&table[i], scaled(finer));
   return true;
 }

@@ -39,7 +39,7 @@ enum {
   TINY_MAX = 1024,
   CLASS_SIZE_MAX = 32768,
 };
-_Static_assert((int)CLASS_COUNT < (int)MAP_CLASS_OTHER, "classes and MAP_CLASS_OTHER share 7 bits");
+_Static_assert((int)CLASS_COUNT < (int)MAP_CLASS_OTHER, "classes and MAP_CLASS_OTHER share the bits");
 
 struct size_class {
   uint32_t size;       /* bytes of an object */
@@ -58,22 +58,26 @@ struct size_class {
 /* Constant after size_class_init. */
 extern HAK_HIDDEN struct size_class size_classes[CLASS_COUNT];
 
+/* Entries are classes times MAP_CLASS_SCALE: malloc adds one to the address of its heap as it is. */
 struct size_class_table {
-  _Atomic(uint8_t) tiny[TINY_MAX / 16 + 1];
-  _Atomic(uint8_t) medium[CLASS_SIZE_MAX / 128 + 1];
+  _Atomic(uint16_t) tiny[TINY_MAX / 16 + 1];
+  _Atomic(uint16_t) medium[CLASS_SIZE_MAX / 128 + 1];
 };
 extern HAK_HIDDEN struct size_class_table size_class_table;
 
 void size_class_init(void);
 
-/* Class of a request of 0 <= n <= TINY_MAX bytes. */
-HAK_INLINE uint32_t size_class_of_tiny(size_t n) {
+/* Class of a request of 0 <= n <= TINY_MAX bytes, times MAP_CLASS_SCALE. */
+HAK_INLINE size_t size_class_scaled_tiny(size_t n) {
   return load_relaxed(&size_class_table.tiny[(n + 15) >> CLASS_GRAIN_SHIFT]);
 }
-/* Class of a request of 0 <= n <= CLASS_SIZE_MAX bytes. */
-HAK_INLINE uint32_t size_class_of(size_t n) {
-  if (n <= TINY_MAX) return size_class_of_tiny(n);
+/* The same of 0 <= n <= CLASS_SIZE_MAX bytes. */
+HAK_INLINE size_t size_class_scaled(size_t n) {
+  if (n <= TINY_MAX) return size_class_scaled_tiny(n);
   return load_relaxed(&size_class_table.medium[(n + 127) >> CLASS_MEDIUM_GRAIN_SHIFT]);
+}
+HAK_INLINE uint32_t size_class_of(size_t n) {
+  return (uint32_t)size_class_scaled(n) / MAP_CLASS_SCALE;
 }
 /* Class whose objects hold n bytes at a multiple of `align` (a power of two); CLASS_COUNT when
  * there is none. */

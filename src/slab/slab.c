@@ -6,6 +6,7 @@
 #include "base_size.h"
 #include "meta.h"
 #include "os_check.h"
+#include "os_mem.h"
 #include "rt_lock.h"
 #include "rt_options.h"
 #include "superslab.h"
@@ -52,7 +53,7 @@ uint32_t slab_chunk(const struct slab *s) {
 bool slab_is_valid(const struct slab *s) {
   if (s->state != SLAB_STATE_SLAB || s->class_index >= CLASS_COUNT) return false;
   const struct size_class *k = &size_classes[s->class_index];
-  if (s->object_count != k->slab_objects || s->free_count > s->object_count) return false;
+  if (s->free_count > k->slab_objects || s->carved_count > k->slab_objects) return false;
   uint32_t count = 0;
   for (uint32_t w = 0; w < words_of(k); w++) {
     uint64_t bits = load_relaxed(&s->bits[w]);
@@ -91,7 +92,7 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   s->next = NULL;
   s->prev = NULL;
   s->free_count = k->slab_objects;
-  s->object_count = k->slab_objects;
+  s->carved_count = run.is_zero ? 0 : k->slab_objects; /* chunks that were in use are resident */
   s->class_index = (uint8_t)c;
   s->chunk_count = k->slab_chunks;
   s->hint = 0;
@@ -108,8 +109,8 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
 
 void slab_release(struct slab *s) {
   ASSERT(slab_is_valid(s));
-  ASSERT(s->free_count == s->object_count);
   const struct size_class *k = &size_classes[s->class_index];
+  ASSERT(s->free_count == k->slab_objects);
   ASSERT(s->next == NULL && s->prev == NULL); /* on no list */
   uint32_t first = slab_chunk(s);
   _Atomic(uint64_t) *side = s->bits != s->inline_bits ? s->bits : NULL;
@@ -118,6 +119,17 @@ void slab_release(struct slab *s) {
   s->state = SLAB_STATE_NONE;
   if (side != NULL) side_put(side, side_kind(words_of(k)));
   superslab_release(first, s->chunk_count);
+}
+
+uint32_t slab_take_limit(const struct slab *s, uint32_t want) {
+  const struct size_class *k = &size_classes[s->class_index];
+  uint32_t resident = slab_resident_free(s, k);
+  if (resident != 0) return want < resident ? want : resident;
+  uint32_t page = (uint32_t)os_page_bytes();
+  uint32_t from = k->slack + s->carved_count * k->size;
+  uint32_t end = (from + k->size + page - 1) & ~(page - 1); /* of the page that an object ends in */
+  uint32_t fresh = (end - from) / k->size;
+  return want < fresh ? want : fresh;
 }
 
 uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
@@ -141,6 +153,8 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
   }
   s->hint = (uint8_t)word;
   s->free_count = (uint16_t)(s->free_count - taken);
+  uint32_t top = taken == 0 ? 0 : slab_index(k, slots[0]) + 1;
+  if (top > s->carved_count) s->carved_count = (uint16_t)top;
   ASSERT(slab_is_valid(s));
   return taken;
 }

@@ -3,7 +3,7 @@
  * The record lies out of line (region_record), so no overflow of an object reaches it:
  *
  *    0      8      16     18      20    21     22    23   24
- *   | next | prev | free | objects|class|chunks|state|hint| bits ->  ... 32
+ *   | next | prev | free | carved |class|chunks|state|hint| bits ->  ... 32
  *   | inline bits 0..255                                             ... 64
  *
  * Bit i set: object i (from the slab's low end) is free in the slab. What sits in a bin, depot or
@@ -34,7 +34,7 @@ struct slab {
   struct slab *next; /* in the owner's list of slabs of this class that have free objects */
   struct slab *prev;
   uint16_t free_count;
-  uint16_t object_count;
+  uint16_t carved_count; /* objects below the carve mark: none above was ever handed out */
   uint8_t class_index;
   uint8_t chunk_count;
   uint8_t state; /* enum slab_state */
@@ -58,6 +58,14 @@ uint32_t slab_chunk(const struct slab *s);
 /* Move up to `want` free objects out, lowest address last in `slots`: a stack pops it first.
  * Returns how many. Cost: a word a 64 objects plus one store an object. */
 uint32_t slab_take(struct slab *s, void **slots, uint32_t want);
+
+/* Free objects whose pages are resident. */
+HAK_INLINE uint32_t slab_resident_free(const struct slab *s, const struct size_class *k) {
+  return (uint32_t)s->free_count - ((uint32_t)k->slab_objects - s->carved_count);
+}
+/* Of `want` objects, how many to take from s at once: all on resident pages; else those up to the
+ * end of the first page that is not. */
+uint32_t slab_take_limit(const struct slab *s, uint32_t want);
 
 /* The record of the slab that chunk i of class k belongs to. */
 HAK_INLINE struct slab *slab_of_chunk(const struct size_class *k, size_t i) {

@@ -26,9 +26,9 @@ static void bin_is_sane(struct heap *h, uint32_t c) {
   }
   NEED(lo <= sp && sp <= b->hi && b->hi <= lo + size_classes[c].magazine_capacity);
   NEED(h->cls[c].window >= 1 && h->cls[c].window <= size_classes[c].magazine_capacity);
-  NEED(magazine_of_slots(lo)->entry == (h->key | c));
+  NEED(magazine_of_slots(lo)->entry == heap_entry(h, c));
   for (void **slot = lo; slot < sp; slot++) {
-    NEED(object_entry(*slot) == (h->key | c) && size_class_is_slot(&size_classes[c], *slot));
+    NEED(object_entry(*slot) == heap_entry(h, c) && size_class_is_slot(&size_classes[c], *slot));
     NEED(!object_is_in_bitmap(*slot));
   }
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
@@ -152,9 +152,9 @@ static void no_thrashing_at_the_edges(void **state) {
 static void by_hand(void) {
   struct heap *own = heap_own(), *h = entry_enter();
   bool is_due;
-  NEED(h == own && refill_from_previous(h, 7) == NULL);
-  void *p = refill_slow(h, 7, &is_due);
-  NEED(p != NULL && object_entry(p) == (h->key | 7));
+  NEED(h == own && refill_unlocked(h, 7, true) == NULL);
+  void *p = refill_slow(h, 7, true, &is_due);
+  NEED(p != NULL && object_entry(p) == heap_entry(h, 7));
   bin_is_sane(h, 7);
   uint32_t cached = bin_count(&h->bin[7]);
   void *one = refill_take_one(h, 7); /* past the bin */
