@@ -81,12 +81,12 @@ static HAK_NOINLINE void flush_scattered(struct flush *f, void *const *slots, ui
   const uint32_t high_mask = f->high_mask, own = f->own;
   const size_t head_mask = f->head_mask;
   _Atomic(uint32_t) *const map = region_map;
+  const size_t chunk_count = region_chunk_count;
   char *const records = region_records;
   for (void *const *end = slots + n; slots != end; slots++) {
     void *p = *slots;
     size_t chunk = chunk_index(p);
-    ASSERT(chunk < region_chunk_count);
-    uint32_t entry = load_relaxed(&map[chunk]);
+    uint32_t entry = HAK_LIKELY(chunk < chunk_count) ? load_relaxed(&map[chunk]) : 0;
     if (HAK_UNLIKELY(entry != own)) {
       flush_stranger(f, p, entry);
       continue;
@@ -129,7 +129,7 @@ static HAK_NOINLINE uint32_t flush_run(struct flush *f, struct slab *s, void *co
   const uint32_t objects = f->slab_objects, reciprocal = f->reciprocal, high_mask = f->high_mask;
   _Atomic(uint64_t) *all = s->bits;
   enum heap_fault_kind fault = FAULT_NONE;
-  uint32_t i = 0, word = s->hint; /* any word of the slab */
+  uint32_t i = 0, word = 0; /* any word of the slab; a full slab's hint is none */
   uint64_t bits = load_relaxed(&all[word]);
   for (; i < n; i++) {
     uint64_t product = slot_product(slots[i], high_mask, reciprocal);
@@ -177,8 +177,7 @@ void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
   if (is_sorted) {
     for (uint32_t i = 0; i < n;) { /* each round looks at one object at least */
       size_t chunk = chunk_index(slots[i]);
-      ASSERT(chunk < region_chunk_count);
-      uint32_t entry = map_load(chunk);
+      uint32_t entry = HAK_LIKELY(chunk < region_chunk_count) ? map_load(chunk) : 0;
       if (HAK_LIKELY(entry == f.own)) {
         struct slab *s = region_record(chunk & f.head_mask);
         i += flush_run(&f, s, &slots[i], run_length(&slots[i], n - i, f.high_mask));

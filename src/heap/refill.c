@@ -174,6 +174,7 @@ static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach,
 
 /* From what is free and resident, nearest first; NULL when there is no such object. */
 static void *refill_from_resident(struct heap *h, uint32_t c, bool *is_sample_due) {
+  h->cls[c].is_underflowed = true;
   struct magazine *m = depot_take(h, c);
   if (m == NULL) return refill_from_slabs(h, c, REACH_RESIDENT, is_sample_due);
   load_full(h, c, m);
@@ -208,7 +209,6 @@ void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_d
   ASSERT(lock_is_mine(&h->lock));
   /* Taking a heap may have allocated already: libc keeps a key's value in memory of ours. */
   if (bin_count(&h->bin[c]) != 0) return bin_pop(&h->bin[c]);
-  h->cls[c].is_underflowed = true;
   if (mail_is_waiting(h)) mail_drain(h);
   void *p = refill_from_resident(h, c, is_sample_due);
   if (p == NULL) {
