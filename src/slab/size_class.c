@@ -7,13 +7,14 @@
 
 enum {
   COARSE_PER_DOUBLING = 4,
-  /* Magazines: 16 KiB of objects, 8 to 128 of them, up to 2 KiB; above, 64 KiB, 2 to 16. */
+  /* Magazines: 16 KiB of objects, 8 to 256 of them, up to 2 KiB; above, where a class of few objects
+   * swings by a larger part of itself, 512 KiB, 16 to 64 (docs/decisions/0011). */
   MAGAZINE_BYTES = 16384,
   MAGAZINE_MIN = 8,
   MAGAZINE_MAX = 256,
-  MAGAZINE_BYTES_MEDIUM = 131072,
-  MAGAZINE_MIN_MEDIUM = 4,
-  MAGAZINE_MAX_MEDIUM = 32,
+  MAGAZINE_BYTES_MEDIUM = 524288,
+  MAGAZINE_MIN_MEDIUM = 16,
+  MAGAZINE_MAX_MEDIUM = 64,
   PREVIOUS_SIZE_MAX = 2048,
   SLAB_1_SIZE_MAX = 8192, /* one chunk up to here, 8 objects or more; two above, 4 or more. Four
                            * would leave less over, but the 32-bit reciprocal of 30,720 is exact up
