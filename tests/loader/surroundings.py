@@ -1,16 +1,27 @@
 #!/usr/bin/python3
 """Runs the workload under hakmem in surroundings that change how a process starts or runs.
 
-usage: surroundings.py WHAT LIBRARY PROGRAM
-WHAT: ulimit, no-proc, gdb, callgrind, memcheck, memcheck-own-malloc, first-calls
+usage: surroundings.py WHAT LIBRARY PROGRAM [ARGUMENT]...
+WHAT: ulimit, no-proc, gdb, callgrind, memcheck, memcheck-own-malloc, first-calls,
+      ld-audit AUDITOR, seccomp SECCOMP_RUN ERRNO CALLS
+
+That the library is loaded proves little: a symbol bound elsewhere would leave it idle. So each run
+writes hakmem's report, and the objects in it must be as many as the program needs.
 """
 
+import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
+import tempfile
+
+# Either program gets some 3,700 objects out of slabs, hits in bins not counted. An idle library
+# would report none, and one that serves only what ran before main a few hundred at most.
+OBJECTS_MIN = 2000
+IDLE = range(1)
+BUSY = range(OBJECTS_MIN, sys.maxsize)
 
 
 def skip(why):
@@ -23,33 +34,48 @@ def need(tool):
         skip(f"{tool} is not installed")
 
 
-def run(command, preload=None, **options):
-    environment = dict(os.environ)
-    if preload:
-        environment["LD_PRELOAD"] = preload
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, **options
-    )
+def objects_reported(path, library, program):
+    """Objects in the one report of the program by this library, or -1."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            reports = [json.loads(line) for line in file]
+    except FileNotFoundError:
+        return -1
+    flavour = "minimal" if "minimal" in os.path.basename(library) else "standard"
+    own = [r["objects"] for r in reports
+           if r["program"] == os.path.basename(program) and r["flavour"] == flavour]
+    return own[0] if len(own) == 1 else -1
+
+
+def run(command, preload=None, **variables):
+    """preload: LD_PRELOAD of the command. done.objects: what its last word, a program, reports."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = os.path.join(folder, "report")
+        environment = dict(os.environ, HAKMEM_REPORT=report, **variables)
+        if preload:
+            environment["LD_PRELOAD"] = preload
+        done = subprocess.run(command, env=environment, capture_output=True, text=True,
+                              check=False)
+        done.objects = objects_reported(report, preload or LIBRARY, command[-1])
     done.text = done.stdout + done.stderr
     return done
 
 
-def expect(done, *patterns):
+def expect(done, objects, *patterns):
     missing = [pattern for pattern in patterns if not re.search(pattern, done.text, re.M)]
+    if done.objects not in objects:
+        missing.append(f"objects in the report: {done.objects}, not {objects}")
     if done.returncode == 0 and not missing:
+        print(f"{done.objects} objects reported")
         return 0
     print(f"exit {done.returncode}, not found: {missing}\n{done.text[-6000:]}")
     return 1
 
 
-def limit_address_space():
-    resource.setrlimit(resource.RLIMIT_AS, (65536 * 1024, 65536 * 1024))
-
-
 def under_ulimit(library, program):
-    done = run([program], library, preexec_fn=limit_address_space)
+    done = run(["sh", "-c", 'ulimit -v 65536; export LD_PRELOAD="$0"; exec "$1"', library, program])
     print(done.stdout, end="")
-    return expect(done, r"^3145728 B: ")
+    return expect(done, BUSY, r"^3145728 B: ")
 
 
 def without_proc(library, program):
@@ -59,7 +85,7 @@ def without_proc(library, program):
         skip("no mount namespace here")
     script = 'mount -t tmpfs none /proc && LD_PRELOAD="$1" "$2"; s=$?; ls -A /proc; exit $s'
     done = run(["unshare", "-m", "sh", "-c", script, "sh", library, program])
-    return expect(done, r"\A(SKIP.*)?workload ok\n\Z")
+    return expect(done, BUSY, r"\A(SKIP.*)?workload ok\n\Z")
 
 
 def under_gdb(library, program):
@@ -74,7 +100,7 @@ def under_gdb(library, program):
     )
     if re.search(r"ptrace: |Operation not permitted", done.text):
         skip("tracing is not permitted here")
-    return expect(done, rf"Yes .*{re.escape(os.path.basename(library))}", "hak_malloc",
+    return expect(done, BUSY, rf"Yes .*{re.escape(os.path.basename(library))}", "hak_malloc",
                   r"^workload ok$", r"exited normally")
 
 
@@ -88,17 +114,29 @@ def valgrind(library, program, *options):
 
 def under_callgrind(library, program):
     done = valgrind(library, program, "--tool=callgrind", "--callgrind-out-file=/dev/null")
-    return expect(done, r"^workload ok$")
+    return expect(done, BUSY, r"^workload ok$")
 
 
 def under_memcheck(library, program):
-    """memcheck puts its own malloc in place of ours."""
-    return expect(valgrind(library, program), r"\Aworkload ok\n\Z")
+    """memcheck puts its own malloc in place of ours, which then has nothing to do."""
+    return expect(valgrind(library, program), IDLE, r"\Aworkload ok\n\Z")
 
 
 def under_memcheck_own_malloc(library, program):
     done = valgrind(library, program, "--soname-synonyms=somalloc=nouserintercepts")
-    return expect(done, r"\Aworkload ok\n\Z")
+    return expect(done, BUSY, r"\Aworkload ok\n\Z")
+
+
+def under_ld_audit(library, program, auditor):
+    """The auditor has a C library of its own, whose malloc must not be in our way."""
+    return expect(run([program], library, LD_AUDIT=auditor), BUSY, r"\Aworkload ok\n\Z")
+
+
+def under_seccomp(library, program, seccomp_run, refusal, calls):
+    done = run([seccomp_run, refusal, calls, program], PRELOAD=library)
+    if done.returncode == 77:
+        skip("no seccomp filters here")
+    return expect(done, BUSY, r"\Aworkload ok\n\Z")
 
 
 def first_calls(library, program):
@@ -117,7 +155,10 @@ SURROUNDINGS = {
     "memcheck": under_memcheck,
     "memcheck-own-malloc": under_memcheck_own_malloc,
     "first-calls": first_calls,
+    "ld-audit": under_ld_audit,
+    "seccomp": under_seccomp,
 }
 
 if __name__ == "__main__":
-    sys.exit(SURROUNDINGS[sys.argv[1]](os.path.abspath(sys.argv[2]), os.path.abspath(sys.argv[3])))
+    LIBRARY = os.path.abspath(sys.argv[2])
+    sys.exit(SURROUNDINGS[sys.argv[1]](LIBRARY, os.path.abspath(sys.argv[3]), *sys.argv[4:]))
