@@ -35,6 +35,9 @@ void entry_free_sized(void *p, size_t n, size_t align);
 /* Bytes that may be used behind p; 0 for NULL, and in a signal handler that interrupted this
  * thread's slow path where p has a mapping of its own. */
 size_t entry_usable_size(const void *p);
+/* An object is in a much larger place than it asked for: sized frees are told apart less from now.
+ */
+void entry_note_misfit(void);
 /* What malloc(n) would let be used, in the finest case. */
 size_t entry_good_size(size_t n);
 /* Give free memory back to the kernel: this thread's magazines, then every empty superslab.

@@ -87,6 +87,13 @@ static void *move_by_copy(void *p, size_t old_bytes, size_t n) {
   return fresh;
 }
 
+/* Shrinking never fails: without memory for the smaller object the larger stays. */
+static HAK_COLD void *stays_larger(void *p, int saved_errno) {
+  entry_note_misfit();
+  errno = saved_errno;
+  return p;
+}
+
 static HAK_NOINLINE void *resize_large(void *p, struct place place, size_t n) {
   void *out = p;
   enum entry_large_move move = LARGE_MUST_COPY;
@@ -97,9 +104,9 @@ static HAK_NOINLINE void *resize_large(void *p, struct place place, size_t n) {
     return NULL;
   }
   if (move == LARGE_MOVED) return out;
+  int saved_errno = errno;
   void *fresh = move_by_copy(p, place.bytes, n);
-  /* Shrinking never fails: without memory for the smaller one the larger stays. */
-  return fresh == NULL && n <= place.bytes ? p : fresh;
+  return fresh == NULL && n <= place.bytes ? stays_larger(p, saved_errno) : fresh;
 }
 
 void *entry_realloc(void *p, size_t n) {
@@ -116,8 +123,9 @@ void *entry_realloc(void *p, size_t n) {
   }
   if (HAK_LIKELY(place.kind == PLACE_CLASS)) {
     if (n <= place.bytes && n >= place.bytes / 2) return p;
+    int saved_errno = errno;
     void *fresh = move_by_copy(p, place.bytes, n);
-    return fresh == NULL && n <= place.bytes ? p : fresh;
+    return fresh == NULL && n <= place.bytes ? stays_larger(p, saved_errno) : fresh;
   }
   return resize_large(p, place, n);
 }

@@ -18,6 +18,12 @@
 
 enum { SCARCE_CLASS_MAX = 8192 };
 
+/* Set once an object has been served, or left, in a much larger place than its size asks for,
+ * because there was no memory: the sizes that sized frees name then say less. Never cleared. */
+static _Atomic(bool) has_misfits;
+
+void entry_note_misfit(void) { store_relaxed(&has_misfits, true); }
+
 static HAK_COLD void *out_of_memory(void) {
   errno = ENOMEM;
   return NULL;
@@ -34,6 +40,7 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
   for (uint32_t wider = c + 1; p == NULL && wider < CLASS_COUNT; wider++) {
     if (h->cls[wider].slabs != NULL && __builtin_ctz(size_classes[wider].size) >= alignment)
       p = refill_take_one(h, wider);
+    if (p != NULL) entry_note_misfit();
   }
   return p;
 }
@@ -212,12 +219,16 @@ void entry_free_foreign(void *p) {
 
 static bool is_size_possible(const void *p, size_t n, size_t align) {
   size_t i = chunk_index(p);
-  if (i < region_chunk_count && map_entry_is_slab(map_load(i)))
-    return size_class_could_hold(map_entry_class(map_load(i)), n, align);
+  if (i < region_chunk_count && map_entry_is_slab(map_load(i))) {
+    uint32_t c = map_entry_class(map_load(i));
+    return size_class_could_hold(c, n, align) ||
+           (load_relaxed(&has_misfits) && n <= size_classes[c].size);
+  }
   /* A large object. One that is none at all is for free itself to tell. */
   if (i < region_chunk_count && map_entry_id(map_load(i)) != HEAP_ID_RUN) return true;
   if (i >= region_chunk_count && !entry_large_is_mapping(p)) return true;
-  bool has_class = n <= CLASS_SIZE_MAX && align <= CLASS_SIZE_MAX &&
+  size_t in_slabs_max = region_is_scarce() ? SCARCE_CLASS_MAX : CLASS_SIZE_MAX;
+  bool has_class = n <= in_slabs_max && align <= CLASS_SIZE_MAX && !load_relaxed(&has_misfits) &&
                    size_class_of_aligned(n, align) != CLASS_COUNT;
   return !has_class && n <= entry_usable_size(p);
 }

@@ -40,8 +40,8 @@ static HAK_COLD void note_fault(struct heap *h, void *p, enum heap_fault_kind ki
   if (h->fault.kind == FAULT_NONE) h->fault = (struct heap_fault){kind, p};
 }
 
-/* What both walks below need. The class's constants are copied: as far as the compiler knows, a store
- * to a bitmap changes them. */
+/* What both walks below need. The class's constants are copied: as far as the compiler knows, a
+ * store to a bitmap changes them. */
 struct flush {
   struct heap *h;
   uint32_t own; /* the map entry that every object must have */
@@ -58,8 +58,7 @@ static HAK_COLD void flush_fault(struct flush *f, void *p, enum heap_fault_kind 
 }
 
 static HAK_COLD void flush_stranger(struct flush *f, void *p, uint32_t entry) {
-  flush_fault(f, p,
-              map_entry_id(entry) == HEAP_ID_FREED ? FAULT_DOUBLE_FREE : FAULT_CORRUPTED);
+  flush_fault(f, p, map_entry_id(entry) == HEAP_ID_FREED ? FAULT_DOUBLE_FREE : FAULT_CORRUPTED);
 }
 
 /* The slab had `before` free objects, and has `now`, which is more. */
@@ -121,9 +120,9 @@ HAK_INLINE uint32_t run_length(void *const *slots, uint32_t n, uint32_t high_mas
   return i;
 }
 
-/* n objects of slab s, but none behind a fault. Returns how many were looked at. Bits of one word are
- * gathered in a register: storing and loading it again for each object would make each wait for the
- * one before. budget: 16 instructions an object that has its predecessor's word */
+/* n objects of slab s, but none behind a fault. Returns how many were looked at. Bits of one word
+ * are gathered in a register: storing and loading it again for each object would make each wait for
+ * the one before. budget: 16 instructions an object that has its predecessor's word */
 static HAK_NOINLINE uint32_t flush_run(struct flush *f, struct slab *s, void *const *slots,
                                        uint32_t n) {
   const uint32_t objects = f->slab_objects, reciprocal = f->reciprocal, high_mask = f->high_mask;

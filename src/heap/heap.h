@@ -86,8 +86,8 @@ extern HAK_HIDDEN struct heap heap_none, heap_booting, heap_exit, heap_busy;
 extern HAK_HIDDEN _Thread_local struct heap *heap_current
     __attribute__((tls_model("initial-exec")));
 
-/* The bin of a class times MAP_CLASS_SCALE, as size_class_scaled and the slab map have it. budget: 1
- * instruction */
+/* The bin of a class times MAP_CLASS_SCALE, as size_class_scaled and the slab map have it. budget:
+ * 1 instruction */
 _Static_assert(sizeof(struct bin) == MAP_CLASS_SCALE, "a scaled class is the offset of a bin");
 _Static_assert(offsetof(struct heap, bin) == 0, "bins come first");
 HAK_INLINE struct bin *heap_bin(struct heap *h, size_t scaled) {

@@ -157,8 +157,7 @@ static bool sample_countdown(struct heap *h, size_t bytes) {
   return true;
 }
 
-static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach,
-                               bool *is_sample_due) {
+static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach, bool *is_sample_due) {
   if (reach == REACH_RESIDENT && h->cls[c].slabs == NULL) return NULL;
   struct heap_class *k = &h->cls[c];
   if (k->window == 0) k->window = window_first(&size_classes[c]);

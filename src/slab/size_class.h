@@ -39,7 +39,8 @@ enum {
   TINY_MAX = 1024,
   CLASS_SIZE_MAX = 32768,
 };
-_Static_assert((int)CLASS_COUNT < (int)MAP_CLASS_OTHER, "classes and MAP_CLASS_OTHER share the bits");
+_Static_assert((int)CLASS_COUNT < (int)MAP_CLASS_OTHER,
+               "classes and MAP_CLASS_OTHER share the bits");
 
 struct size_class {
   uint32_t size;       /* bytes of an object */
@@ -58,7 +59,8 @@ struct size_class {
 /* Constant after size_class_init. */
 extern HAK_HIDDEN struct size_class size_classes[CLASS_COUNT];
 
-/* Entries are classes times MAP_CLASS_SCALE: malloc adds one to the address of its heap as it is. */
+/* Entries are classes times MAP_CLASS_SCALE: malloc adds one to the address of its heap as it is.
+ */
 struct size_class_table {
   _Atomic(uint16_t) tiny[TINY_MAX / 16 + 1];
   _Atomic(uint16_t) medium[CLASS_SIZE_MAX / 128 + 1];

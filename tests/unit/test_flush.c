@@ -21,7 +21,8 @@ static void empty_slabs_go_back_but_one(void) {
   NEED(h->cls[c].slabs->free_count == 1 && is_in_bitmap(objects[0]) && !is_in_bitmap(objects[1]));
   flush_slots(h, c, objects + 1, MANY - 1);
   NEED(h->cls[c].taken_count == 0 && h->fault.kind == FAULT_NONE);
-  NEED(h->empty_slab != NULL && h->empty_slab->free_count == size_classes[h->empty_slab->class_index].slab_objects);
+  NEED(h->empty_slab != NULL &&
+       h->empty_slab->free_count == size_classes[h->empty_slab->class_index].slab_objects);
   NEED(slab_class_bytes(c) == CHUNK_BYTES && h->cls[c].slabs == h->empty_slab);
   NEED(heap_is_valid(h));
   flush_empty_slab(h);

@@ -116,7 +116,8 @@ static void bulk(void) {
       free_last_first(1000);
       bin_is_sane(h, c);
     }
-    if (out_of_slabs() != before) fprintf(stderr, "size %zu: %zu of %zu\n", sizes[s], out_of_slabs() - before, before);
+    if (out_of_slabs() != before)
+      fprintf(stderr, "size %zu: %zu of %zu\n", sizes[s], out_of_slabs() - before, before);
     NEED(out_of_slabs() == before);
   }
 }

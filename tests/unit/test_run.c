@@ -6,7 +6,8 @@
 enum { RUNS = 40, ROUNDS = 6000, RACES = 3000 };
 
 static const uint32_t RUN_ENTRY = HEAP_ID_RUN << MAP_ID_SHIFT | MAP_CLASS_OTHER * MAP_CLASS_SCALE;
-static const uint32_t REST_ENTRY = HEAP_ID_RUN_REST << MAP_ID_SHIFT | MAP_CLASS_OTHER * MAP_CLASS_SCALE;
+static const uint32_t REST_ENTRY =
+    HEAP_ID_RUN_REST << MAP_ID_SHIFT | MAP_CLASS_OTHER * MAP_CLASS_SCALE;
 
 static char *alloc(size_t bytes, size_t align, bool *is_zero) {
   char *p;
