@@ -152,6 +152,7 @@ static HAK_NOINLINE uint32_t flush_run(struct flush *f, struct slab *s, void *co
   s->hint = 0;
   uint32_t before = s->free_count;
   s->free_count = (uint16_t)(before + i);
+  ASSERT(slab_is_valid(s));
   if (i != 0) slab_gained(f->h, s, before, before + i);
   if (HAK_LIKELY(fault == FAULT_NONE)) return i;
   flush_fault(f, slots[i], fault);

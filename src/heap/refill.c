@@ -16,10 +16,11 @@
 enum {
   WINDOW_FIRST_BYTES = 1024,
   WINDOW_FIRST_MAX = 8,
-  BORROW_SURPLUS = 8,
-  BORROW_SIZE_SHARE = 4,
+  BORROW_SURPLUS = 8,    /* measured: docs/decisions/0010 */
+  BORROW_SIZE_SHARE = 4, /* a lender is at most a quarter larger: one step of the coarse classes */
 };
 
+/* Which objects a refill may take from slabs: on resident pages only, or others too. */
 enum reach { REACH_RESIDENT, REACH_FRESH };
 
 static uint16_t window_first(const struct size_class *k) {
@@ -83,6 +84,7 @@ static uint32_t count_unlocked(struct heap *h, uint32_t c) {
 void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
   void *p = swap_and_pop(h, c);
   if (p != NULL) return p;
+  ASSERT(bin_count(&h->bin[c]) == 0);
   struct heap_class *k = &h->cls[c];
   uint32_t lender = k->lender;
   if (lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
@@ -196,6 +198,7 @@ static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
   for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 16, a quarter of 1 KiB */
     if (size_classes[wider].size > size_max) break;
     if (!has_surplus(h, wider)) continue;
+    ASSERT(size_classes[wider].size > size_classes[c].size);
     h->cls[c].lender = (uint8_t)wider;
     if (bin_count(&h->bin[wider]) != 0) return bin_pop(&h->bin[wider]);
     void *p = swap_and_pop(h, wider);

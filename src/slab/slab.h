@@ -77,18 +77,6 @@ HAK_INLINE uint32_t slab_index(const struct size_class *k, const void *p) {
   return k->slab_objects - (uint32_t)(((uint64_t)size_class_from_end(k, p) * k->reciprocal) >> 32);
 }
 
-/* Put object p back. False, with nothing changed, when its bit is set already: a double free. */
-HAK_INLINE HAK_MUST_USE bool slab_put(struct slab *s, const struct size_class *k, const void *p) {
-  uint32_t index = slab_index(k, p);
-  uint32_t word = index / 64;
-  uint64_t bit = (uint64_t)1 << (index % 64);
-  uint64_t bits = load_relaxed(&s->bits[word]);
-  if (HAK_UNLIKELY((bits & bit) != 0)) return false;
-  store_relaxed(&s->bits[word], bits | bit);
-  s->hint = word < s->hint ? (uint8_t)word : s->hint;
-  s->free_count++;
-  return true;
-}
 /* True when object p is free in its slab. Needs no lock when p is live: relaxed. */
 HAK_MUST_USE bool slab_has(const struct slab *s, const struct size_class *k, const void *p);
 

@@ -126,6 +126,34 @@ static void a_bulk_loop_stays_above_the_slabs(void **state) {
   run_child(bulk);
 }
 
+/* A class without a resident free object takes one of a class a little larger that has a surplus,
+ * never one whose surplus is small, and never for an aligned request. */
+static void borrowing(void) {
+  struct heap *h = heap_own();
+  enum { WIDER_SIZE = 320, SIZE = 256 };
+  uint32_t wider = size_class_of(WIDER_SIZE), c = size_class_of(SIZE);
+  NEED(size_classes[c].size == SIZE && size_classes[wider].size == WIDER_SIZE && wider > c);
+  for (int round = 0; round < 4; round++) { /* the window grows until all stay cached */
+    allocate(40, WIDER_SIZE);
+    free_last_first(40);
+  }
+  NEED(h->cls[c].taken_count == 0);
+  uint32_t borrowed = 0;
+  while (h->cls[c].taken_count == 0) {
+    void *p = hak_malloc(SIZE);
+    NEED(p != NULL && borrowed < 64 && hak_malloc_usable_size(p) >= SIZE);
+    if (object_class(p) == wider) borrowed++;
+    objects[borrowed] = p;
+  }
+  NEED(borrowed >= 8 && h->cls[c].lender == wider);
+  void *aligned = hak_aligned_alloc(SIZE, SIZE);
+  NEED(aligned != NULL && object_class(aligned) == c);
+}
+static void a_larger_class_lends_its_surplus(void **state) {
+  (void)state;
+  run_child(borrowing);
+}
+
 /* malloc and free in turns, at the edge of empty and at the edge of full, take no lock: the
  * second magazine absorbs them. Seen by what comes out of slabs. */
 static void edges(void) {
@@ -207,6 +235,7 @@ int main(void) {
       cmocka_unit_test(a_window_grows_where_a_load_swings),
       cmocka_unit_test(bins_stay_sane),
       cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),
+      cmocka_unit_test(a_larger_class_lends_its_surplus),
       cmocka_unit_test(no_thrashing_at_the_edges),
       cmocka_unit_test(each_step_by_hand),
       cmocka_unit_test(sampling_falls_due_by_bytes),
