@@ -3,14 +3,17 @@
 #   hak_program(NAME source...)      a plain program; its malloc calls are kept by the compiler
 #   hak_preload_test(NAME [LABEL short|long] [FLAVOUR standard|minimal|twin] [TIMEOUT seconds]
 #                    [ENV k=v...] COMMAND arg...)    COMMAND under LD_PRELOAD of that flavour
-#   hak_test(NAME [LABEL ...] [TIMEOUT ...] [ENV ...] COMMAND arg...)    the same without preload
+#   hak_test(NAME [LABEL ...] [TIMEOUT ...] [ENV ...] [ALONE] [CROSS] COMMAND arg...)
+#                                                   the same without preload
 # Each test has HAK_BUILD_DIR and HAK_SOURCE_DIR in its environment, and exit status 77 is a skip
 # (print `SKIP: why` first). The first word of COMMAND may be a target; no word holds a semicolon.
 #
 # Sanitizer builds make no library to preload. There a program whose source includes
 # hak_test_alloc.h is linked with src/ and compiled with HAK_TEST_DIRECT, its tests of the standard
 # flavour run it directly, and every other hak_preload_test and hak_test is left out. A cross build
-# leaves out unit tests (no cmocka for the target) and every COMMAND that is not a target.
+# leaves out unit tests (no cmocka for the target) and every COMMAND that is not a target, but for a
+# script marked CROSS, which runs its programs by the words of HAK_EMULATOR. ALONE: no other test of
+# a long run at the same time.
 
 hak_objects(hakmem_internal STATIC MINIMAL 0 TWIN 0 DEBUG 1 OVERRIDE 0)
 hak_objects(hakmem_internal_twin STATIC MINIMAL 0 TWIN 1 DEBUG 1 OVERRIDE 0)
@@ -41,6 +44,10 @@ endif()
 
 function(hak_test_properties name label timeout env)
   set(environment "HAK_BUILD_DIR=${PROJECT_BINARY_DIR}" "HAK_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+  if(CMAKE_CROSSCOMPILING)
+    list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " emulator)
+    list(APPEND environment "HAK_EMULATOR=${emulator}")
+  endif()
   if(HAK_SANITIZE MATCHES "address")
     list(APPEND environment "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1")
   endif()
@@ -86,7 +93,7 @@ function(hak_program name)
 endfunction()
 
 # Sets `runs` to whether this build can run COMMAND, see the head of this file.
-function(hak_command_runs runs flavour command)
+function(hak_command_runs runs flavour command cross)
   set(${runs} ON PARENT_SCOPE)
   if(HAK_SANITIZE)
     set(${runs} OFF PARENT_SCOPE)
@@ -96,13 +103,13 @@ function(hak_command_runs runs flavour command)
         set(${runs} ON PARENT_SCOPE)
       endif()
     endif()
-  elseif(CMAKE_CROSSCOMPILING AND NOT TARGET "${command}")
+  elseif(CMAKE_CROSSCOMPILING AND NOT TARGET "${command}" AND NOT cross)
     set(${runs} OFF PARENT_SCOPE)
   endif()
 endfunction()
 
 function(hak_add_test name preload)
-  cmake_parse_arguments(A "" "LABEL;FLAVOUR;TIMEOUT" "ENV;COMMAND" ${ARGN})
+  cmake_parse_arguments(A "ALONE;CROSS" "LABEL;FLAVOUR;TIMEOUT" "ENV;COMMAND" ${ARGN})
   if(NOT A_COMMAND OR A_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "${name}: no COMMAND, or unknown words: ${A_UNPARSED_ARGUMENTS}")
   endif()
@@ -119,7 +126,7 @@ function(hak_add_test name preload)
     set(A_FLAVOUR standard)
   endif()
   list(GET A_COMMAND 0 command)
-  hak_command_runs(runs ${A_FLAVOUR} "${command}")
+  hak_command_runs(runs ${A_FLAVOUR} "${command}" ${A_CROSS})
   if(NOT runs)
     return()
   endif()
@@ -138,6 +145,7 @@ function(hak_add_test name preload)
   endif()
   add_test(NAME ${name} COMMAND ${A_COMMAND})
   hak_test_properties(${name} ${A_LABEL} ${A_TIMEOUT} "${A_ENV}")
+  set_tests_properties(${name} PROPERTIES RUN_SERIAL ${A_ALONE})
 endfunction()
 
 function(hak_preload_test name)

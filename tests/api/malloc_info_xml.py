@@ -2,6 +2,7 @@
 """malloc_info writes well-formed XML in glibc's shape, and its parts sum to its totals.
 
 usage: malloc_info_xml.py LIBRARY MALLINFO_TEST
+HAK_EMULATOR: the words that run a program of another machine, by qemu-user.
 """
 
 import os
@@ -40,8 +41,13 @@ def main():
     library, program = map(os.path.abspath, sys.argv[1:3])
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "malloc_info.xml")
-        environment = dict(os.environ, LD_PRELOAD=library)
-        subprocess.run([program, path], env=environment, check=True)
+        emulator = os.environ.get("HAK_EMULATOR", "").split()
+        environment = dict(os.environ)
+        if emulator:
+            environment["QEMU_SET_ENV"] = "LD_PRELOAD=" + library
+        else:
+            environment["LD_PRELOAD"] = library
+        subprocess.run([*emulator, program, path], env=environment, check=True)
         root = ElementTree.parse(path).getroot()
     failed = [name for name, good in check(root) if not good]
     for name in failed:

@@ -2,6 +2,7 @@
 """Runs a program with and without hakmem preloaded: the two transcripts must be the same.
 
 usage: oracle_diff.py LIBRARY PROGRAM [ARGUMENT…]
+HAK_EMULATOR: the words that run a program of another machine, by qemu-user.
 """
 
 import difflib
@@ -12,9 +13,12 @@ import sys
 
 def transcript(command, preload):
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
-    if preload:
+    emulator = os.environ.get("HAK_EMULATOR", "").split()
+    if preload and emulator:
+        environment["QEMU_SET_ENV"] = "LD_PRELOAD=" + preload
+    elif preload:
         environment["LD_PRELOAD"] = preload
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(emulator + command, env=environment, capture_output=True, text=True, check=False)
     if run.returncode != 0 or run.stderr:
         sys.exit(
             f"{'with' if preload else 'without'} hakmem: exit {run.returncode}\n"
