@@ -18,7 +18,8 @@ def transcript(command, preload):
         environment["QEMU_SET_ENV"] = "LD_PRELOAD=" + preload
     elif preload:
         environment["LD_PRELOAD"] = preload
-    run = subprocess.run(emulator + command, env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(emulator + command, env=environment, capture_output=True, text=True,
+                         check=False)
     if run.returncode != 0 or run.stderr:
         sys.exit(
             f"{'with' if preload else 'without'} hakmem: exit {run.returncode}\n"
