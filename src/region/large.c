@@ -22,25 +22,30 @@ enum {
 };
 
 static struct rt_lock large_lock = LOCK_INIT(LOCK_RANK_LARGE);
-static struct large *slots;                /* under large_lock */
-static size_t slot_count;                  /* under large_lock; a power of two */
-static size_t used_count;                  /* under large_lock; moving objects count */
-static const void *removed[REMOVED_COUNT]; /* under large_lock; a ring */
-static size_t removed_next;                /* under large_lock */
-static _Atomic(size_t) mapped_bytes;       /* written under large_lock, as all below */
+/* One table is in use; growth fills the other, then changes over with one store. */
+struct table {
+  struct large *slots;
+  size_t count; /* a power of two, or 0 before the first object */
+};
+static struct table tables[2];                          /* under large_lock */
+static _Atomic(struct table *) table_used = &tables[0]; /* under large_lock */
+static size_t used_count;                               /* under large_lock; moving objects count */
+static const void *removed[REMOVED_COUNT];              /* under large_lock; a ring */
+static size_t removed_next;                             /* under large_lock */
+static _Atomic(size_t) mapped_bytes;                    /* written under large_lock, as all below */
 static _Atomic(size_t) mapped_peak;
 static _Atomic(size_t) mapped_count;
 static _Atomic(size_t) inserted_count;
 
-static size_t home_of(const void *p) {
+static size_t home_of(const struct table *t, const void *p) {
   uint64_t page = (uint64_t)(uintptr_t)p >> PAGE_SHIFT_MIN;
-  return (size_t)((page * 0x9E3779B97F4A7C15u) >> 20) & (slot_count - 1); /* Fibonacci hashing */
+  return (size_t)((page * 0x9E3779B97F4A7C15u) >> 20) & (t->count - 1); /* Fibonacci hashing */
 }
 
-static size_t slot_of(const void *p) {
-  ASSERT(used_count < slot_count);
-  size_t i = home_of(p);
-  while (slots[i].address != NULL && slots[i].address != p) i = (i + 1) & (slot_count - 1);
+static size_t slot_of(const struct table *t, const void *p) {
+  ASSERT(used_count < t->count);
+  size_t i = home_of(t, p);
+  while (t->slots[i].address != NULL && t->slots[i].address != p) i = (i + 1) & (t->count - 1);
   return i;
 }
 
@@ -51,31 +56,34 @@ static void *table_alloc(size_t count) {
 }
 
 static bool grow(void) {
-  size_t old_count = slot_count;
-  struct large *old = slots;
-  size_t count = old_count == 0 ? SLOTS_FIRST : 2 * old_count;
-  struct large *fresh = table_alloc(count);
-  if (fresh == NULL) return false;
-  slots = fresh;
-  slot_count = count;
-  for (size_t i = 0; i < old_count; i++) {
-    if (old[i].address != NULL) slots[slot_of(old[i].address)] = old[i];
+  struct table *old = load_relaxed(&table_used);
+  struct table *fresh = old == &tables[0] ? &tables[1] : &tables[0];
+  size_t count = old->count == 0 ? SLOTS_FIRST : 2 * old->count;
+  struct large *slots = table_alloc(count);
+  if (slots == NULL) return false;
+  *fresh = (struct table){slots, count};
+  for (size_t i = 0; i < old->count; i++) {
+    if (old->slots[i].address != NULL) slots[slot_of(fresh, old->slots[i].address)] = old->slots[i];
   }
-  size_t old_bytes = old_count * sizeof(struct large);
+  store_release(&table_used, fresh); /* a bare fork's child finds the one or the other, whole */
+  size_t old_bytes = old->count * sizeof(struct large);
   /* A small one came from meta and stays there: it is under a page, once. */
-  if (old_bytes >= os_page_bytes() && !os_unmap(old, size_round_up(old_bytes, os_page_bytes())))
+  if (old_bytes >= os_page_bytes() &&
+      !os_unmap(old->slots, size_round_up(old_bytes, os_page_bytes())))
     return true; /* its address space is lost, the table stands */
   return true;
 }
 
 static bool table_is_valid(void) {
-  return slot_count == 0 || (size_is_pow2(slot_count) && used_count <= slot_count / 2);
+  const struct table *t = load_relaxed(&table_used);
+  return t->count == 0 || (size_is_pow2(t->count) && used_count <= t->count / 2);
 }
 
 static void add(struct large object) {
-  size_t i = slot_of(object.address);
-  ASSERT(slots[i].address == NULL);
-  slots[i] = object;
+  struct table *t = load_relaxed(&table_used);
+  size_t i = slot_of(t, object.address);
+  ASSERT(t->slots[i].address == NULL);
+  t->slots[i] = object;
   bump_relaxed(&mapped_count, (size_t)1);
   bump_relaxed(&mapped_bytes, object.bytes);
   if (load_relaxed(&mapped_bytes) > load_relaxed(&mapped_peak))
@@ -86,7 +94,7 @@ bool large_insert(struct large object) {
   ASSERT(object.address != NULL && object.bytes != 0);
   lock_nested(&large_lock);
   ASSERT(table_is_valid());
-  bool has_room = used_count + 1 <= slot_count / 2 || grow();
+  bool has_room = used_count + 1 <= load_relaxed(&table_used)->count / 2 || grow();
   if (has_room) {
     used_count++;
     add(object);
@@ -99,16 +107,18 @@ bool large_insert(struct large object) {
 struct large large_find(const void *p) {
   struct large found = {NULL, 0};
   lock_nested(&large_lock);
-  if (slot_count != 0) found = slots[slot_of(p)];
+  const struct table *t = load_relaxed(&table_used);
+  if (t->count != 0) found = t->slots[slot_of(t, p)];
   lock_leave(&large_lock);
   return found;
 }
 
-static void remove_at(size_t hole) {
-  for (size_t i = (hole + 1) & (slot_count - 1); slots[i].address != NULL;
-       i = (i + 1) & (slot_count - 1)) {
-    size_t from_home = (i - home_of(slots[i].address)) & (slot_count - 1);
-    size_t from_hole = (i - hole) & (slot_count - 1);
+static void remove_at(const struct table *t, size_t hole) {
+  struct large *slots = t->slots;
+  for (size_t i = (hole + 1) & (t->count - 1); slots[i].address != NULL;
+       i = (i + 1) & (t->count - 1)) {
+    size_t from_home = (i - home_of(t, slots[i].address)) & (t->count - 1);
+    size_t from_hole = (i - hole) & (t->count - 1);
     if (from_home < from_hole) continue; /* its home lies after the hole: it may stay */
     slots[hole] = slots[i];
     hole = i;
@@ -117,13 +127,14 @@ static void remove_at(size_t hole) {
 }
 
 static struct large take_out(const void *p) {
-  ASSERT(slot_count == 0 || size_is_pow2(slot_count));
+  const struct table *t = load_relaxed(&table_used);
+  ASSERT(t->count == 0 || size_is_pow2(t->count));
   struct large found = {NULL, 0};
-  if (slot_count == 0) return found;
-  size_t i = slot_of(p);
-  found = slots[i];
+  if (t->count == 0) return found;
+  size_t i = slot_of(t, p);
+  found = t->slots[i];
   if (found.address == NULL) return found;
-  remove_at(i);
+  remove_at(t, i);
   removed[removed_next++ % REMOVED_COUNT] = p;
   bump_relaxed(&mapped_count, (size_t)-1);
   bump_relaxed(&mapped_bytes, -found.bytes);
@@ -157,9 +168,10 @@ void large_end_move(struct large object) {
 bool large_is_interior(const void *p) {
   bool is_inside = false;
   lock_nested(&large_lock);
-  for (size_t i = 0; i < slot_count && !is_inside; i++) {
-    uintptr_t offset = (uintptr_t)p - (uintptr_t)slots[i].address;
-    is_inside = slots[i].address != NULL && offset != 0 && offset < slots[i].bytes;
+  const struct table *t = load_relaxed(&table_used);
+  for (size_t i = 0; i < t->count && !is_inside; i++) {
+    uintptr_t offset = (uintptr_t)p - (uintptr_t)t->slots[i].address;
+    is_inside = t->slots[i].address != NULL && offset != 0 && offset < t->slots[i].bytes;
   }
   lock_leave(&large_lock);
   return is_inside;

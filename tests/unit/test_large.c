@@ -3,6 +3,8 @@
  */
 #include "unit_region.h"
 
+#include <unistd.h>
+
 #include "large.h"
 
 enum { OBJECTS = 700, ROUNDS = 60000, REMEMBERED = 64, THREADS = 4 };
@@ -169,12 +171,48 @@ static void threads_may_use_it_together(void **state) {
   run_child(together);
 }
 
+/* The hash is rehashed, which takes some ms at this size, while others fork without handlers. */
+enum { BEFORE_GROWTH = 1 << 18, LOOKED_AT = 2000 };
+static _Atomic(uint32_t) growth_step;
+static void *grows(void *unused) {
+  bool is_in;
+  step_set(&growth_step, 1);
+  LOCKED(1, is_in = large_insert((struct large){made_up(BEFORE_GROWTH, 0), 4096}));
+  NEED(is_in);
+  step_set(&growth_step, 2);
+  return unused;
+}
+static void forks_while_it_grows(void) {
+  layers_init(64 * MIB);
+  for (size_t i = 0; i < BEFORE_GROWTH; i++) NEED(insert((struct large){made_up(i, 0), 4096}));
+  pthread_t thread;
+  NEED(pthread_create(&thread, NULL, grows, NULL) == 0);
+  step_wait(&growth_step, 1);
+  for (bool is_over = false; !is_over;) { /* the last one is after the growth */
+    is_over = load_acquire(&growth_step) == 2;
+    pid_t pid = _Fork();
+    if (pid == 0) {
+      child_start();
+      for (size_t i = 0; i < LOOKED_AT; i++) NEED(find(made_up(i, 0)).bytes == 4096);
+      _exit(0);
+    }
+    child_wait(pid);
+  }
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void a_bare_fork_amid_its_growth_loses_nothing(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip();
+  run_child(forks_while_it_grows);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(it_is_as_the_model_says),
       cmocka_unit_test(the_last_removed_are_remembered),
       cmocka_unit_test(a_move_cannot_fail),
       cmocka_unit_test(threads_may_use_it_together),
+      cmocka_unit_test(a_bare_fork_amid_its_growth_loses_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
