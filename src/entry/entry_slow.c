@@ -225,7 +225,8 @@ static bool is_size_possible(const void *p, size_t n, size_t align) {
            (load_relaxed(&has_misfits) && n <= size_classes[c].size);
   }
   /* A large object. One that is none at all is for free itself to tell. */
-  if (i < region_chunk_count && map_entry_id(map_load(i)) != HEAP_ID_RUN) return true;
+  if (i < region_chunk_count && (map_entry_id(map_load(i)) != HEAP_ID_RUN || chunk_address(i) != p))
+    return true;
   if (i >= region_chunk_count && !entry_large_is_mapping(p)) return true;
   size_t in_slabs_max = region_is_scarce() ? SCARCE_CLASS_MAX : CLASS_SIZE_MAX;
   bool has_class = n <= in_slabs_max && align <= CLASS_SIZE_MAX && !load_relaxed(&has_misfits) &&

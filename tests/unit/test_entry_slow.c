@@ -131,6 +131,11 @@ static void misuse_ends_the_process(void **state) {
   expect_verdict(frees_it, unused, "invalid free", unused, 0);
   expect_verdict(frees_10_bytes, big, "size mismatch", big, big_class);
   expect_verdict(frees_too_many_bytes, p, "size mismatch", p, 64);
+  char *run = hak_malloc(200000);
+  expect_verdict(frees_10_bytes, run, "size mismatch", run, 0);
+  expect_verdict(frees_10_bytes, run + 64, "interior pointer", run + 64, 0);
+  expect_verdict(frees_10_bytes, run + 65536, "interior pointer", run + 65536, 0);
+  hak_free(run);
   thread_run(allocates, NULL);
   char *others = others_object;
   expect_verdict(frees_it, others + 16, "interior pointer", others + 16, 64);
