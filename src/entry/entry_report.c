@@ -4,6 +4,7 @@
 #include "base_format.h"
 #include "base_version.h"
 #include "entry.h"
+#include "entry_report.h"
 #include "large.h"
 #include "os_proc.h"
 #include "rt_options.h"
@@ -24,6 +25,13 @@ static size_t objects_total(void) {
   return total;
 }
 
+/* What the parent's line tells already; 0 in a process that no fork handler made. */
+static size_t objects_before_fork;
+
+void entry_report_fork_child(void) {
+  if (rt_report_path() != NULL) objects_before_fork = objects_total();
+}
+
 __attribute__((destructor)) static void entry_report_at_exit(void) {
   const char *path = rt_report_path();
   if (path == NULL) return;
@@ -39,7 +47,7 @@ __attribute__((destructor)) static void entry_report_at_exit(void) {
   format_text(&f, "\",\"version\":\"" HAK_VERSION_TEXT "\",\"flavour\":\"");
   format_text(&f, HAK_FLAVOUR_MINIMAL ? "minimal" : "standard");
   format_text(&f, "\",\"objects\":");
-  format_u64(&f, objects_total());
+  format_u64(&f, objects_total() - objects_before_fork);
   format_text(&f, ",\"peak_bytes\":");
   format_u64(&f, superslab_peak_bytes() + large_peak_bytes());
   format_text(&f, "}\n");

@@ -8,6 +8,7 @@
 #include "entry_thread.h"
 
 #include "entry.h"
+#include "entry_report.h"
 #include "os_check.h"
 #include "os_thread.h"
 
@@ -36,6 +37,7 @@ void entry_thread_fork_child(void) {
   lock_fork_child();
   struct heap *h = heap_current;
   if (!h->is_shared) store_relaxed(&h->generation, load_relaxed(&fork_generation));
+  entry_report_fork_child();
 }
 
 static HAK_COLD struct heap *attach(void) {
