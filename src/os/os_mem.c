@@ -14,7 +14,6 @@
 #include "base_format.h"
 #include "base_size.h"
 #include "os_check.h"
-#include "os_proc.h"
 #include "os_sys.h"
 #include "os_syscall.h"
 
@@ -69,8 +68,7 @@ uint64_t os_address_limit_bytes(void) {
 /* Any errno (no /sys, no such kernel option): not always. The chosen mode stands in brackets. */
 bool os_thp_is_always(void) {
   char modes[64];
-  if (os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", modes, sizeof modes) <= 0)
-    return false;
+  if (os_sys_thp_modes(modes, sizeof modes) <= 0) return false;
   const char *chosen = modes;
   while (*chosen != '\0' && *chosen != '[') chosen++;
   static const char always[] = "[always]";

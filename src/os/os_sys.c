@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "os_check.h"
+#include "os_proc.h"
 #include "os_syscall.h"
 
 /* Since Linux 5.17; missing from older headers. */
@@ -39,9 +40,8 @@ long os_sys_prctl_name(void *p, size_t size, const char *name) {
                      0);
 }
 
-/* Flags 0: may sleep only before the kernel's pool is seeded, early at boot. */
-long os_sys_getrandom(void *out, size_t size) {
-  return os_syscall3(SYS_getrandom, (long)out, (long)size, 0);
+long os_sys_thp_modes(char *out, size_t capacity) {
+  return os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", out, capacity);
 }
 
 /* AT_PAGESZ is there on every Linux: libc itself does not start without it. */

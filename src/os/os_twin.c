@@ -1,8 +1,9 @@
 /* os_twin.c — the fault-injecting twin of os_sys.c, built into libhakmem-twin.so only, for tests.
  * Owns: counting, failing chosen calls with ENOMEM, pretending a larger page. Environment:
  *   HAKMEM_TWIN_FAIL_NTH=N   fail the Nth call   HAKMEM_TWIN_FAIL_FROM=N   and all from the Nth on
- *   HAKMEM_TWIN_FAIL_CALL=mmap|munmap|madvise|mprotect|mremap|prctl|getrandom   count only that one
+ *   HAKMEM_TWIN_FAIL_CALL=mmap|munmap|madvise|mprotect|mremap|prctl|thp   count only that one
  *   HAKMEM_TWIN_PAGE=16384|65536   report that page, refuse unaligned calls with EINVAL
+ *   HAKMEM_TWIN_THP=always|madvise|never   the mode of huge pages that is read
  *   HAKMEM_TWIN_COUNT=file   append `calls=C injected=I` at exit
  * Settings are read at the first call that finds an environment; a fork's child counts on.
  * Atomics: written by whichever thread is first, all with the same values.
@@ -29,6 +30,8 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
+#define THP_PATH "/sys/kernel/mm/transparent_hugepage/enabled"
+
 enum twin_call {
   CALL_ANY,
   CALL_MMAP,
@@ -37,11 +40,11 @@ enum twin_call {
   CALL_MPROTECT,
   CALL_MREMAP,
   CALL_PRCTL,
-  CALL_GETRANDOM,
+  CALL_THP,
   CALL_COUNT
 };
 static const char *const call_names[CALL_COUNT] = {"",         "mmap",   "munmap", "madvise",
-                                                   "mprotect", "mremap", "prctl",  "getrandom"};
+                                                   "mprotect", "mremap", "prctl",  "thp"};
 
 static _Atomic(bool) settings_are_read;
 static _Atomic(uint64_t) fail_nth;  /* 0: none */
@@ -194,9 +197,16 @@ long os_sys_prctl_name(void *p, size_t size, const char *name) {
                      0);
 }
 
-long os_sys_getrandom(void *out, size_t size) {
-  if (fault_is_due(CALL_GETRANDOM)) return -ENOMEM;
-  return os_syscall3(SYS_getrandom, (long)out, (long)size, 0);
+long os_sys_thp_modes(char *out, size_t capacity) {
+  if (fault_is_due(CALL_THP)) return -ENOMEM;
+  const char *mode = setting("HAKMEM_TWIN_THP");
+  if (mode == NULL) return os_read_file(THP_PATH, out, capacity);
+  struct format_buf f;
+  format_init(&f, out, capacity);
+  format_text(&f, "[");
+  format_text(&f, mode);
+  format_text(&f, "]");
+  return (long)f.length;
 }
 
 __attribute__((destructor)) static void counts_write(void) {

@@ -41,6 +41,7 @@ static struct table tables[3]; /* slab map, slab records, superslab words */
 enum { TABLE_MAP, TABLE_RECORDS, TABLE_WORDS };
 static size_t superslab_limit;       /* constant after init */
 static bool is_window;               /* constant after init */
+static bool no_huge_pages;           /* constant after init: the kernel would make some unasked */
 static size_t superslabs_committed;  /* reserved mode; under region_lock */
 static size_t superslabs_announced;  /* under region_lock */
 static _Atomic(size_t) memory_bytes; /* of the region: readable and writable */
@@ -143,6 +144,7 @@ static bool window_init(uint64_t limit_bytes) {
 
 bool region_init(uint64_t wanted_bytes) {
   uint64_t limit = os_address_limit_bytes();
+  no_huge_pages = os_thp_is_always(); /* here, not with each growth under the lock */
   bool is_ready = limit == UINT64_MAX ? reserve_init(wanted_bytes) : window_init(limit);
   if (!is_ready) superslab_limit = 0;
   region_chunk_count = superslab_limit * SUPERSLAB_CHUNKS;
@@ -165,7 +167,7 @@ static bool reserve_grow(void) {
       char *from = (char *)region_base + superslabs_committed * SUPERSLAB_BYTES;
       if (!tables_commit(superslabs_committed + step)) continue;
       if (!os_commit(from, step * SUPERSLAB_BYTES)) continue;
-      if (os_thp_is_always()) os_no_huge(from, step * SUPERSLAB_BYTES);
+      if (no_huge_pages) os_no_huge(from, step * SUPERSLAB_BYTES);
       superslabs_committed += step;
       bump_relaxed(&memory_bytes, step * SUPERSLAB_BYTES);
       break;
@@ -189,7 +191,7 @@ static bool window_grow(void) {
     }
     if (chunks > 0) {
       size_t size = (size_t)chunks * CHUNK_BYTES;
-      if (os_thp_is_always()) os_no_huge(at, size);
+      if (no_huge_pages) os_no_huge(at, size);
       os_name(at, size, "hakmem:heap");
       bump_relaxed(&memory_bytes, size);
       announce(index, chunks);

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-CALLS = ("mmap", "munmap", "madvise", "mprotect", "mremap", "prctl", "getrandom")
+CALLS = ("mmap", "munmap", "madvise", "mprotect", "mremap", "prctl", "thp")
 RUN_SECONDS = 60  # a hang; a run takes far below a second
 RUNS_MAX = 20000
 NULLS_MAX_ONCE = 8  # what one failed OS call may cost, so that a refusal that sticks is seen

@@ -2,7 +2,7 @@
  * Its settings are read once, so each case is a fresh process: this program, by execve, with the
  * case's name as its argument. Faults are asked for in mremap, which nothing else here calls.
  */
-#include "unit_death.h"
+#include "unit_region.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -42,14 +42,14 @@ static int mask_goes_on_in_the_child(void) {
 
 /* Bit per call: each of them fails, and errno is left alone. */
 static int mask_of_each_call(void) {
-  char *p = mmap(NULL, 65536, PROT_READ, ANONYMOUS, -1, 0);
+  char *p = mmap(NULL, 65536, PROT_READ, ANONYMOUS, -1, 0), modes[64];
   errno = 77;
   const long results[] = {os_sys_mmap(NULL, 65536, PROT_READ, ANONYMOUS),
                           os_sys_mprotect(p, 65536, PROT_READ),
                           os_sys_madvise(p, 65536, MADV_NORMAL),
                           os_sys_mremap(p, 65536, 65536, 0),
                           os_sys_prctl_name(p, 65536, "x"),
-                          os_sys_getrandom(&errno, 0),
+                          os_sys_thp_modes(modes, sizeof modes),
                           os_sys_munmap(p, 65536)};
   int mask = 0;
   for (size_t i = 0; i < sizeof results / sizeof results[0]; i++)
@@ -90,10 +90,22 @@ static int pages_are_large(void) {
   return 0;
 }
 
+/* 32 superslabs of 2 MiB, committed 16 at a time. */
+static int region_grows_by_two_steps(void) {
+  layers_init(64 * MIB);
+  for (int i = 0; i < 32; i++) {
+    bool is_grown;
+    LOCKED(0, is_grown = region_grow());
+    REQUIRE(is_grown);
+  }
+  return 0;
+}
+
 static int case_main(const char *name) {
   if (strcmp(name, "mremaps") == 0) return mask_of_failed_mremaps();
   if (strcmp(name, "fork") == 0) return mask_goes_on_in_the_child();
   if (strcmp(name, "each") == 0) return mask_of_each_call();
+  if (strcmp(name, "region") == 0) return region_grows_by_two_steps();
   return pages_are_large();
 }
 
@@ -161,8 +173,8 @@ static void all_fail_from_the_nth_on(void **state) {
 
 static void each_call_can_be_chosen(void **state) {
   (void)state;
-  static const char *const calls[] = {"mmap",  "mprotect",  "madvise", "mremap",
-                                      "prctl", "getrandom", "munmap"};
+  static const char *const calls[] = {"mmap",  "mprotect", "madvise", "mremap",
+                                      "prctl", "thp",      "munmap"};
   for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
     char only[64];
     snprintf(only, sizeof only, "HAKMEM_TWIN_FAIL_CALL=%s", calls[i]);
@@ -177,6 +189,19 @@ static void a_forked_child_counts_on(void **state) {
   (void)state;
   assert_int_equal(status_of((struct run){"fork", {ONLY, "HAKMEM_TWIN_FAIL_NTH=8"}}), 2);
   expect_counts("calls=12 injected=1\ncalls=6 injected=0\n");
+}
+
+/* madvise is called once for the word that a fork wipes, and once a step of growth. */
+static void huge_pages_are_refused_where_they_come_unasked(void **state) {
+  (void)state;
+  static const char always[] = "HAKMEM_TWIN_THP=always", madvise[] = "HAKMEM_TWIN_THP=madvise";
+  static const char advice[] = "HAKMEM_TWIN_FAIL_CALL=madvise", thp[] = "HAKMEM_TWIN_FAIL_CALL=thp";
+  assert_int_equal(status_of((struct run){"region", {always, advice}}), 0);
+  expect_counts("calls=3 injected=0\n");
+  assert_int_equal(status_of((struct run){"region", {madvise, advice}}), 0);
+  expect_counts("calls=1 injected=0\n");
+  assert_int_equal(status_of((struct run){"region", {always, thp}}), 0);
+  expect_counts("calls=1 injected=0\n"); /* the mode is read once */
 }
 
 static void a_larger_page_is_pretended(void **state) {
@@ -212,6 +237,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(all_fail_from_the_nth_on),
       cmocka_unit_test(each_call_can_be_chosen),
       cmocka_unit_test(a_forked_child_counts_on),
+      cmocka_unit_test(huge_pages_are_refused_where_they_come_unasked),
       cmocka_unit_test(a_larger_page_is_pretended),
       cmocka_unit_test(misspelt_settings_end_the_test),
   };
