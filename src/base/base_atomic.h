@@ -15,7 +15,6 @@
 #define store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define store_seq(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
-#define swap_relaxed(p, v) atomic_exchange_explicit((p), (v), memory_order_relaxed)
 #define swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define swap_seq(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 #define add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)

@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <time.h>
 
 #include "os_check.h"
 #include "os_syscall.h"
@@ -63,15 +62,4 @@ bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
   int err = pthread_atfork(prepare, parent, child);
   if (err != 0 && err != ENOMEM) os_call_failed("pthread_atfork", err);
   return err == 0;
-}
-
-/* clock_gettime through the vDSO. EINVAL (an emulator without the coarse clock): the fine one. Any
- * errno of that (seccomp): time stands still at 0, and what waits for a tick does not happen. */
-uint64_t os_clock_ms(void) {
-  int kept = errno;
-  struct timespec now = {0};
-  if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0 && clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-    now = (struct timespec){0};
-  errno = kept;
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

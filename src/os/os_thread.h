@@ -28,7 +28,4 @@ unsigned os_thread_exit_rounds(void);
 /* Register fork handlers; may allocate. False when libc could not. */
 HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
-/* Monotonic clock, coarse (a few ms), in milliseconds. */
-uint64_t os_clock_ms(void);
-
 #endif

@@ -10,8 +10,8 @@
 #include "base_size.h"
 #include "os_proc.h"
 
-enum option_type { TYPE_bool, TYPE_bytes, TYPE_count };
-static const char *const type_words[] = {"bool", "bytes", "count"};
+enum option_type { TYPE_bool, TYPE_bytes };
+static const char *const type_words[] = {"bool", "bytes"};
 
 struct option {
   const char *name; /* without the prefix */

@@ -1,6 +1,6 @@
 /* Runs a command under a seccomp filter that refuses system calls with an errno.
- * usage: seccomp_run EPERM|ENOSYS|EINVAL call[,call…] program [argument…]; calls: madvise getrandom
- * mremap prctl. The environment variable PRELOAD becomes LD_PRELOAD of the program. */
+ * usage: seccomp_run EPERM|ENOSYS|EINVAL call[,call…] program [argument…]; calls: madvise mremap
+ * prctl. The environment variable PRELOAD becomes LD_PRELOAD of the program. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/filter.h>
@@ -15,10 +15,7 @@
 static const struct {
   const char *name;
   unsigned number;
-} CALLS[] = {{"madvise", SYS_madvise},
-             {"getrandom", SYS_getrandom},
-             {"mremap", SYS_mremap},
-             {"prctl", SYS_prctl}};
+} CALLS[] = {{"madvise", SYS_madvise}, {"mremap", SYS_mremap}, {"prctl", SYS_prctl}};
 
 static unsigned errno_of(const char *name) {
   if (strcmp(name, "EPERM") == 0) return EPERM;
@@ -28,7 +25,7 @@ static unsigned errno_of(const char *name) {
 }
 
 int main(int argc, char **argv) {
-  struct sock_filter filter[2 * 4 + 2];
+  struct sock_filter filter[2 * 3 + 2];
   unsigned short length = 0;
   CHECK_THAT(argc > 3);
   unsigned refusal = SECCOMP_RET_ERRNO | errno_of(argv[1]);

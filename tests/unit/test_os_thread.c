@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base_atomic.h"
@@ -141,26 +140,6 @@ static void fork_runs_the_hooks(void **state) {
   assert_memory_equal(hooks_run, "bp", 2);
 }
 
-static uint64_t fine_ms(void) {
-  struct timespec now;
-  assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* The coarse clock is the fine one as of the last tick: never ahead, and it moves. */
-static void the_clock_is_monotonic_milliseconds(void **state) {
-  (void)state;
-  uint64_t first = os_clock_ms(), now = first;
-  while (now == first) {
-    now = os_clock_ms();
-    assert_true(now >= first && now <= fine_ms());
-  }
-  uint64_t before = fine_ms();
-  while (os_clock_ms() < before) {
-  }
-  assert_true(os_clock_ms() >= before);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_alive_differ),
@@ -169,7 +148,6 @@ int main(void) {
       cmocka_unit_test(the_destructor_runs_as_often_as_said),
       cmocka_unit_test(no_key_left_is_said),
       cmocka_unit_test(fork_runs_the_hooks),
-      cmocka_unit_test(the_clock_is_monotonic_milliseconds),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
