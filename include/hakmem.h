@@ -65,6 +65,8 @@ void *hak_reallocarray(void *p, size_t count, size_t size) HAK_NOTHROW
 /* --- Free p, which hakmem returned; nothing for NULL. They never fail and keep errno. */
 
 void hak_free(void *p) HAK_NOTHROW;
+/* The same, by the name of old C libraries. */
+void hak_cfree(void *p) HAK_NOTHROW;
 /* n: what p was requested with (malloc, calloc, realloc). One that cannot be ends the process. */
 void hak_free_sized(void *p, size_t n) HAK_NOTHROW;
 /* The same for what aligned_alloc returned for these two. */
@@ -88,6 +90,11 @@ int hak_malloc_trim(size_t pad) HAK_NOTHROW;
  * The struct is the C library's (<malloc.h>); it must have one. */
 struct mallinfo2;
 struct mallinfo2 hak_mallinfo2(void) HAK_NOTHROW;
+/* The same in ints; what exceeds one is INT_MAX. */
+struct mallinfo;
+struct mallinfo hak_mallinfo(void) HAK_NOTHROW;
+/* glibc's mallopt: changes nothing. 1, or 0 for an M_MXFAST outside of 0 to 160. */
+int hak_mallopt(int parameter, int value) HAK_NOTHROW;
 /* Write them as XML, as glibc's malloc_info does. 0; EINVAL when options is not 0; -1 with the
  * stream's errno when it could not be written. */
 int hak_malloc_info(int options, FILE *stream);

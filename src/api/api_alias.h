@@ -15,10 +15,12 @@
 #endif
 
 /* `target` is defined in the same file. */
-#if HAK_OVERRIDE
-#define API_ALIAS(name, target)                                                                    \
+#define API_TWIN(name, target)                                                                     \
   extern __typeof__(target) name __attribute__((alias(#target))) HAK_EXPORT API_COPY_ATTRIBUTES(   \
       target)
+
+#if HAK_OVERRIDE
+#define API_ALIAS(name, target) API_TWIN(name, target)
 #else
 #define API_ALIAS(name, target) _Static_assert(!HAK_OVERRIDE, #name " is left to the C library")
 #endif

@@ -30,6 +30,7 @@ API_ALIAS(__libc_malloc, hak_malloc);
 
 HAK_HOT_ENTRY void hak_free(void *p) { entry_free(p); }
 API_ALIAS(free, hak_free);
+API_TWIN(hak_cfree, hak_free);
 API_ALIAS(cfree, hak_free); /* glibc keeps it for programs linked before 2.26 */
 API_ALIAS(__libc_free, hak_free);
 

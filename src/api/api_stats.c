@@ -3,8 +3,6 @@
  * Owns: the shape of the answers. Does not own: the figures (view/). No state. No lock is held
  * while anything is written.
  */
-#include "api_stats.h"
-
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -54,7 +52,7 @@ API_ALIAS(mallinfo2, hak_mallinfo2);
 
 static int saturate(size_t value) { return value > INT_MAX ? INT_MAX : (int)value; }
 
-struct mallinfo api_mallinfo(void) {
+struct mallinfo hak_mallinfo(void) {
   struct mallinfo2 wide = hak_mallinfo2();
   return (struct mallinfo){
       .arena = saturate(wide.arena),
@@ -69,8 +67,8 @@ struct mallinfo api_mallinfo(void) {
       .keepcost = saturate(wide.keepcost),
   };
 }
-API_ALIAS(mallinfo, api_mallinfo);
-API_ALIAS(__libc_mallinfo, api_mallinfo);
+API_ALIAS(mallinfo, hak_mallinfo);
+API_ALIAS(__libc_mallinfo, hak_mallinfo);
 
 struct number {
   const char *name;
@@ -185,12 +183,12 @@ void hak_malloc_stats(void) {
 }
 API_ALIAS(malloc_stats, hak_malloc_stats);
 
-int api_mallopt(int parameter, int value) {
+int hak_mallopt(int parameter, int value) {
   bool is_refused = parameter == M_MXFAST && (value < 0 || value > MXFAST_MAX_BYTES);
   return !is_refused;
 }
-API_ALIAS(mallopt, api_mallopt);
-API_ALIAS(__libc_mallopt, api_mallopt);
+API_ALIAS(mallopt, hak_mallopt);
+API_ALIAS(__libc_mallopt, hak_mallopt);
 
 int hak_malloc_trim(size_t pad) {
   (void)pad; /* bytes to leave at the top of the heap: ours has no top */

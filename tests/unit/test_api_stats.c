@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "api_stats.h"
 #include "base_version.h"
 #include "hakmem.h"
 
@@ -54,7 +53,7 @@ static void mallinfo_saturates(void **state) {
   void *huge = hak_malloc((size_t)3 << 30);
   assert_non_null(huge);
   struct mallinfo2 wide = hak_mallinfo2();
-  struct mallinfo narrow = api_mallinfo();
+  struct mallinfo narrow = hak_mallinfo();
   assert_true(wide.hblkhd >= (size_t)3 << 30);
   assert_int_equal(narrow.hblkhd, INT_MAX);
   assert_int_equal((size_t)narrow.hblks, wide.hblks);
@@ -162,15 +161,15 @@ static void malloc_stats_is_one_write_of_the_sums(void **state) {
 
 static void mallopt_refuses_what_glibc_refuses(void **state) {
   (void)state;
-  assert_int_equal(api_mallopt(M_MXFAST, 0), 1);
-  assert_int_equal(api_mallopt(M_MXFAST, 160), 1);
-  assert_int_equal(api_mallopt(M_MXFAST, 161), 0);
-  assert_int_equal(api_mallopt(M_MXFAST, -1), 0);
+  assert_int_equal(hak_mallopt(M_MXFAST, 0), 1);
+  assert_int_equal(hak_mallopt(M_MXFAST, 160), 1);
+  assert_int_equal(hak_mallopt(M_MXFAST, 161), 0);
+  assert_int_equal(hak_mallopt(M_MXFAST, -1), 0);
   static const int others[] = {M_TRIM_THRESHOLD, M_TOP_PAD,      M_MMAP_THRESHOLD,
                                M_MMAP_MAX,       M_CHECK_ACTION, M_PERTURB,
                                M_ARENA_TEST,     M_ARENA_MAX,    4711};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-    assert_int_equal(api_mallopt(others[i], 1), 1);
+    assert_int_equal(hak_mallopt(others[i], 1), 1);
 }
 
 static void trim_gives_back_once(void **state) {
