@@ -82,9 +82,11 @@ static uint32_t count_unlocked(struct heap *h, uint32_t c) {
 }
 
 void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
+  ASSERT(!h->is_shared);
+  /* A signal handler may have freed something since malloc found the bin empty. */
+  if (HAK_UNLIKELY(bin_count(&h->bin[c]) != 0)) return bin_pop(&h->bin[c]);
   void *p = swap_and_pop(h, c);
   if (p != NULL) return p;
-  ASSERT(bin_count(&h->bin[c]) == 0);
   struct heap_class *k = &h->cls[c];
   uint32_t lender = k->lender;
   if (lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
