@@ -21,6 +21,9 @@ void *entry_malloc_slow(size_t n);
 void entry_free_slow(void *p, size_t i);
 /* The bin of class b has no room. */
 void entry_free_flush(void *p, struct bin *b);
+/* As free, but never through a bin: for code that a signal handler may interrupt, and whose own
+ * steps on a bin would then be half done. */
+void entry_free_locked(void *p);
 /* p lies outside the region; NULL included. */
 void entry_free_foreign(void *p);
 

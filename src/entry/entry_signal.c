@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "base_size.h"
-#include "entry_hot.h"
+#include "entry.h"
 
 /* Before each object. */
 struct reserve_header {
@@ -68,7 +68,7 @@ void entry_signal_free_parked(void) {
   store_relaxed(&has_parked, false); /* first: a handler that parks from now on sets it again */
   for (size_t i = 0; i < PARKED_SLOTS; i++) {
     void *p = swap_acq_rel(&parked[i], NULL);
-    if (p != NULL) entry_free(p);
+    if (p != NULL) entry_free_locked(p);
   }
 }
 

@@ -183,6 +183,22 @@ void entry_free_slow(void *p, size_t i) {
   free_remote_slow(p, i, entry);
 }
 
+void entry_free_locked(void *p) {
+  size_t i = chunk_index(p);
+  if (i >= region_chunk_count) {
+    entry_free_foreign(p);
+    return;
+  }
+  uint32_t entry = map_load(i);
+  if (!map_entry_is_slab(entry)) {
+    free_other(p, i, entry);
+    return;
+  }
+  const struct size_class *k = &size_classes[map_entry_class(entry)];
+  if (HAK_UNLIKELY(!size_class_is_slot(k, p))) guard_abort(VERDICT_INTERIOR, p, k->size);
+  free_direct(p, i);
+}
+
 void entry_free_flush(void *p, struct bin *b) {
   struct heap *h = heap_current;
   if (HAK_UNLIKELY(h->is_shared)) { /* its bins are never filled */
