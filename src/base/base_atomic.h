@@ -32,6 +32,18 @@
 /* A counter with one writer at a time (under a lock, or the owner thread) and readers anywhere. */
 #define bump_relaxed(p, v) store_relaxed((p), load_relaxed(p) + (v))
 
+/* The same for a pointer into an array, one element up: one instruction where there is such. */
+HAK_INLINE void step_relaxed(_Atomic(void **) *p) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+  __asm__("addq %1, %0" : "+m"(*(void ***)p) : "i"(sizeof(void *)) : "cc");
+#else
+  bump_relaxed(p, 1);
+#endif
+}
+
+/* For a signal handler of this thread, what was stored before comes before what is stored after. */
+HAK_INLINE void signal_fence(void) { atomic_signal_fence(memory_order_release); }
+
 HAK_INLINE void cpu_pause(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

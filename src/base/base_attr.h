@@ -29,6 +29,18 @@
 #define HAK_EXPORT __attribute__((visibility("default")))
 /* For variables that hot paths read: one operand, no detour through the offset table. */
 #define HAK_HIDDEN __attribute__((visibility("hidden")))
+/* x, in the register that functions return pointers in: what is returned later on a hot path needs
+ * no move then. */
+#if defined(__x86_64__)
+#define HAK_AS_RESULT(x)                                                                           \
+  __extension__({                                                                                  \
+    __typeof__(x) result_ = (x);                                                                   \
+    __asm__("" : "+a"(result_));                                                                   \
+    result_;                                                                                       \
+  })
+#else
+#define HAK_AS_RESULT(x) (x)
+#endif
 #define HAK_NORETURN __attribute__((noreturn))
 #define HAK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HAK_UNLIKELY(x) __builtin_expect(!!(x), 0)

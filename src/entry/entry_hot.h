@@ -12,11 +12,8 @@
 HAK_HOT void *entry_malloc(size_t n) {
   if (HAK_UNLIKELY(n > TINY_MAX)) return entry_malloc_medium(n);
   struct bin *b = heap_bin(heap_current, size_class_scaled_tiny(n));
-  void **sp = load_relaxed(&b->sp);
-  void *p = sp[-1];
-  if (HAK_UNLIKELY(p == NULL)) return entry_malloc_slow(n);
-  store_relaxed(&b->sp, sp - 1);
-  return p;
+  void *p = bin_try_pop(b);
+  return HAK_LIKELY(p != NULL) ? p : entry_malloc_slow(n);
 }
 
 /* budget: 20 instructions in minimal; 32 with the two checks of the other flavours: p is the start
@@ -31,9 +28,8 @@ HAK_HOT void entry_free(void *p) {
   if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(!bin_is_slot(b, p))) return entry_free_slow(p, i);
   void **sp = load_relaxed(&b->sp);
   if (HAK_UNLIKELY(sp >= b->hi)) return entry_free_flush(p, b);
-  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(sp, p))) return entry_free_slow(p, i);
-  *sp = p;
-  store_relaxed(&b->sp, sp + 1);
+  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(b, sp, p))) return entry_free_slow(p, i);
+  bin_push(b, sp, p);
 }
 
 #endif

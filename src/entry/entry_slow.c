@@ -69,15 +69,18 @@ static void *alloc_slow(uint32_t c, size_t align) {
 }
 
 HAK_INLINE void *alloc_class(uint32_t c, size_t align) {
-  struct bin *b = &heap_current->bin[c];
-  void **sp = load_relaxed(&b->sp);
-  void *p = sp[-1];
-  if (HAK_UNLIKELY(p == NULL)) return alloc_slow(c, align);
-  store_relaxed(&b->sp, sp - 1);
-  return p;
+  void *p = bin_try_pop(&heap_current->bin[c]);
+  return HAK_LIKELY(p != NULL) ? p : alloc_slow(c, align);
 }
 
 void *entry_malloc_slow(size_t n) {
+  struct heap *h = heap_current;
+  if (HAK_LIKELY(!h->is_shared)) {
+    heap_busy_begin();
+    void *p = refill_borrow_again(h, size_class_of(n));
+    heap_busy_end(h);
+    if (p != NULL) return p;
+  }
   entry_init(); /* before that the class table is empty */
   return alloc_slow(size_class_of(n), 1);
 }
@@ -93,12 +96,8 @@ static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
 void *entry_malloc_medium(size_t n) {
   if (HAK_UNLIKELY(n > CLASS_SIZE_MAX)) return entry_large_alloc(n, 1, false);
   if (HAK_UNLIKELY(heap_current == &heap_none)) entry_init();
-  struct bin *b = heap_bin(heap_current, size_class_scaled(n));
-  void **sp = load_relaxed(&b->sp);
-  void *p = sp[-1];
-  if (HAK_UNLIKELY(p == NULL)) return alloc_slow_medium(n);
-  store_relaxed(&b->sp, sp - 1);
-  return p;
+  void *p = bin_try_pop(heap_bin(heap_current, size_class_scaled(n)));
+  return HAK_LIKELY(p != NULL) ? p : alloc_slow_medium(n);
 }
 
 void *entry_aligned(size_t align, size_t n) {
@@ -206,8 +205,7 @@ void entry_free_flush(void *p, struct bin *b) {
     return;
   }
   uint32_t c = (uint32_t)(b - h->bin);
-  void **sp = load_relaxed(&b->sp);
-  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(sp, p)))
+  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(b, load_relaxed(&b->sp), p)))
     guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size);
   heap_busy_begin();
   bool is_taken = refill_make_room(h, c, p);

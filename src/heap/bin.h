@@ -1,9 +1,10 @@
 /* bin.h — a heap's stack of free objects of one class, and the two hottest operations of all.
  *
- *    0    8    16   24         28         32
- *   | sp | lo | hi | high_mask | minus_reciprocal |
+ *    0     8    16   24         28         32
+ *   | top | sp | hi | high_mask | minus_reciprocal |
  *
- *   slots of the loaded magazine:  lo [ oldest ... newest ] sp ... hi   (hi = lo + window)
+ *   slots of the loaded magazine:  | oldest | ... | second newest | (newest) | ... | last |
+ *                                                                   ^ sp               ^ hi
  */
 #ifndef BIN_H
 #define BIN_H
@@ -15,17 +16,26 @@
 #include "base_atomic.h"
 #include "base_attr.h"
 
-/* Below slot 0 lies the magazine's header, whose last word is NULL: a pop that finds NULL has found
- * the bin empty, without comparing. A bin without a magazine points above such a word of its own
- * (bin_nothing) and has hi == NULL: it is empty and full at once, so the first malloc and the first
- * free of a class take the slow path by themselves, and nothing tests for initialisation.
- * Owner: the heap's thread alone writes; others read sp and lo for statistics (relaxed).
+/* The newest object is in `top`; its slot, to which sp points, gets it when another goes on top of
+ * it, or when the magazine leaves the bin (heap_bin_spill). A program's store to a new object has
+ * an address that is known late, and loads behind it that once met such a store wait for it:
+ * malloc's answer hangs on one load of this kind where a plain stack would have two
+ * (docs/decisions/0012).
+ *
+ * Below slot 0 lies the magazine's header, whose last word is NULL: there sp points when the bin is
+ * empty, and top is NULL. A bin without a magazine stands on such a word of its own (bin_nothing)
+ * and has hi == NULL: it is empty and full at once, so the first malloc and the first free of a
+ * class take the slow path by themselves, and nothing tests for initialisation.
+ *
+ * Owner: the heap's thread alone writes; others read sp for statistics (relaxed). A signal handler
+ * may interrupt a pop or a push anywhere: as long as it leaves the bin as it found it, and takes no
+ * slow path, the order of the stores keeps both right.
  */
 
 struct bin {
-  _Atomic(void **) sp; /* one above the newest; never NULL */
-  _Atomic(void **) lo; /* slot 0; NULL without a magazine */
-  void **hi;           /* sp may not pass it */
+  void *top;           /* the newest; NULL in an empty bin */
+  _Atomic(void **) sp; /* the newest one's slot; never NULL */
+  void **hi;           /* the last slot in use; NULL without a magazine */
   uint32_t high_mask;  /* copies from size_classes: one cache line has all that free needs */
   uint32_t minus_reciprocal;
 };
@@ -33,11 +43,11 @@ _Static_assert(sizeof(struct bin) == 32, "two bins a cache line; the index is on
 
 /* What a bin without a magazine stands on: no object equals these words. Never written. */
 extern HAK_HIDDEN void *bin_nothing[2];
-#define BIN_NOTHING (&bin_nothing[2])
+#define BIN_NOTHING (&bin_nothing[1])
 
 HAK_INLINE void bin_reset(struct bin *b) {
   store_relaxed(&b->sp, BIN_NOTHING);
-  store_relaxed(&b->lo, NULL);
+  b->top = NULL;
   b->hi = NULL;
 }
 
@@ -49,13 +59,32 @@ HAK_HOT bool bin_is_slot(const struct bin *b, const void *p) {
   return product + b->minus_reciprocal >= product;
 }
 
-/* True when p was freed into this bin last or last but one. Readable below lo: the magazine's
+/* True when p was freed into this bin last or last but one. Readable below slot 0: the magazine's
  * header. budget: 4 instructions */
-HAK_HOT bool bin_has_on_top(void *const *sp, const void *p) { return sp[-1] == p || sp[-2] == p; }
+HAK_HOT bool bin_has_on_top(const struct bin *b, void *const *sp, const void *p) {
+  return b->top == p || sp[-1] == p;
+}
 
-HAK_INLINE uint32_t bin_count(struct bin *b) {
-  void **lo = load_relaxed(&b->lo);
-  return lo == NULL ? 0 : (uint32_t)(load_relaxed(&b->sp) - lo);
+/* The newest object, or NULL. budget: 8 instructions */
+HAK_HOT void *bin_try_pop(struct bin *b) {
+  void *p = HAK_AS_RESULT(b->top);
+  if (HAK_UNLIKELY(p == NULL)) return NULL;
+  void **sp = load_relaxed(&b->sp);
+  void *below = sp[-1];
+  store_relaxed(&b->sp, sp - 1);
+  signal_fence(); /* a handler in between pops p and pushes it again */
+  b->top = below;
+  return p;
+}
+
+HAK_INLINE bool bin_is_full(struct bin *b) { return load_relaxed(&b->sp) >= b->hi; }
+
+/* p goes on top; sp is the bin's, and there is room. budget: 5 instructions */
+HAK_HOT void bin_push(struct bin *b, void **sp, void *p) {
+  *sp = b->top;
+  b->top = p;
+  signal_fence(); /* a handler in between pops p, then pushes it on the same slot */
+  step_relaxed(&b->sp);
 }
 
 #endif

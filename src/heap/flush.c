@@ -212,13 +212,12 @@ void flush_empty_slab(struct heap *h) {
 void flush_owner_magazines(struct heap *h) {
   ASSERT(lock_is_mine(&h->lock) && !h->is_shared);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    struct bin *b = &h->bin[c];
     struct heap_class *k = &h->cls[c];
-    void **lo = load_relaxed(&b->lo);
-    if (lo != NULL) {
-      flush_slots(h, c, lo, bin_count(b));
-      struct magazine *loaded = magazine_of_slots(lo);
-      bin_reset(b);
+    struct magazine *loaded = load_relaxed(&k->loaded);
+    if (loaded != NULL) {
+      heap_bin_spill(h, c);
+      flush_slots(h, c, loaded->slot, heap_bin_count(h, c));
+      heap_bin_reset(h, c);
       store_relaxed(&loaded->count, (uint16_t)0);
       magazine_give(loaded);
     }

@@ -48,7 +48,7 @@ static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
 /* Needed before h becomes current; untouched until then, it costs no memory. */
 static void bins_construct(struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    bin_reset(&h->bin[c]);
+    heap_bin_reset(h, c);
     h->bin[c].high_mask = size_classes[c].high_mask;
     h->bin[c].minus_reciprocal = 0u - size_classes[c].reciprocal;
   }
@@ -152,7 +152,7 @@ static struct heap *take_left_behind(void) {
     if (h == NULL || load_relaxed(&h->generation) == generation) continue;
     if (load_relaxed(&h->is_orphan) || lock_is_abandoned(&h->lock)) continue;
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-      bin_reset(&h->bin[c]);
+      heap_bin_reset(h, c);
       store_relaxed(&h->cls[c].previous, NULL);
       h->cls[c].window = 0;
     }

@@ -39,7 +39,8 @@ struct heap_fault {
 };
 
 struct heap_class {
-  _Atomic(struct magazine *) previous; /* owner: empty, or full; NULL until needed */
+  _Atomic(struct magazine *) loaded;   /* owner: the bin's slots; NULL without */
+  _Atomic(struct magazine *) previous; /* owner: older objects than the bin's; NULL until needed */
   struct magazine *depot_newest;       /* lock: full magazines, linked newest to oldest */
   struct magazine *depot_oldest;
   struct slab *slabs;   /* lock: those with free objects, latest first */
@@ -47,7 +48,8 @@ struct heap_class {
   uint16_t depot_count; /* lock: magazines */
   uint16_t window;      /* owner: how many slots of the loaded magazine are used */
   bool is_underflowed;  /* owner: the bin ran empty since the window last grew */
-  uint8_t lender;       /* owner: the class that lent an object last; 0: none did */
+  bool was_full;  /* owner: what made bin and `previous` exchange last: no room, or no object */
+  uint8_t lender; /* owner: the class that lent an object last; 0: none did */
   _Atomic(bool) is_dry; /* no free object was on a resident page, and none has been put back since;
                          * set by the owner, cleared under the lock */
 };
@@ -127,6 +129,20 @@ void heap_leave_with(struct heap *own, struct heap *other);
 /* True when h's thread is gone: exited, or left behind by a fork. */
 HAK_INLINE bool heap_is_ownerless(struct heap *h) {
   return load_seq(&h->is_orphan) || load_relaxed(&h->generation) != load_relaxed(&fork_generation);
+}
+/* Objects in the bin of class c. The owner's thread. */
+HAK_INLINE uint32_t heap_bin_count(struct heap *h, uint32_t c) {
+  struct magazine *m = load_relaxed(&h->cls[c].loaded);
+  return m == NULL ? 0 : (uint32_t)(load_relaxed(&h->bin[c].sp) + 1 - m->slot);
+}
+/* The newest object goes into its slot: the loaded magazine's slots are as they say. */
+HAK_INLINE void heap_bin_spill(struct heap *h, uint32_t c) {
+  *load_relaxed(&h->bin[c].sp) = h->bin[c].top;
+}
+/* The bin of class c has no magazine any more; the caller has taken it. */
+HAK_INLINE void heap_bin_reset(struct heap *h, uint32_t c) {
+  store_relaxed(&h->cls[c].loaded, NULL);
+  bin_reset(&h->bin[c]);
 }
 HAK_INLINE uint32_t heap_id(const struct heap *h) { return map_entry_id(h->key); }
 /* The map entry of this heap's slabs of class c. */

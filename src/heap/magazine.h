@@ -43,8 +43,4 @@ HAK_MUST_USE struct magazine *magazine_get(uint32_t c);
 /* Give an empty magazine to the stock. The caller holds an outermost lock. */
 void magazine_give(struct magazine *m);
 
-HAK_INLINE struct magazine *magazine_of_slots(void **slots) {
-  return (struct magazine *)(void *)((char *)slots - offsetof(struct magazine, slot));
-}
-
 #endif

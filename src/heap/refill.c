@@ -32,82 +32,136 @@ static uint16_t window_first(const struct size_class *k) {
 static void bin_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count) {
   struct bin *b = &h->bin[c];
   uint32_t room = h->cls[c].window > count ? h->cls[c].window : count;
-  store_relaxed(&b->lo, m->slot);
-  store_relaxed(&b->sp, m->slot + count);
-  b->hi = m->slot + room;
+  store_relaxed(&h->cls[c].loaded, m);
+  void **sp = m->slot + count - 1; /* of none: the header's last word, which is NULL */
+  store_relaxed(&b->sp, sp);
+  b->top = *sp;
+  b->hi = m->slot + room - 1;
 }
 
 static void *bin_pop(struct bin *b) {
-  void **sp = load_relaxed(&b->sp);
-  ASSERT(sp > load_relaxed(&b->lo));
-  store_relaxed(&b->sp, sp - 1);
-  return sp[-1];
-}
-
-static void bin_push(struct bin *b, void *p) {
-  void **sp = load_relaxed(&b->sp);
-  ASSERT(sp < b->hi);
-  *sp = p;
-  store_relaxed(&b->sp, sp + 1);
-}
-
-static struct magazine *loaded_of(struct bin *b) {
-  void **lo = load_relaxed(&b->lo);
-  return lo == NULL ? NULL : magazine_of_slots(lo);
+  void *p = bin_try_pop(b);
+  ASSERT(p != NULL);
+  return p;
 }
 
 /* The loaded magazine becomes the second one, and the second is loaded. */
 static void swap_previous(struct heap *h, uint32_t c) {
-  struct bin *b = &h->bin[c];
-  struct magazine *loaded = loaded_of(b);
+  struct magazine *loaded = load_relaxed(&h->cls[c].loaded);
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
   ASSERT(loaded != NULL && previous != NULL && loaded != previous);
-  store_relaxed(&loaded->count, (uint16_t)bin_count(b));
+  heap_bin_spill(h, c);
+  store_relaxed(&loaded->count, (uint16_t)heap_bin_count(h, c));
   store_relaxed(&h->cls[c].previous, loaded);
   bin_load(h, c, previous, load_relaxed(&previous->count));
 }
 
-static void *swap_and_pop(struct heap *h, uint32_t c) {
+/* The bin is empty and the second magazine is not. Where the last exchange went the other way, half
+ * of it is taken, so that neither the next few frees nor the next few mallocs come here again: at
+ * either end of a magazine a load that swings would be back after two steps. A load that goes one
+ * way gets the whole, for one swap and no copy. */
+static void take_over(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  struct magazine *loaded = load_relaxed(&k->loaded), *previous = load_relaxed(&k->previous);
+  uint32_t count = load_relaxed(&previous->count);
+  ASSERT(heap_bin_count(h, c) == 0 && count != 0);
+  bool is_turn = k->was_full;
+  k->was_full = false;
+  if (!is_turn) {
+    swap_previous(h, c);
+    return;
+  }
+  uint32_t half = (count + 1) / 2;
+  mem_copy(loaded->slot, previous->slot + (count - half), half * sizeof *loaded->slot);
+  store_relaxed(&previous->count, (uint16_t)(count - half));
+  bin_load(h, c, loaded, half);
+}
+
+/* The other way round: the bin is full and as large as it gets, and the second magazine is not. */
+static void hand_over(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  struct magazine *loaded = load_relaxed(&k->loaded), *previous = load_relaxed(&k->previous);
+  uint32_t older = load_relaxed(&previous->count), count = heap_bin_count(h, c);
+  uint32_t room = size_classes[c].magazine_capacity - older;
+  ASSERT(room != 0 && count != 0);
+  bool is_turn = !k->was_full;
+  k->was_full = true;
+  if (!is_turn && older == 0) {
+    swap_previous(h, c);
+    return;
+  }
+  uint32_t half = (count + 1) / 2;
+  uint32_t n = half < room ? half : room;
+  heap_bin_spill(h, c);
+  mem_copy(previous->slot + older, loaded->slot, n * sizeof *loaded->slot);
+  store_relaxed(&previous->count, (uint16_t)(older + n));
+  mem_move(loaded->slot, loaded->slot + n, (count - n) * sizeof *loaded->slot);
+  bin_load(h, c, loaded, count - n);
+}
+
+static bool previous_has_room(struct heap *h, uint32_t c) {
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  return previous != NULL && load_relaxed(&previous->count) < size_classes[c].magazine_capacity;
+}
+
+static void *take_over_and_pop(struct heap *h, uint32_t c) {
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
   if (previous == NULL || load_relaxed(&previous->count) == 0) return NULL;
   h->cls[c].is_underflowed = true;
-  swap_previous(h, c);
+  take_over(h, c);
   return bin_pop(&h->bin[c]);
 }
 
 /* Objects of class c that malloc reaches without a lock. */
 static uint32_t count_unlocked(struct heap *h, uint32_t c) {
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
-  return bin_count(&h->bin[c]) + (previous == NULL ? 0 : load_relaxed(&previous->count));
+  return heap_bin_count(h, c) + (previous == NULL ? 0 : load_relaxed(&previous->count));
+}
+
+/* A class in a small process may be dry for long: this is then its usual way. */
+void *refill_borrow_again(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  if (k->lender == 0 || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
+  struct magazine *previous = load_relaxed(&k->previous);
+  if (previous != NULL && load_relaxed(&previous->count) != 0) return NULL;
+  struct magazine *loaded = load_relaxed(&h->cls[k->lender].loaded);
+  struct bin *b = &h->bin[k->lender];
+  if (loaded == NULL || load_relaxed(&b->sp) + 1 - loaded->slot <= BORROW_SURPLUS) return NULL;
+  return bin_try_pop(b);
 }
 
 void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
   ASSERT(!h->is_shared);
   /* A signal handler may have freed something since malloc found the bin empty. */
-  if (HAK_UNLIKELY(bin_count(&h->bin[c]) != 0)) return bin_pop(&h->bin[c]);
-  void *p = swap_and_pop(h, c);
+  void *p = bin_try_pop(&h->bin[c]);
+  if (p == NULL) p = take_over_and_pop(h, c);
   if (p != NULL) return p;
   struct heap_class *k = &h->cls[c];
   uint32_t lender = k->lender;
   if (lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
   if (count_unlocked(h, lender) <= BORROW_SURPLUS) return NULL;
-  return bin_count(&h->bin[lender]) != 0 ? bin_pop(&h->bin[lender]) : swap_and_pop(h, lender);
+  p = bin_try_pop(&h->bin[lender]);
+  return p != NULL ? p : take_over_and_pop(h, lender);
 }
 
 /* Load a full magazine; the empty ones that it replaces stay at hand. */
 static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
-  struct magazine *empty = loaded_of(&h->bin[c]);
-  if (empty != NULL) {
+  struct heap_class *k = &h->cls[c];
+  if (k->window == 0) k->window = window_first(&size_classes[c]);
+  struct magazine *empty = load_relaxed(&k->loaded);
+  if (empty == NULL) {
+    bin_load(h, c, m, load_relaxed(&m->count));
+  } else if (size_classes[c].has_previous) {
+    struct magazine *previous = load_relaxed(&k->previous);
+    ASSERT(previous == NULL || load_relaxed(&previous->count) == 0);
+    store_relaxed(&k->previous, m);
+    take_over(h, c);
+    if (previous != NULL) flush_magazine_give(h, previous);
+  } else {
     store_relaxed(&empty->count, (uint16_t)0);
-    if (size_classes[c].has_previous) {
-      struct magazine *previous = load_relaxed(&h->cls[c].previous);
-      store_relaxed(&h->cls[c].previous, empty);
-      empty = previous;
-    }
-    if (empty != NULL) flush_magazine_give(h, empty);
+    bin_load(h, c, m, load_relaxed(&m->count));
+    flush_magazine_give(h, empty);
   }
-  if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
-  bin_load(h, c, m, load_relaxed(&m->count));
 }
 
 static struct slab *slab_with_room(struct heap *h, uint32_t c) {
@@ -165,7 +219,7 @@ static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach, boo
   if (reach == REACH_RESIDENT && h->cls[c].slabs == NULL) return NULL;
   struct heap_class *k = &h->cls[c];
   if (k->window == 0) k->window = window_first(&size_classes[c]);
-  struct magazine *m = loaded_of(&h->bin[c]);
+  struct magazine *m = load_relaxed(&k->loaded);
   if (m == NULL) m = flush_magazine_get(h, c);
   if (m == NULL) return refill_take_one(h, c);
   uint32_t got = take_from_slabs(h, c, m->slot, k->window, reach);
@@ -181,7 +235,7 @@ static void *refill_from_resident(struct heap *h, uint32_t c, bool *is_sample_du
   struct magazine *m = depot_take(h, c);
   if (m == NULL) return refill_from_slabs(h, c, REACH_RESIDENT, is_sample_due);
   load_full(h, c, m);
-  *is_sample_due = sample_countdown(h, (size_t)bin_count(&h->bin[c]) * size_classes[c].size);
+  *is_sample_due = sample_countdown(h, (size_t)heap_bin_count(h, c) * size_classes[c].size);
   return bin_pop(&h->bin[c]);
 }
 
@@ -202,8 +256,8 @@ static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
     if (!has_surplus(h, wider)) continue;
     ASSERT(size_classes[wider].size > size_classes[c].size);
     h->cls[c].lender = (uint8_t)wider;
-    if (bin_count(&h->bin[wider]) != 0) return bin_pop(&h->bin[wider]);
-    void *p = swap_and_pop(h, wider);
+    void *p = bin_try_pop(&h->bin[wider]);
+    if (p == NULL) p = take_over_and_pop(h, wider);
     return p != NULL ? p : refill_from_resident(h, wider, is_sample_due);
   }
   return NULL;
@@ -212,9 +266,10 @@ static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
 void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_due) {
   ASSERT(lock_is_mine(&h->lock));
   /* Taking a heap may have allocated already: libc keeps a key's value in memory of ours. */
-  if (bin_count(&h->bin[c]) != 0) return bin_pop(&h->bin[c]);
+  void *p = bin_try_pop(&h->bin[c]);
+  if (p != NULL) return p;
   if (mail_is_waiting(h)) mail_drain(h);
-  void *p = refill_from_resident(h, c, is_sample_due);
+  p = refill_from_resident(h, c, is_sample_due);
   if (p == NULL) {
     store_relaxed(&h->cls[c].is_dry, true);
     if (may_borrow) p = borrow(h, c, is_sample_due);
@@ -230,22 +285,24 @@ bool refill_make_room(struct heap *h, uint32_t c, void *p) {
   ASSERT(!h->is_shared && p != NULL);
   struct bin *b = &h->bin[c];
   struct heap_class *k = &h->cls[c];
-  void **lo = load_relaxed(&b->lo);
-  if (lo == NULL) return false;
-  if (!window_is_whole(h, c)) {
+  struct magazine *loaded = load_relaxed(&k->loaded);
+  if (loaded == NULL) return false;
+  if (HAK_UNLIKELY(!bin_is_full(b))) {
+    /* A signal handler has allocated since free found it full. */
+  } else if (!window_is_whole(h, c)) {
     if (!k->is_underflowed) return false;
     uint32_t wider = 2u * k->window;
     uint32_t whole = size_classes[c].magazine_capacity;
     k->window = (uint16_t)(wider < whole ? wider : whole);
     k->is_underflowed = false;
-    if (b->hi < lo + k->window) b->hi = lo + k->window;
-    if (load_relaxed(&b->sp) == b->hi) return false;
+    void **hi = loaded->slot + k->window - 1;
+    if (b->hi < hi) b->hi = hi;
+    if (bin_is_full(b)) return false;
   } else {
-    struct magazine *previous = load_relaxed(&k->previous);
-    if (previous == NULL || load_relaxed(&previous->count) != 0) return false;
-    swap_previous(h, c);
+    if (!previous_has_room(h, c)) return false;
+    hand_over(h, c);
   }
-  bin_push(b, p);
+  bin_push(b, load_relaxed(&b->sp), p);
   return true;
 }
 
@@ -253,31 +310,30 @@ bool refill_make_room(struct heap *h, uint32_t c, void *p) {
  * when half is NULL. */
 static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   struct bin *b = &h->bin[c];
-  void **lo = load_relaxed(&b->lo);
-  uint32_t count = bin_count(b);
+  struct magazine *loaded = load_relaxed(&h->cls[c].loaded);
+  uint32_t count = heap_bin_count(h, c);
   uint32_t older = (count + 1) / 2;
   ASSERT(count != 0 && count <= size_classes[c].magazine_capacity);
+  heap_bin_spill(h, c);
   if (half == NULL) {
-    flush_slots(h, c, lo, older);
+    flush_slots(h, c, loaded->slot, older);
   } else {
-    mem_copy(half->slot, lo, older * sizeof *lo);
+    mem_copy(half->slot, loaded->slot, older * sizeof *loaded->slot);
     store_relaxed(&half->count, (uint16_t)older);
   }
-  mem_move(lo, lo + older, (size_t)(count - older) * sizeof *lo);
-  bin_load(h, c, magazine_of_slots(lo), count - older);
+  mem_move(loaded->slot, loaded->slot + older, (size_t)(count - older) * sizeof *loaded->slot);
+  bin_load(h, c, loaded, count - older);
   /* A received magazine may hold more than twice the window: it keeps its fill until empty. */
-  if (b->hi < lo + count) b->hi = lo + count;
+  if (b->hi < loaded->slot + count - 1) b->hi = loaded->slot + count - 1;
   if (half != NULL) depot_put(h, c, half);
 }
 
-/* The loaded magazine is full and as large as it gets. With a second magazine it moves there and
- * the second (full) one into the depot; without, half of it goes, so that the next few operations
- * find objects and room, whichever they need. */
+/* The loaded magazine is full and as large as it gets. The second (full) one goes into the depot,
+ * and what the bin hands over into a new one; a class that has no second magazine sends half of the
+ * bin's objects to the depot itself. */
 static void shed_full(struct heap *h, uint32_t c) {
-  struct bin *b = &h->bin[c];
-  struct magazine *previous = load_relaxed(&h->cls[c].previous);
-  if (previous != NULL && load_relaxed(&previous->count) == 0) {
-    swap_previous(h, c); /* the window became whole only now */
+  if (previous_has_room(h, c)) { /* the window became whole only now */
+    hand_over(h, c);
     return;
   }
   struct magazine *empty = flush_magazine_get(h, c);
@@ -285,17 +341,16 @@ static void shed_full(struct heap *h, uint32_t c) {
     shed_older_half(h, c, empty);
     return;
   }
-  struct magazine *loaded = loaded_of(b);
-  store_relaxed(&loaded->count, (uint16_t)bin_count(b));
-  store_relaxed(&h->cls[c].previous, loaded);
-  bin_load(h, c, empty, 0);
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  store_relaxed(&h->cls[c].previous, empty);
+  hand_over(h, c);
   if (previous != NULL) depot_put(h, c, previous);
 }
 
 void refill_overflow(struct heap *h, uint32_t c, void *p) {
   ASSERT(lock_is_mine(&h->lock) && !h->is_shared);
   struct bin *b = &h->bin[c];
-  if (loaded_of(b) == NULL) { /* the first free of a class in an adopted heap */
+  if (load_relaxed(&h->cls[c].loaded) == NULL) { /* the first free of a class in an adopted heap */
     struct magazine *m = flush_magazine_get(h, c);
     if (m == NULL) {
       flush_slots(h, c, &p, 1);
@@ -303,10 +358,12 @@ void refill_overflow(struct heap *h, uint32_t c, void *p) {
     }
     if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
     bin_load(h, c, m, 0);
+  } else if (HAK_UNLIKELY(!bin_is_full(b))) {
+    /* As in refill_make_room. */
   } else if (window_is_whole(h, c)) {
     shed_full(h, c);
   } else {
     shed_older_half(h, c, NULL);
   }
-  bin_push(b, p);
+  bin_push(b, load_relaxed(&b->sp), p);
 }

@@ -22,14 +22,15 @@ enum { BIN_LOOKS = 4 }; /* arbitrary: a bin is rarely reloaded twice in so few i
 
 static size_t magazine_count(struct magazine *m) { return m == NULL ? 0 : load_relaxed(&m->count); }
 
-/* The owner may be reloading the bin: sp then belongs to the magazine before or after lo. */
-static size_t loaded_count(struct bin *b, size_t capacity) {
+/* The owner may be reloading the bin: sp then belongs to the magazine before or after. */
+static size_t loaded_count(struct heap *h, uint32_t c) {
   for (int look = 0; look < BIN_LOOKS; look++) {
-    void **lo = load_relaxed(&b->lo);
-    void **sp = load_relaxed(&b->sp);
-    if (lo == NULL || sp == NULL) return 0;
-    size_t count = ((uintptr_t)sp - (uintptr_t)lo) / sizeof *sp;
-    if (count <= capacity && load_relaxed(&b->lo) == lo) return count;
+    struct magazine *m = load_relaxed(&h->cls[c].loaded);
+    void **sp = load_relaxed(&h->bin[c].sp);
+    if (m == NULL || sp == NULL) return 0;
+    size_t count = ((uintptr_t)(sp + 1) - (uintptr_t)m->slot) / sizeof *sp;
+    if (count <= size_classes[c].magazine_capacity && load_relaxed(&h->cls[c].loaded) == m)
+      return count;
   }
   return 0;
 }
@@ -51,8 +52,8 @@ static void add_depot_and_inbox(struct view_totals *t, struct heap *h) {
 
 static void add_owner_side(struct view_totals *t, struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    t->cls[c].cached_count += loaded_count(&h->bin[c], size_classes[c].magazine_capacity) +
-                              magazine_count(load_relaxed(&h->cls[c].previous));
+    t->cls[c].cached_count +=
+        loaded_count(h, c) + magazine_count(load_relaxed(&h->cls[c].previous));
   }
   for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
     uint32_t entry = h->outbox[i].entry;

@@ -101,7 +101,7 @@ static int frees_when_full(void *p) {
   for (int i = 0; i < 200; i++) {
     struct bin *b = &heap_current->bin[object_class(p)];
     hak_free(others[i]);
-    if (load_relaxed(&b->sp) == b->hi) hak_free(others[i]);
+    if (bin_is_full(b)) hak_free(others[i]);
   }
   return 0;
 }

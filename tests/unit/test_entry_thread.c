@@ -82,7 +82,7 @@ static void what_threads_leave(void) {
   NEED(dead != own);
   size_t live = 0;
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    NEED(bin_count(&dead->bin[c]) == 0 && load_relaxed(&dead->cls[c].previous) == NULL);
+    NEED(heap_bin_count(dead, c) == 0 && load_relaxed(&dead->cls[c].previous) == NULL);
     NEED(dead->cls[c].depot_count == 0);
     live += dead->cls[c].taken_count;
   }
@@ -154,7 +154,7 @@ static void *goes_on_after_its_end(void *unused) {
     p = hak_realloc(p, n + 100);
     NEED(p != NULL && has_stamp(p, n, 1));
     hak_free(p);
-    NEED(bin_count(&heap_exit.bin[0]) == 0);
+    NEED(heap_bin_count(&heap_exit, 0) == 0);
   }
   hak_free(early);
   after_its_end = hak_malloc(64);

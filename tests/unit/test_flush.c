@@ -43,10 +43,10 @@ static void nothing_stays_in_magazines(void) {
   uint32_t c = object_class(survivor);
   struct heap *h = enter();
   NEED(h->cls[c].depot_count != 0 && load_relaxed(&h->cls[c].previous) != NULL);
-  NEED(bin_count(&h->bin[c]) != 0);
+  NEED(heap_bin_count(h, c) != 0);
   flush_owner_magazines(h);
   NEED(h->depot_bytes == 0 && h->cls[c].depot_count == 0 && heap_is_valid(h));
-  NEED(load_relaxed(&h->cls[c].previous) == NULL && load_relaxed(&h->bin[c].lo) == NULL);
+  NEED(load_relaxed(&h->cls[c].previous) == NULL && load_relaxed(&h->cls[c].loaded) == NULL);
   NEED(h->cls[c].window == 0 && h->cls[c].taken_count == 1 && h->empty_slab == NULL);
   for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) NEED(h->spare[i] == NULL);
   NEED(slab_class_bytes(c) == CHUNK_BYTES && !is_in_bitmap(survivor));

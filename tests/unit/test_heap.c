@@ -28,7 +28,7 @@ static void many_heaps(void) {
     NEED(h != heap_current && !h->is_shared && !heap_is_ownerless(h));
     NEED(lock_enter(&h->lock) && heap_is_valid(h));
     lock_leave(&h->lock);
-    for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(bin_count(&h->bin[c]) == 0);
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(heap_bin_count(h, c) == 0);
   }
   for (int round = 0; round < 3; round++) {
     for (uint32_t i = 0; i < HEAPS; i++) {

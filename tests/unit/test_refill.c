@@ -19,15 +19,19 @@ static size_t out_of_slabs(void) { return load_relaxed(&heap_current->objects_ou
 /* What must hold of a bin at any time. */
 static void bin_is_sane(struct heap *h, uint32_t c) {
   struct bin *b = &h->bin[c];
-  void **lo = load_relaxed(&b->lo), **sp = load_relaxed(&b->sp);
-  if (lo == NULL) {
-    NEED(sp == BIN_NOTHING && b->hi == NULL);
+  struct magazine *loaded = load_relaxed(&h->cls[c].loaded);
+  void **sp = load_relaxed(&b->sp);
+  if (loaded == NULL) {
+    NEED(sp == BIN_NOTHING && b->hi == NULL && b->top == NULL);
     return;
   }
-  NEED(lo <= sp && sp <= b->hi && b->hi <= lo + size_classes[c].magazine_capacity);
+  void **lo = loaded->slot;
+  NEED(lo - 1 <= sp && sp <= b->hi && b->hi < lo + size_classes[c].magazine_capacity);
+  NEED(sp >= lo ? b->top != NULL : b->top == NULL && *sp == NULL);
+  heap_bin_spill(h, c);
   NEED(h->cls[c].window >= 1 && h->cls[c].window <= size_classes[c].magazine_capacity);
-  NEED(magazine_of_slots(lo)->entry == heap_entry(h, c));
-  for (void **slot = lo; slot < sp; slot++) {
+  NEED(loaded->entry == heap_entry(h, c));
+  for (void **slot = lo; slot <= sp; slot++) {
     NEED(object_entry(*slot) == heap_entry(h, c) && size_class_is_slot(&size_classes[c], *slot));
     NEED(!object_is_in_bitmap(*slot));
   }
@@ -186,24 +190,22 @@ static void by_hand(void) {
   void *p = refill_slow(h, 7, true, &is_due);
   NEED(p != NULL && object_entry(p) == heap_entry(h, 7));
   bin_is_sane(h, 7);
-  uint32_t cached = bin_count(&h->bin[7]);
+  uint32_t cached = heap_bin_count(h, 7);
   void *one = refill_take_one(h, 7); /* past the bin */
-  NEED(one != NULL && one != p && bin_count(&h->bin[7]) == cached);
-  while (!(bin_count(&h->bin[7]) < (size_t)(h->bin[7].hi - load_relaxed(&h->bin[7].lo))))
-    NEED(refill_make_room(h, 7, one)), one = refill_take_one(h, 7);
+  NEED(one != NULL && one != p && heap_bin_count(h, 7) == cached);
+  while (bin_is_full(&h->bin[7])) NEED(refill_make_room(h, 7, one)), one = refill_take_one(h, 7);
   size_t taken = h->cls[7].taken_count;
   for (int i = 0; i < 1000; i++) { /* overflow never fails, and takes p each time */
     void *more = refill_take_one(h, 7);
     NEED(more != NULL);
     taken = h->cls[7].taken_count;
     struct bin *b = &h->bin[7];
-    if (load_relaxed(&b->sp) < b->hi) { /* as the hot path would */
-      *load_relaxed(&b->sp) = more;
-      store_relaxed(&b->sp, load_relaxed(&b->sp) + 1);
+    if (!bin_is_full(b)) { /* as the hot path would */
+      bin_push(b, load_relaxed(&b->sp), more);
     } else if (!refill_make_room(h, 7, more)) {
       refill_overflow(h, 7, more);
     }
-    NEED(load_relaxed(&b->sp)[-1] == more && h->cls[7].taken_count <= taken);
+    NEED(b->top == more && h->cls[7].taken_count <= taken);
     bin_is_sane(h, 7);
   }
   NEED(heap_is_valid(h) && h->fault.kind == FAULT_NONE);
