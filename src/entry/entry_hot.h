@@ -11,7 +11,8 @@
 /* budget: 16 instructions */
 HAK_HOT void *entry_malloc(size_t n) {
   if (HAK_UNLIKELY(n > TINY_MAX)) return entry_malloc_medium(n);
-  struct bin *b = heap_bin(heap_current, size_class_scaled_tiny(n));
+  struct heap *h = heap_current;
+  struct bin *b = heap_bin(h, h->request[size_class_request(n)]);
   void *p = bin_try_pop(b);
   return HAK_LIKELY(p != NULL) ? p : entry_malloc_slow(n);
 }

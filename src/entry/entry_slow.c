@@ -74,13 +74,6 @@ HAK_INLINE void *alloc_class(uint32_t c, size_t align) {
 }
 
 void *entry_malloc_slow(size_t n) {
-  struct heap *h = heap_current;
-  if (HAK_LIKELY(!h->is_shared)) {
-    heap_busy_begin();
-    void *p = refill_borrow_again(h, size_class_of(n));
-    heap_busy_end(h);
-    if (p != NULL) return p;
-  }
   entry_init(); /* before that the class table is empty */
   return alloc_slow(size_class_of(n), 1);
 }

@@ -54,6 +54,22 @@ static void bins_construct(struct heap *h) {
   }
 }
 
+void heap_requests_reset(struct heap *h) {
+  h->split_count = load_acquire(&size_class_split_count); /* pairs with size_class_split */
+  for (size_t i = 0; i < TINY_REQUESTS; i++)
+    h->request[i] = load_relaxed(&size_class_table.tiny[i]);
+  for (uint32_t c = 0; c < CLASS_TINY_COUNT; c++) h->cls[c].is_redirected = false;
+}
+
+void heap_requests_direct(struct heap *h, uint32_t c, uint32_t to) {
+  ASSERT(c < CLASS_TINY_COUNT && c <= to && to < CLASS_COUNT);
+  h->cls[c].is_redirected = to != c;
+  /* A class's requests are neighbours, up to its own size; 0 bytes stay where they are. */
+  for (size_t i = size_class_request(size_classes[c].size);
+       i > 0 && load_relaxed(&size_class_table.tiny[i]) == c * MAP_CLASS_SCALE; i--)
+    h->request[i] = (uint16_t)(to * MAP_CLASS_SCALE);
+}
+
 void heap_init(void) {
   heap_construct(&heap_booting, HEAP_ID_BOOTING, true);
   heap_construct(&heap_exit, HEAP_ID_EXIT, true);
@@ -130,6 +146,7 @@ static struct heap *heap_new(void) {
   }
   heap_construct(h, id, false);
   bins_construct(h);
+  heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
   store_release(&leaf->heap[id % LEAF_HEAPS], h); /* pairs with heap_of_id */
   store_release(&id_end, id + 1);                 /* pairs with heap_of_id */
@@ -174,6 +191,7 @@ struct heap *heap_acquire(void) {
   if (h == NULL) h = take_left_behind();
   lock_leave(&orphans_lock);
   if (h == NULL) return heap_new();
+  heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
   store_seq(&h->is_orphan, false);
   return h;

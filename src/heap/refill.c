@@ -118,30 +118,33 @@ static uint32_t count_unlocked(struct heap *h, uint32_t c) {
   return heap_bin_count(h, c) + (previous == NULL ? 0 : load_relaxed(&previous->count));
 }
 
-/* A class in a small process may be dry for long: this is then its usual way. */
-void *refill_borrow_again(struct heap *h, uint32_t c) {
-  struct heap_class *k = &h->cls[c];
-  if (k->lender == 0 || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
-  struct magazine *previous = load_relaxed(&k->previous);
-  if (previous != NULL && load_relaxed(&previous->count) != 0) return NULL;
-  struct magazine *loaded = load_relaxed(&h->cls[k->lender].loaded);
-  struct bin *b = &h->bin[k->lender];
-  if (loaded == NULL || load_relaxed(&b->sp) + 1 - loaded->slot <= BORROW_SURPLUS) return NULL;
-  return bin_try_pop(b);
+/* One object of class `lender` for class c, and those that follow without coming here, until the
+ * lender's bin is empty or this class's own is full. NULL when the lender has none at hand. */
+static void *lend(struct heap *h, uint32_t lender, uint32_t c) {
+  ASSERT(size_classes[lender].size > size_classes[c].size);
+  h->cls[c].lender = (uint8_t)lender;
+  void *p = bin_try_pop(&h->bin[lender]);
+  if (p == NULL) p = take_over_and_pop(h, lender);
+  if (p != NULL && c < CLASS_TINY_COUNT) heap_requests_direct(h, c, lender);
+  return p;
+}
+
+/* malloc of class c looks for its own objects again. */
+static void end_loan(struct heap *h, uint32_t c) {
+  if (HAK_UNLIKELY(h->split_count != load_relaxed(&size_class_split_count))) heap_requests_reset(h);
+  if (h->cls[c].is_redirected) heap_requests_direct(h, c, c);
 }
 
 void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
   ASSERT(!h->is_shared);
-  /* A signal handler may have freed something since malloc found the bin empty. */
+  end_loan(h, c);
+  /* It may be not empty: after a loan, or a signal handler has freed something meanwhile. */
   void *p = bin_try_pop(&h->bin[c]);
   if (p == NULL) p = take_over_and_pop(h, c);
   if (p != NULL) return p;
   struct heap_class *k = &h->cls[c];
-  uint32_t lender = k->lender;
-  if (lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
-  if (count_unlocked(h, lender) <= BORROW_SURPLUS) return NULL;
-  p = bin_try_pop(&h->bin[lender]);
-  return p != NULL ? p : take_over_and_pop(h, lender);
+  if (k->lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
+  return count_unlocked(h, k->lender) > BORROW_SURPLUS ? lend(h, k->lender, c) : NULL;
 }
 
 /* Load a full magazine; the empty ones that it replaces stay at hand. */
@@ -254,10 +257,7 @@ static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
   for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 16, a quarter of 1 KiB */
     if (size_classes[wider].size > size_max) break;
     if (!has_surplus(h, wider)) continue;
-    ASSERT(size_classes[wider].size > size_classes[c].size);
-    h->cls[c].lender = (uint8_t)wider;
-    void *p = bin_try_pop(&h->bin[wider]);
-    if (p == NULL) p = take_over_and_pop(h, wider);
+    void *p = lend(h, wider, c);
     return p != NULL ? p : refill_from_resident(h, wider, is_sample_due);
   }
   return NULL;
@@ -287,6 +287,7 @@ bool refill_make_room(struct heap *h, uint32_t c, void *p) {
   struct heap_class *k = &h->cls[c];
   struct magazine *loaded = load_relaxed(&k->loaded);
   if (loaded == NULL) return false;
+  end_loan(h, c); /* no longer dry */
   if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* A signal handler has allocated since free found it full. */
   } else if (!window_is_whole(h, c)) {

@@ -5,10 +5,6 @@
 
 #include "heap.h"
 
-/* Bin c of h is empty: an object of the class that lent the last time, if that has a surplus in its
- * own bin and c has nothing. Else NULL, which says no more than that. The caller is the owner
- * thread; no lock. budget: 40 instructions */
-void *refill_borrow_again(struct heap *h, uint32_t c);
 /* Bin c of h is empty: if the second magazine has objects, swap the two and pop; else, where no
  * object of class c is free on a resident page, one of the class that lent the last time. NULL when
  * there is none. The caller is the owner thread; no lock. */

@@ -23,6 +23,7 @@ enum {
 
 struct size_class size_classes[CLASS_COUNT];
 struct size_class_table size_class_table;
+_Atomic(uint32_t) size_class_split_count;
 
 static uint32_t size_of_id(uint32_t c) {
   if (c < CLASS_TINY_COUNT) return (c + 1) << CLASS_GRAIN_SHIFT;
@@ -120,5 +121,6 @@ bool size_class_split(uint32_t c) {
   /* Two threads may do this at once: every value stored names a class that is large enough. */
   for (size_t i = top; i > 0 && load_relaxed(&table[i]) == scaled(c); i--)
     store_relaxed(&table[i], scaled(finer));
+  atomic_fetch_add_explicit(&size_class_split_count, 1, memory_order_release);
   return true;
 }

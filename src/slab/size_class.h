@@ -59,23 +59,28 @@ struct size_class {
 /* Constant after size_class_init. */
 extern HAK_HIDDEN struct size_class size_classes[CLASS_COUNT];
 
+enum { TINY_REQUESTS = TINY_MAX / 16 + 1 };
+
 /* Entries are classes times MAP_CLASS_SCALE: malloc adds one to the address of its heap as it is.
  */
 struct size_class_table {
-  _Atomic(uint16_t) tiny[TINY_MAX / 16 + 1];
+  _Atomic(uint16_t) tiny[TINY_REQUESTS];
   _Atomic(uint16_t) medium[CLASS_SIZE_MAX / 128 + 1];
 };
 extern HAK_HIDDEN struct size_class_table size_class_table;
+/* How often the table has changed since size_class_init; counted after the change (release). */
+extern HAK_HIDDEN _Atomic(uint32_t) size_class_split_count;
 
 void size_class_init(void);
 
-/* Class of a request of 0 <= n <= TINY_MAX bytes, times MAP_CLASS_SCALE. */
-HAK_INLINE size_t size_class_scaled_tiny(size_t n) {
-  return load_relaxed(&size_class_table.tiny[(n + 15) >> CLASS_GRAIN_SHIFT]);
-}
-/* The same of 0 <= n <= CLASS_SIZE_MAX bytes. */
+/* Place of a request of 0 <= n <= TINY_MAX bytes in a table of TINY_REQUESTS. budget: 2
+ * instructions
+ */
+HAK_HOT size_t size_class_request(size_t n) { return (n + 15) >> CLASS_GRAIN_SHIFT; }
+
+/* Class of a request of 0 <= n <= CLASS_SIZE_MAX bytes, times MAP_CLASS_SCALE. */
 HAK_INLINE size_t size_class_scaled(size_t n) {
-  if (n <= TINY_MAX) return size_class_scaled_tiny(n);
+  if (n <= TINY_MAX) return load_relaxed(&size_class_table.tiny[size_class_request(n)]);
   return load_relaxed(&size_class_table.medium[(n + 127) >> CLASS_MEDIUM_GRAIN_SHIFT]);
 }
 HAK_INLINE uint32_t size_class_of(size_t n) {

@@ -153,6 +153,60 @@ static void borrowing(void) {
   void *aligned = hak_aligned_alloc(SIZE, SIZE);
   NEED(aligned != NULL && object_class(aligned) == c);
 }
+
+/* Every class's requests lead to its own bin, but for those of a class on loan. */
+static void requests_are_sane(struct heap *h) {
+  for (size_t n = 1; n <= TINY_MAX; n++) {
+    uint32_t c = size_class_of(n);
+    uint32_t to = h->cls[c].is_redirected ? h->cls[c].lender : c;
+    NEED(h->request[size_class_request(n)] == to * MAP_CLASS_SCALE);
+    NEED(size_classes[to].size <= size_classes[c].size + size_classes[c].size / 4);
+  }
+}
+
+/* While the lender's bin lasts, malloc does not come back to the slow path. A loan ends when that
+ * is empty, when the borrower's own bin is full, and when classes are split. */
+static void loans(void) {
+  struct heap *h = heap_own();
+  enum { WIDER_SIZE = 320, SIZE = 256, LENT = 12 };
+  uint32_t wider = size_class_of(WIDER_SIZE), c = size_class_of(SIZE);
+  void *own = hak_aligned_alloc(SIZE, SIZE); /* the aligned never borrow */
+  NEED(own != NULL && object_class(own) == c);
+  while (heap_bin_count(h, c) != 0) NEED(hak_malloc(SIZE) != NULL);
+  for (int round = 0; round < 4; round++) allocate(40, WIDER_SIZE), free_last_first(40);
+  while (object_class(objects[0] = hak_malloc(SIZE)) != wider) continue;
+  NEED(h->cls[c].is_redirected && h->cls[c].lender == wider);
+  requests_are_sane(h);
+  uint32_t stock = heap_bin_count(h, wider);
+  NEED(stock > LENT);
+  for (size_t i = 1; i <= LENT; i++) {
+    objects[i] = hak_malloc(SIZE);
+    NEED(object_class(objects[i]) == wider && heap_bin_count(h, wider) == stock - i);
+  }
+  hak_free(own); /* its own bin is not asked meanwhile */
+  NEED(object_class(hak_malloc(SIZE)) == wider);
+  while (heap_bin_count(h, wider) != 0) NEED(hak_malloc(SIZE) != NULL);
+  NEED(hak_malloc(SIZE) == own && !h->cls[c].is_redirected);
+  requests_are_sane(h);
+
+  heap_requests_direct(h, c, wider);
+  requests_are_sane(h);
+  NEED(size_class_split(wider) && h->split_count != load_relaxed(&size_class_split_count));
+  (void)refill_unlocked(h, 3, false); /* any slow call notices */
+  NEED(!h->cls[c].is_redirected && h->split_count == load_relaxed(&size_class_split_count));
+  requests_are_sane(h);
+
+  enum { OWN = 200 };
+  for (size_t i = 0; i < OWN; i++) NEED((objects[i] = hak_aligned_alloc(SIZE, SIZE)) != NULL);
+  heap_requests_direct(h, c, wider);
+  free_last_first(OWN);
+  NEED(!h->cls[c].is_redirected);
+  requests_are_sane(h);
+}
+static void a_loan_ends(void **state) {
+  (void)state;
+  run_child(loans);
+}
 static void a_larger_class_lends_its_surplus(void **state) {
   (void)state;
   run_child(borrowing);
@@ -238,6 +292,7 @@ int main(void) {
       cmocka_unit_test(bins_stay_sane),
       cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),
       cmocka_unit_test(a_larger_class_lends_its_surplus),
+      cmocka_unit_test(a_loan_ends),
       cmocka_unit_test(no_thrashing_at_the_edges),
       cmocka_unit_test(each_step_by_hand),
       cmocka_unit_test(sampling_falls_due_by_bytes),
