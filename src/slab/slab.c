@@ -136,18 +136,21 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
   ASSERT(slab_is_valid(s));
   const struct size_class *k = &size_classes[s->class_index];
   uint32_t taken = want < s->free_count ? want : s->free_count;
+  const size_t size = k->size;
   char *first = (char *)chunk_address(slab_chunk(s)) + k->slack;
-  uint32_t left = taken;
+  void **slot = slots + taken;
   uint32_t word = s->hint;
-  while (left > 0) { /* free_count says that the bits are there */
+  while (slot != slots) { /* free_count says that the bits are there */
     uint64_t bits = load_relaxed(&s->bits[word]);
-    char *at = first + (size_t)word * 64 * k->size;
-    if (bits == UINT64_MAX && left >= 64) { /* a fresh slab: a plain stride */
-      for (uint32_t i = 0; i < 64; i++, at += k->size) slots[--left] = at;
-      bits = 0;
+    while (bits != 0 && slot != slots) {
+      uint32_t low = (uint32_t)__builtin_ctzll(bits);
+      uint64_t ones = bits >> low; /* a run of neighbours begins here */
+      size_t run = ones == UINT64_MAX ? 64 : (size_t)__builtin_ctzll(~ones);
+      if (run > (size_t)(slot - slots)) run = (size_t)(slot - slots);
+      bits &= ~(UINT64_MAX >> (64 - run) << low);
+      char *at = first + ((size_t)word * 64 + low) * size;
+      for (void **end = slot - run; slot != end; at += size) *--slot = at;
     }
-    for (; bits != 0 && left > 0; bits &= bits - 1)
-      slots[--left] = at + (size_t)__builtin_ctzll(bits) * k->size;
     store_relaxed(&s->bits[word], bits);
     if (bits == 0) word++;
   }

@@ -56,7 +56,7 @@ void slab_release(struct slab *s);
 /* First chunk of the slab. */
 uint32_t slab_chunk(const struct slab *s);
 /* Move up to `want` free objects out, lowest address last in `slots`: a stack pops it first.
- * Returns how many. Cost: a word a 64 objects plus one store an object. */
+ * Returns how many. Cost: some 20 instructions a run of neighbours, 4 an object. */
 uint32_t slab_take(struct slab *s, void **slots, uint32_t want);
 
 /* Free objects whose pages are resident. */

@@ -6,6 +6,7 @@
 enum { SMALL_BYTES = 48, FEW = 8, MANY = 5000 };
 
 static void *objects[MANY];
+static uint64_t random_state = 1;
 
 static void empty_slabs_go_back_but_one(void) {
   allocate_all(objects, MANY, SMALL_BYTES);
@@ -91,6 +92,81 @@ static void bad_objects_are_noted(void) {
   hak_free(run);
 }
 
+static int by_address(const void *a, const void *b) {
+  uintptr_t x = (uintptr_t) * (void *const *)a, y = (uintptr_t) * (void *const *)b;
+  return (x > y) - (x < y);
+}
+
+static void swap(void **a, void **b) {
+  void *was = *a;
+  *a = *b;
+  *b = was;
+}
+
+/* An order with rows of neighbours up and down, gaps and strays, by address to begin with. */
+static void mix(void **order, size_t count) {
+  for (size_t from = 0; from < count;) {
+    size_t length = 1 + random_next(&random_state) % 150;
+    if (length > count - from) length = count - from;
+    uint64_t what = random_next(&random_state) % 4;
+    for (size_t i = 0; what == 0 && i < length / 2; i++) /* down */
+      swap(&order[from + i], &order[from + length - 1 - i]);
+    for (size_t i = 0; what == 1 && i < length; i++) /* strays */
+      swap(&order[from + i], &order[random_next(&random_state) % count]);
+    for (size_t i = 0; what == 2 && i + 1 < length; i += 2)
+      swap(&order[from + i], &order[from + i + 1]);
+    from += length;
+  }
+}
+
+/* Each bit is set for its object alone, whatever the order; of an object that is there already the
+ * first is noted. Every 40th stays live, so no slab goes back. */
+static void any_order_of(size_t n) {
+  enum { KEEP_EVERY = 40, BATCH_MAX = 256 };
+  static void *order[MANY];
+  allocate_all(objects, MANY, n);
+  uint32_t c = object_class(objects[0]);
+  qsort(objects, MANY, sizeof *objects, by_address);
+  size_t count = 0;
+  for (size_t i = 0; i < MANY; i++) {
+    if (i % KEEP_EVERY != 0 && object_class(objects[i]) == c) order[count++] = objects[i];
+  }
+  NEED(count > MANY / 2);
+  mix(order, count);
+  struct heap *h = enter();
+  for (size_t from = 0; from < count;) {
+    void *slots[BATCH_MAX];
+    void *twice = NULL;
+    uint32_t k = 0, most = 1 + (uint32_t)(random_next(&random_state) % BATCH_MAX);
+    uint32_t taken = h->cls[c].taken_count;
+    for (; k < most && from < count; k++) {
+      if (twice == NULL && from != 0 && random_next(&random_state) % 200 == 0) {
+        twice = slots[k] = order[random_next(&random_state) % from];
+      } else {
+        slots[k] = order[from++];
+      }
+    }
+    flush_slots(h, c, slots, k);
+    NEED(h->cls[c].taken_count == taken - k + (twice != NULL));
+    NEED(h->fault.kind == (twice == NULL ? FAULT_NONE : FAULT_DOUBLE_FREE));
+    NEED(h->fault.object == twice);
+    h->fault = (struct heap_fault){FAULT_NONE, NULL};
+  }
+  NEED(heap_is_valid(h));
+  entry_leave(h);
+  for (size_t i = 0; i < count; i++) NEED(is_in_bitmap(order[i]));
+  for (size_t i = 0; i < MANY; i += KEEP_EVERY) NEED(!is_in_bitmap(objects[i]));
+}
+
+static void orders(void) {
+  static const size_t sizes[] = {16, 48, 64, 1024, 2048, 24576};
+  for (size_t i = 0; i < HAK_COUNT_OF(sizes); i++) any_order_of(sizes[i]);
+}
+static void any_order_sets_the_same_bits(void **state) {
+  (void)state;
+  run_child(orders);
+}
+
 static int double_free_is_told_after_the_lock(void *unused) {
   (void)unused;
   struct heap *h = enter();
@@ -131,6 +207,7 @@ int main(void) {
       cmocka_unit_test(empty_slabs_are_released),
       cmocka_unit_test(the_owner_can_empty_all),
       cmocka_unit_test(faults_are_noted_and_skipped),
+      cmocka_unit_test(any_order_sets_the_same_bits),
       cmocka_unit_test(faults_are_reported_without_the_lock),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

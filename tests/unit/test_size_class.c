@@ -58,7 +58,8 @@ static void every_request_has_a_class_that_fits(void **state) {
     assert_true(size_classes[c].size >= n);
     assert_true(size_classes[c].size <= n + size_max(n / 4, 16)); /* four a doubling */
     assert_true(n == 0 || size_classes[c].size >= size_classes[size_class_of(n - 1)].size);
-    if (n <= TINY_MAX) assert_int_equal(size_class_table.tiny[size_class_request(n)], c * MAP_CLASS_SCALE);
+    if (n <= TINY_MAX)
+      assert_int_equal(size_class_table.tiny[size_class_request(n)], c * MAP_CLASS_SCALE);
     uint32_t finest = 0;
     while (size_classes[finest].size < n) finest++;
     assert_int_equal(size_class_finest(n), size_classes[finest].size);
