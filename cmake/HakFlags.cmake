@@ -33,7 +33,9 @@ add_library(hak_flags_src INTERFACE)
 target_link_libraries(hak_flags_src INTERFACE hak_flags_common)
 target_compile_options(hak_flags_src INTERFACE
   -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt
-  -Wmissing-prototypes -Wold-style-definition)
+  -Wmissing-prototypes -Wold-style-definition
+  # Nothing is thrown through these but by api_cxx.c, which asks for tables. 12 KiB of every process.
+  -fno-asynchronous-unwind-tables)
 target_compile_definitions(hak_flags_src INTERFACE HAK_VERSION="${PROJECT_VERSION}")
 
 # File names are unique in src/, so that a header is included by its bare name.

@@ -14,9 +14,9 @@ enum {
 
 void *bin_nothing[2];
 
-/* Ready before any code has run: the first malloc of all goes through `none`. */
-struct heap heap_none = {.bin = {[0 ... CLASS_COUNT - 1] = {.sp = BIN_NOTHING}},
-                         .key = HEAP_ID_NONE << MAP_ID_SHIFT,
+/* Ready before any code has run: the first malloc of all goes through `none`. Its bins, and those
+ * of `busy`, stay zero: malloc finds no top object, and no object's map entry fits their keys. */
+struct heap heap_none = {.key = HEAP_ID_NONE << MAP_ID_SHIFT,
                          .is_shared = true,
                          .lock = {.rank = LOCK_RANK_HEAP, .is_shared = true}};
 struct heap heap_booting;
@@ -74,7 +74,6 @@ void heap_init(void) {
   heap_construct(&heap_booting, HEAP_ID_BOOTING, true);
   heap_construct(&heap_exit, HEAP_ID_EXIT, true);
   heap_construct(&heap_busy, HEAP_ID_BUSY, true);
-  bins_construct(&heap_busy);
   lock_register(&heap_none.lock);
 }
 
