@@ -32,12 +32,21 @@
 /* A counter with one writer at a time (under a lock, or the owner thread) and readers anywhere. */
 #define bump_relaxed(p, v) store_relaxed((p), load_relaxed(p) + (v))
 
-/* The same for a pointer into an array, one element up: one instruction where there is such. */
-HAK_INLINE void step_relaxed(_Atomic(void **) *p) {
+/* The same for a pointer into an array, one element up or down: one instruction where there is
+ * such.
+ */
+HAK_INLINE void step_up_relaxed(_Atomic(void **) *p) {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
   __asm__("addq %1, %0" : "+m"(*(void ***)p) : "i"(sizeof(void *)) : "cc");
 #else
   bump_relaxed(p, 1);
+#endif
+}
+HAK_INLINE void step_down_relaxed(_Atomic(void **) *p) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+  __asm__("subq %1, %0" : "+m"(*(void ***)p) : "i"(sizeof(void *)) : "cc");
+#else
+  bump_relaxed(p, -1);
 #endif
 }
 
