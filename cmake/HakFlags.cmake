@@ -34,7 +34,7 @@ target_link_libraries(hak_flags_src INTERFACE hak_flags_common)
 target_compile_options(hak_flags_src INTERFACE
   -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt
   -Wmissing-prototypes -Wold-style-definition
-  # Nothing is thrown through these but by api_cxx.c, which asks for tables. 12 KiB of every process.
+  # Only api_cxx.c throws, and asks for its tables. Without the others a process is 70 KiB smaller.
   -fno-asynchronous-unwind-tables)
 target_compile_definitions(hak_flags_src INTERFACE HAK_VERSION="${PROJECT_VERSION}")
 

@@ -30,6 +30,7 @@ static uint16_t window_first(const struct size_class *k) {
 
 /* The bin's pointers for magazine m holding `count` objects; hi >= sp always. */
 static void bin_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count) {
+  ASSERT(m->entry == heap_entry(h, c) && count <= size_classes[c].magazine_capacity);
   struct bin *b = &h->bin[c];
   uint32_t room = h->cls[c].window > count ? h->cls[c].window : count;
   store_relaxed(&h->cls[c].loaded, m);
