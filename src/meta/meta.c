@@ -39,7 +39,9 @@ void *meta_alloc(size_t size) {
       char *block = map_named(BLOCK_BYTES);
       if (block != NULL) {
         block_end = NULL;
+        signal_fence();
         block_next = block;
+        signal_fence();
         block_end = block + BLOCK_BYTES;
       }
     }

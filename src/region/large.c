@@ -1,8 +1,8 @@
 /* large.c — open addressing with linear probing over page numbers; deletion shifts back, so there
  * are no tombstones (Knuth, The Art of Computer Programming 3, 6.4, algorithm R).
  * Invariant: every key is reachable from its home slot without crossing an empty one; at most
- * half of the slots are used. A child of a bare fork may find one key twice or missing after an
- * interrupted shift; both are survived (the object leaks).
+ * half of the slots are used. A child of a bare fork may find one key twice after an interrupted
+ * shift: the copy that a search comes to first is whole, and take_out takes both.
  */
 #include "large.h"
 
@@ -49,6 +49,14 @@ static size_t slot_of(const struct table *t, const void *p) {
   return i;
 }
 
+/* The address last: decisions/0005. */
+static void slot_store(struct large *slot, struct large object) {
+  slot->bytes = object.bytes;
+  signal_fence();
+  slot->address = object.address;
+  signal_fence();
+}
+
 static void *table_alloc(size_t count) {
   size_t bytes = count * sizeof(struct large);
   return bytes < os_page_bytes() ? meta_alloc(bytes)
@@ -83,7 +91,7 @@ static void add(struct large object) {
   struct table *t = load_relaxed(&table_used);
   size_t i = slot_of(t, object.address);
   ASSERT(t->slots[i].address == NULL);
-  t->slots[i] = object;
+  slot_store(&t->slots[i], object);
   bump_relaxed(&mapped_count, (size_t)1);
   bump_relaxed(&mapped_bytes, object.bytes);
   if (load_relaxed(&mapped_bytes) > load_relaxed(&mapped_peak))
@@ -97,6 +105,7 @@ bool large_insert(struct large object) {
   bool has_room = used_count + 1 <= load_relaxed(&table_used)->count / 2 || grow();
   if (has_room) {
     used_count++;
+    signal_fence();
     add(object);
     bump_relaxed(&inserted_count, (size_t)1);
   }
@@ -120,10 +129,10 @@ static void remove_at(const struct table *t, size_t hole) {
     size_t from_home = (i - home_of(t, slots[i].address)) & (t->count - 1);
     size_t from_hole = (i - hole) & (t->count - 1);
     if (from_home < from_hole) continue; /* its home lies after the hole: it may stay */
-    slots[hole] = slots[i];
+    slot_store(&slots[hole], slots[i]);
     hole = i;
   }
-  slots[hole] = (struct large){NULL, 0};
+  slot_store(&slots[hole], (struct large){NULL, 0});
 }
 
 static struct large take_out(const void *p) {
@@ -134,7 +143,10 @@ static struct large take_out(const void *p) {
   size_t i = slot_of(t, p);
   found = t->slots[i];
   if (found.address == NULL) return found;
-  remove_at(t, i);
+  do { /* once, but in the child of a bare fork amid a shift */
+    remove_at(t, i);
+    i = slot_of(t, p);
+  } while (t->slots[i].address != NULL);
   removed[removed_next++ % REMOVED_COUNT] = p;
   bump_relaxed(&mapped_count, (size_t)-1);
   bump_relaxed(&mapped_bytes, -found.bytes);

@@ -42,6 +42,7 @@ static _Atomic(uint64_t) *side_get(uint32_t kind) {
 static void side_put(_Atomic(uint64_t) *bits, uint32_t kind) {
   lock_nested(&side_lock);
   store_relaxed(&bits[0], (uint64_t)(uintptr_t)side_free[kind]);
+  signal_fence(); /* decisions/0005 */
   side_free[kind] = bits;
   lock_leave(&side_lock);
 }
@@ -102,8 +103,8 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   if (last_bits != 0) store_relaxed(&s->bits[words - 1], ((uint64_t)1 << last_bits) - 1);
   s->state = SLAB_STATE_SLAB;
   ASSERT(slab_is_valid(s));
-  map_store(run.first, run.count, map_entry(heap_id, c));
   count_bytes(c, (size_t)k->slab_chunks * CHUNK_BYTES);
+  map_store(run.first, run.count, map_entry(heap_id, c));
   return s;
 }
 
@@ -114,8 +115,8 @@ void slab_release(struct slab *s) {
   ASSERT(s->next == NULL && s->prev == NULL); /* on no list */
   uint32_t first = slab_chunk(s);
   _Atomic(uint64_t) *side = s->bits != s->inline_bits ? s->bits : NULL;
-  sub_relaxed(&class_bytes[s->class_index], (size_t)s->chunk_count * CHUNK_BYTES);
   map_store(first, s->chunk_count, map_entry(HEAP_ID_FREED, s->class_index));
+  sub_relaxed(&class_bytes[s->class_index], (size_t)s->chunk_count * CHUNK_BYTES);
   s->state = SLAB_STATE_NONE;
   if (side != NULL) side_put(side, side_kind(words_of(k)));
   superslab_release(first, s->chunk_count);
