@@ -109,8 +109,7 @@ static HAK_COLD void free_direct(void *p, size_t i) {
   struct heap *owner = heap_of_id(map_entry_id(entry));
   if (NEVER(owner == NULL)) return;
   if (h == NULL || !heap_enter_with(h, owner)) {
-    /* Self-entry; or the owner was abandoned in a bare fork, and its objects with it. */
-    if (h == NULL || lock_is_mine(&h->lock)) entry_signal_park(p);
+    entry_signal_park(p);
     return;
   }
   if (!h->is_shared) heap_busy_begin();

@@ -6,6 +6,7 @@
 #include "mail.h"
 #include "meta.h"
 #include "os_check.h"
+#include "recover.h"
 
 enum {
   LEAF_HEAPS = 512,  /* 4 KiB of pointers */
@@ -18,7 +19,7 @@ void *bin_nothing[2];
  * of `busy`, stay zero: malloc finds no top object, and no object's map entry fits their keys. */
 struct heap heap_none = {.key = HEAP_ID_NONE << MAP_ID_SHIFT,
                          .is_shared = true,
-                         .lock = {.rank = LOCK_RANK_HEAP, .is_shared = true}};
+                         .lock = {.rank = LOCK_RANK_HEAP, .recover = recover_heap}};
 struct heap heap_booting;
 struct heap heap_exit;
 struct heap heap_busy;
@@ -40,7 +41,7 @@ static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
   h->key = map_entry(id, 0);
   h->is_shared = is_shared;
   h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
-  h->lock.is_shared = is_shared;
+  h->lock.recover = recover_heap;
   h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
   lock_register(&h->lock);
 }
@@ -102,9 +103,7 @@ bool heap_enter_with(struct heap *own, struct heap *other) {
   for (;;) { /* ends: whoever holds `other` waits for no heap lock while holding it */
     if (!lock_enter(&own->lock)) return false;
     if (other == own || lock_try_second(&other->lock)) return true;
-    bool is_lost = lock_is_abandoned(&other->lock);
     lock_leave(&own->lock);
-    if (is_lost) return false;
     lock_wait(&other->lock);
   }
 }
@@ -166,7 +165,7 @@ static struct heap *take_left_behind(void) {
   while (left_behind_next < load_relaxed(&id_end)) { /* each id once a fork */
     struct heap *h = heap_of_id(left_behind_next++);
     if (h == NULL || load_relaxed(&h->generation) == generation) continue;
-    if (load_relaxed(&h->is_orphan) || lock_is_abandoned(&h->lock)) continue;
+    if (load_relaxed(&h->is_orphan)) continue;
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
       heap_bin_reset(h, c);
       store_relaxed(&h->cls[c].previous, NULL);
@@ -185,8 +184,7 @@ struct heap *heap_acquire(void) {
   ASSERT(lock_is_mine(&heap_none.lock));
   lock_nested(&orphans_lock);
   struct heap *h = orphans;
-  while (h != NULL && lock_is_abandoned(&h->lock)) h = h->next_orphan; /* after a bare fork */
-  orphans = h == NULL ? NULL : h->next_orphan;
+  if (h != NULL) orphans = h->next_orphan;
   if (h == NULL) h = take_left_behind();
   lock_leave(&orphans_lock);
   if (h == NULL) return heap_new();
@@ -208,6 +206,7 @@ struct heap_fault heap_abandon(struct heap *h) {
   mail_drain_to_bitmaps(h);
   lock_nested(&orphans_lock);
   h->next_orphan = orphans;
+  signal_fence(); /* decisions/0005 */
   orphans = h;
   lock_leave(&orphans_lock);
   fault = h->fault;

@@ -128,7 +128,7 @@ struct heap *heap_of_id(uint32_t id);
 /* How many ids have been given out, reserved ones included: ids below it may be passed above. */
 uint32_t heap_id_end(void);
 /* Lock `own`, and `other` besides (which may be `own`), waiting for it while holding nothing.
- * False, with nothing held, on self-entry, or when `other` was abandoned in a bare fork. */
+ * False, with nothing held, on self-entry. */
 HAK_MUST_USE bool heap_enter_with(struct heap *own, struct heap *other);
 void heap_leave_with(struct heap *own, struct heap *other);
 /* True when h's thread is gone: exited, or left behind by a fork. */

@@ -33,8 +33,27 @@ static bool word_is_empty_resident(uint64_t word) {
   return word_free(word) == ALL_FREE && word_zero(word) != ALL_FREE;
 }
 
+size_t superslab_chunk_end(void) { return load_acquire(&superslab_count) * SUPERSLAB_CHUNKS; }
+
+void superslab_recount(void) {
+  size_t count = 0;
+  for (size_t i = 0; i < load_acquire(&superslab_count); i++) {
+    ASSERT(word_is_valid(load_relaxed(&superslab_words[i])));
+    count += word_is_empty_resident(load_relaxed(&superslab_words[i]));
+  }
+  ASSERT(count * SUPERSLAB_BYTES <= region_bytes());
+  store_relaxed(&empty_count, count);
+  store_relaxed(&search_hint, ((load_relaxed(&search_hint) >> 32) + 1) << 32);
+}
+
+static void purge_recover(struct rt_lock *unused) {
+  (void)unused;
+  superslab_recount();
+}
+
 void superslab_init(void *words) {
   superslab_words = words;
+  purge_lock.recover = purge_recover;
   lock_register(&purge_lock);
 }
 

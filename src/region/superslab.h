@@ -46,6 +46,12 @@ HAK_MUST_USE bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_ze
 /* Give chunks back; nothing reads or writes them any more. */
 void superslab_release(uint32_t first, uint32_t count);
 
+/* End of the chunks that can have been claimed. */
+size_t superslab_chunk_end(void);
+/* In the child of a bare fork: make up for what threads that are gone left undone in the counter of
+ * empty superslabs and the search hint. Nobody else claims or releases meanwhile. */
+void superslab_recount(void);
+
 /* True when more empty superslabs are resident than max(warm_bytes, peak / 4). */
 bool superslab_purge_is_due(void);
 /* Purge empty superslabs from the highest address down until it is no longer due; takes the purge

@@ -72,10 +72,9 @@ void lock_register(struct rt_lock *lock) {
   registry_push(&outermost_locks, lock);
 }
 
-/* A child without handlers: whoever comes first puts the locks in order. Locks of other threads
- * are never released again: shared state is written so that stopping between any two stores leaves
- * it usable, so nested locks are simply freed; a heap's own state is not, so its lock becomes
- * ABANDONED and the heap is never used again. */
+/* A child without handlers: whoever comes first puts the locks in order, while all others wait.
+ * Those of threads that are gone are freed. What nested ones protect is written so that stopping
+ * between any two stores leaves it usable; for outermost ones there is `recover`. */
 static HAK_COLD void recover_after_bare_fork(void) {
   uint32_t seen = 0;
   if (!cas_seq(alive, &seen, (uint32_t)RECOVERING)) {
@@ -87,13 +86,18 @@ static HAK_COLD void recover_after_bare_fork(void) {
   store_relaxed(&fork_gate, (uint64_t)0);
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
     if (load_relaxed(&l->word) == 0 || lock_is_mine(l)) continue;
-    bool is_lost = l->rank == LOCK_RANK_HEAP && !l->is_shared;
-    store_relaxed(&l->word, is_lost ? LOCK_ABANDONED : 0);
+    if (l->recover != NULL) l->recover(l);
+    store_relaxed(&l->word, (uint64_t)0);
   }
   for (struct rt_lock *l = load_acquire(&nested_locks); l != NULL; l = l->next) {
     if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);
   }
   store_release(alive, (uint32_t)ALIVE);
+}
+
+/* A handler may fork within a slow path; its thread then goes on in the child. */
+HAK_INLINE void look_for_bare_fork(void) {
+  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE)) recover_after_bare_fork();
 }
 
 static bool gate_is_closed(void) {
@@ -103,7 +107,7 @@ static bool gate_is_closed(void) {
 
 static void unlock(struct rt_lock *lock) {
   uint64_t old = atomic_exchange_explicit(&lock->word, 0, memory_order_seq_cst);
-  if (HAK_UNLIKELY((old & 1) != 0) && old != LOCK_ABANDONED) os_futex_wake_all(&lock->word);
+  if (HAK_UNLIKELY((old & 1) != 0)) os_futex_wake_all(&lock->word);
 }
 
 /* One attempt; seq_cst pairs with the gate. */
@@ -119,7 +123,7 @@ static void word_wait(struct rt_lock *lock) {
     cpu_pause();
   }
   uint64_t seen = load_relaxed(&lock->word);
-  if (seen == 0 || seen == LOCK_ABANDONED) return;
+  if (seen == 0) return;
   if ((seen & 1) == 0 && !cas_seq(&lock->word, &seen, seen | 1)) return;
   os_futex_wait(&lock->word, (uint32_t)(seen | 1));
 }
@@ -130,8 +134,8 @@ static void gate_wait(void) {
 }
 
 bool lock_enter(struct rt_lock *lock) {
-  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE)) recover_after_bare_fork();
   for (;;) { /* ends: a holder of this lock waits for no one but nested locks; a fork ends */
+    look_for_bare_fork();
     if (word_take(lock)) {
       if (HAK_LIKELY(!gate_is_closed())) {
         rank_took(lock, false);
@@ -147,7 +151,7 @@ bool lock_enter(struct rt_lock *lock) {
 }
 
 bool lock_try_enter(struct rt_lock *lock) {
-  if (HAK_UNLIKELY(load_relaxed(alive) != ALIVE)) recover_after_bare_fork();
+  look_for_bare_fork();
   if (!word_take(lock)) return false;
   if (gate_is_closed()) {
     unlock(lock);
@@ -169,7 +173,11 @@ bool lock_try_second(struct rt_lock *lock) {
 
 void lock_nested(struct rt_lock *lock) {
   ASSERT(lock->rank > LOCK_RANK_HEAP);
-  while (!word_take(lock)) word_wait(lock); /* ends: holders of nested locks never block */
+  for (;;) { /* ends: holders of nested locks never block */
+    look_for_bare_fork();
+    if (word_take(lock)) break;
+    word_wait(lock);
+  }
   rank_took(lock, false);
   if (HAK_UNLIKELY(!lock->is_registered)) { /* under the lock itself: once */
     lock->is_registered = true;
@@ -188,6 +196,7 @@ void lock_leave(struct rt_lock *lock) {
 }
 
 void lock_wait(struct rt_lock *lock) {
+  look_for_bare_fork();
   if (load_relaxed(&lock->word) != 0) word_wait(lock);
 }
 
@@ -200,7 +209,7 @@ void lock_fork_prepare(void) {
     expected = 0;
   }
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    while (load_seq(&l->word) != 0 && !lock_is_mine(l) && !lock_is_abandoned(l)) word_wait(l);
+    while (load_seq(&l->word) != 0 && !lock_is_mine(l)) word_wait(l);
   }
 }
 
@@ -215,7 +224,7 @@ void lock_fork_parent(void) { gate_open(); }
  * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
 void lock_fork_child(void) {
   for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    if (!lock_is_mine(l) && !lock_is_abandoned(l)) store_relaxed(&l->word, (uint64_t)0);
+    if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);
   }
   add_relaxed(&fork_generation, 1u);
   store_relaxed(alive, (uint32_t)ALIVE);

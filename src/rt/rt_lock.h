@@ -36,18 +36,17 @@ enum lock_rank {
 };
 
 struct rt_lock {
-  _Atomic(uint64_t) word; /* 0 free; holder's thread, bit 0 set while someone waits; or ABANDONED */
+  _Atomic(uint64_t) word; /* 0 free, or its holder's thread; bit 0 set while someone waits */
   enum lock_rank rank;    /* constant */
-  bool is_shared;         /* of a heap that all threads use: never abandoned. Constant */
-  bool is_registered;     /* nested locks: in the list of locks that a child frees; under `meta` */
-  struct rt_lock *next;   /* registry of outermost locks; constant once registered */
+  bool is_registered;     /* nested locks: in the list of locks that a child frees */
+  /* Outermost locks: puts in order what the lock protects, in the child of a bare fork, when the
+   * holder is gone. Constant; NULL where there is nothing to do. */
+  void (*recover)(struct rt_lock *);
+  struct rt_lock *next; /* registry of outermost locks; constant once registered */
 };
 
 #define LOCK_INIT(r)                                                                               \
   { .word = 0, .rank = (r), .is_registered = false, .next = NULL }
-
-/* The word of a heap lock that a thread held when `_Fork` took the other threads away. */
-#define LOCK_ABANDONED UINT64_MAX
 
 /* Process generation: 0 at start, one more in each child. Never wraps in practice (2^32 forks). */
 extern _Atomic(uint32_t) fork_generation;
@@ -76,9 +75,6 @@ void lock_wait(struct rt_lock *lock);
 
 HAK_INLINE bool lock_is_mine(const struct rt_lock *lock) {
   return (load_relaxed((_Atomic(uint64_t) *)&lock->word) & ~(uint64_t)1) == os_thread_self();
-}
-HAK_INLINE bool lock_is_abandoned(const struct rt_lock *lock) {
-  return load_relaxed((_Atomic(uint64_t) *)&lock->word) == LOCK_ABANDONED;
 }
 
 /* Fork handlers: close the gate and wait until no other thread holds an outermost lock; open it. */

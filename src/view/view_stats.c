@@ -35,7 +35,7 @@ static size_t loaded_count(struct heap *h, uint32_t c) {
   return 0;
 }
 
-/* The caller holds h's lock, or nobody ever will again. */
+/* The caller holds h's lock. */
 static void add_taken(struct view_totals *t, const struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) t->cls[c].live_count += h->cls[c].taken_count;
 }
@@ -73,17 +73,12 @@ static bool is_left_behind(struct heap *h) {
 static bool add_heap(struct view_totals *t, struct heap *h) {
   struct heap *own = heap_current;
   t->heap_count++;
-  if (heap_enter_with(own, h)) {
-    ASSERT(heap_is_valid(h));
-    add_taken(t, h);
-    add_depot_and_inbox(t, h);
-    if (!is_left_behind(h)) add_owner_side(t, h);
-    heap_leave_with(own, h);
-    return true;
-  }
-  t->is_exact = false;
-  if (lock_is_mine(&own->lock)) return false;
-  add_taken(t, h); /* abandoned in a bare fork: nobody will change it */
+  if (!heap_enter_with(own, h)) return false;
+  ASSERT(heap_is_valid(h));
+  add_taken(t, h);
+  add_depot_and_inbox(t, h);
+  if (!is_left_behind(h)) add_owner_side(t, h);
+  heap_leave_with(own, h);
   return true;
 }
 

@@ -216,8 +216,8 @@ static void a_bare_fork_leaves_the_heap_with_its_thread(void **state) {
   run_child(after_a_bare_fork);
 }
 
-/* The same while another thread is getting its heap, or uses a shared one: the child does not wait
- * for a thread that is gone. */
+/* The same while another thread is getting its heap, uses a shared one, or frees into this one: the
+ * child does not wait for a thread that is gone. */
 static struct heap *locked_at_fork;
 static void *holds_a_lock(void *unused) {
   (void)unused;
@@ -233,12 +233,11 @@ static void *has_given_up_its_heap(void *unused) {
   return unused;
 }
 static void after_a_bare_fork_meanwhile(void) {
-  struct heap *const shared[] = {&heap_none, &heap_exit}, *next;
-  (void)heap_own();
+  struct heap *const locked[] = {&heap_none, &heap_exit, heap_own()}, *next;
   NEED(pthread_barrier_init(&barrier, NULL, 2) == 0);
-  for (size_t i = 0; i < HAK_COUNT_OF(shared); i++) {
+  for (size_t i = 0; i < HAK_COUNT_OF(locked); i++) {
     pthread_t thread;
-    locked_at_fork = shared[i];
+    locked_at_fork = locked[i];
     NEED(pthread_create(&thread, NULL, holds_a_lock, NULL) == 0);
     (void)pthread_barrier_wait(&barrier);
     pid_t pid = _Fork();
@@ -254,7 +253,7 @@ static void after_a_bare_fork_meanwhile(void) {
     NEED(pthread_join(thread, NULL) == 0);
   }
 }
-static void a_bare_fork_leaves_shared_heaps_usable(void **state) {
+static void a_bare_fork_leaves_every_heap_usable(void **state) {
   (void)state;
   if (UNIT_TSAN) skip();
   run_child(after_a_bare_fork_meanwhile);
@@ -269,7 +268,7 @@ int main(void) {
       cmocka_unit_test(two_heaps_are_locked_without_deadlock),
       cmocka_unit_test(heaps_left_behind_by_fork_are_adopted),
       cmocka_unit_test(a_bare_fork_leaves_the_heap_with_its_thread),
-      cmocka_unit_test(a_bare_fork_leaves_shared_heaps_usable),
+      cmocka_unit_test(a_bare_fork_leaves_every_heap_usable),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

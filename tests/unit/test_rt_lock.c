@@ -87,7 +87,7 @@ static void the_holder_is_known(void **state) {
   assert_true(lock_is_mine(heap));
   assert_false(lock_enter(heap)); /* self-entry */
   assert_false(lock_try_enter(heap));
-  assert_true(lock_is_mine(heap) && !lock_is_abandoned(heap));
+  assert_true(lock_is_mine(heap));
   thread_run(finds_it_taken, NULL);
   lock_leave(heap);
   assert_false(lock_is_mine(heap));
@@ -235,6 +235,11 @@ static void fork_inside_a_slow_path(void **state) {
   run_child(a_forking_holder_keeps_its_lock);
 }
 
+static int recovered[THREADS];
+static void counts_recovery(struct rt_lock *lock) {
+  for (int i = 0; i < THREADS; i++) recovered[i] += lock == &heaps[i].lock;
+}
+
 static void *holds_what_fork_takes_away(void *unused) {
   (void)unused;
   NEED(lock_try_enter(&purge.lock));
@@ -255,6 +260,7 @@ static void *holds_what_fork_takes_away(void *unused) {
 static void locks_after_a_bare_fork(void) {
   pthread_t thread;
   store_relaxed(&step, 0);
+  for (int i = 0; i < THREADS; i++) heaps[i].lock.recover = counts_recovery;
   NEED(pthread_create(&thread, NULL, holds_what_fork_takes_away, NULL) == 0);
   step_wait(&step, 1);
   NEED(lock_enter(&heaps[3].lock));
@@ -266,18 +272,20 @@ static void locks_after_a_bare_fork(void) {
     lock_leave(&heaps[3].lock);
     NEED(lock_enter(heap));
     NEED(load_relaxed(&fork_generation) == generation + 1);
-    NEED(lock_is_abandoned(&heaps[1].lock) && lock_is_abandoned(&heaps[2].lock));
-    NEED(!lock_try_second(&heaps[1].lock));
+    NEED(recovered[1] == 1 && recovered[2] == 1 && recovered[0] == 0 && recovered[3] == 0);
+    NEED(lock_try_second(&heaps[1].lock));
+    lock_leave(&heaps[1].lock);
     lock_nested(&nested.lock);
     lock_nested(&deeper.lock);
     lock_leave(&deeper.lock);
     lock_leave(&nested.lock);
     lock_leave(heap);
-    NEED(!lock_try_enter(&heaps[2].lock));
-    lock_wait(&heaps[1].lock); /* nobody will release it: does not sleep */
+    NEED(lock_try_enter(&heaps[2].lock));
+    lock_leave(&heaps[2].lock);
+    lock_wait(&heaps[1].lock); /* nobody has it: does not sleep */
     NEED(lock_try_enter(&purge.lock));
     lock_leave(&purge.lock);
-    pid = fork(); /* the gate passes by abandoned locks */
+    pid = fork();
     if (pid == 0) _exit(0);
     child_wait(pid);
     _exit(0);
@@ -286,9 +294,9 @@ static void locks_after_a_bare_fork(void) {
   child_wait(pid);
   step_set(&step, 2);
   NEED(pthread_join(thread, NULL) == 0);
-  NEED(load_relaxed(&fork_generation) == generation && !lock_is_abandoned(&heaps[1].lock));
+  NEED(load_relaxed(&fork_generation) == generation && recovered[1] == 0);
 }
-static void a_bare_fork_frees_or_abandons(void **state) {
+static void a_bare_fork_recovers_and_frees(void **state) {
   (void)state;
   size_t page = os_page_bytes();
   void *p = os_map(page);
@@ -346,7 +354,7 @@ int main(void) {
       cmocka_unit_test(a_child_of_fork_finds_whole_state),
       cmocka_unit_test(a_latecomer_leaves_no_lock_taken),
       cmocka_unit_test(fork_inside_a_slow_path),
-      cmocka_unit_test(a_bare_fork_frees_or_abandons),
+      cmocka_unit_test(a_bare_fork_recovers_and_frees),
       cmocka_unit_test(the_order_of_ranks_is_watched),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
