@@ -43,6 +43,7 @@ static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
   h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
   h->lock.recover = recover_heap;
   h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
+  h->outbox_room = OUTBOX_BYTES;
   lock_register(&h->lock);
 }
 
@@ -175,6 +176,7 @@ static struct heap *take_left_behind(void) {
       h->outbox[i].entry = 0;
       store_relaxed(&h->outbox[i].objects, NULL);
     }
+    h->outbox_room = OUTBOX_BYTES;
     return h;
   }
   return NULL;

@@ -1,7 +1,7 @@
 /* heap.h — a heap: one thread's allocator state. It outlives its thread and is adopted whole by
  * another; its id and its memory are never reused for anything else (type-stable).
  *
- *   owner thread, no lock    bins, previous, windows, outbox
+ *   owner thread, no lock    bins, previous, windows, outbox and its room
  *   heap lock                depot, slabs, counters, fault
  *   any thread               inbox (push), is_orphan, generation (atomics)
  */
@@ -28,6 +28,7 @@
 
 enum {
   OUTBOX_SLOTS = 64,
+  OUTBOX_BYTES = 131072, /* of objects, at most; measured: docs/decisions/0013 */
   SAMPLE_INTERVAL_BYTES = 524288,
 };
 
@@ -85,6 +86,8 @@ struct heap {
 
   struct heap_class cls[CLASS_COUNT];
   struct outbox_slot outbox[OUTBOX_SLOTS];
+  uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
+  uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */
   _Atomic(struct magazine *) inbox HAK_CACHE_ALIGNED; /* pushed by anyone, emptied under lock */
 };
 

@@ -18,20 +18,25 @@ HAK_INLINE struct outbox_slot *mail_slot(struct heap *h, uint32_t entry) {
   return &h->outbox[(owner + map_entry_class(entry)) % OUTBOX_SLOTS];
 }
 
-/* Collect p, whose map entry is `entry`, without a lock: false when its slot has no room or
- * belongs to another entry. The caller is h's owner thread. budget: 20 instructions */
+/* Collect p, whose map entry is `entry`, without a lock: false when its slot or the outbox has no
+ * room for it, or the slot belongs to another entry. The caller is h's owner thread.
+ * budget: 23 instructions */
 HAK_HOT bool mail_try_collect(struct heap *h, uint32_t entry, void *p) {
   struct outbox_slot *slot = mail_slot(h, entry);
   if (slot->entry != entry) return false;
   struct magazine *m = load_relaxed(&slot->objects);
   uint16_t count = load_relaxed(&m->count);
-  if (count >= size_classes[map_entry_class(entry)].magazine_capacity) return false;
+  const struct size_class *k = &size_classes[map_entry_class(entry)];
+  if (count >= k->magazine_capacity) return false;
+  uint32_t room;
+  if (__builtin_sub_overflow(h->outbox_room, k->size, &room)) return false;
+  h->outbox_room = room;
   m->slot[count] = p;
   store_relaxed(&m->count, (uint16_t)(count + 1));
   return true;
 }
 
-/* Post what is in the slot's way, then collect. False when there is no empty magazine to be had.
+/* Post what is in the way, then collect. False when there is no empty magazine to be had.
  * The caller is h's owner thread and holds its lock. */
 HAK_MUST_USE bool mail_collect(struct heap *h, uint32_t entry, void *p);
 /* Post everything in the outbox. Same caller. */

@@ -96,6 +96,50 @@ static void an_outbox_sorts_by_owner_and_class(void **state) {
   run_child(outbox);
 }
 
+/* Of one tiny class, of one medium one, and of all. */
+static void bytes_are_counted(struct heap *own) {
+  size_t bytes = 0;
+  for (uint32_t s = 0; s < OUTBOX_SLOTS; s++) {
+    struct magazine *m = load_relaxed(&own->outbox[s].objects);
+    if (m == NULL) continue;
+    bytes += load_relaxed(&m->count) * (size_t)size_classes[map_entry_class(m->entry)].size;
+  }
+  NEED(bytes <= OUTBOX_BYTES && bytes == OUTBOX_BYTES - own->outbox_room);
+}
+static void *frees_within_the_bound(void *count) {
+  struct heap *own = heap_own();
+  size_t held_max = 0;
+  for (size_t i = 0; i < (uintptr_t)count; i++) {
+    hak_free(objects[i]);
+    bytes_are_counted(own);
+    held_max = size_max(held_max, OUTBOX_BYTES - own->outbox_room);
+  }
+  NEED(held_max >= size_min(OUTBOX_BYTES - CLASS_SIZE_MAX, 12000)); /* and it is made use of */
+  return NULL;
+}
+static void within_the_bound(void) {
+  static const size_t sizes[] = {48, 1000, 5000, 32768, 0};
+  enum { COUNT = 1200 };
+  struct heap *own = heap_own();
+  for (size_t s = 0; s < HAK_COUNT_OF(sizes); s++) {
+    for (size_t i = 0; i < COUNT; i++) {
+      size_t n = sizes[s] != 0 ? sizes[s] : i * 109 % CLASS_SIZE_MAX;
+      NEED((objects[i] = hak_malloc(n)) != NULL);
+    }
+    thread_run(frees_within_the_bound, (void *)(uintptr_t)COUNT);
+    struct heap *h = enter();
+    mail_drain_to_bitmaps(h);
+    for (size_t i = 0; i < COUNT; i++) NEED(object_is_in_bitmap(objects[i]));
+    flush_owner_magazines(h);
+    NEED(h == own && taken_of(h) == 0 && h->fault.kind == FAULT_NONE && heap_is_valid(h));
+    entry_leave(h);
+  }
+}
+static void an_outbox_stays_within_its_bound(void **state) {
+  (void)state;
+  run_child(within_the_bound);
+}
+
 static struct heap *dead;
 static void *allocates_and_ends(void *unused) {
   allocate_all(64);
@@ -190,6 +234,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(mail_reaches_its_owner),
       cmocka_unit_test(an_outbox_sorts_by_owner_and_class),
+      cmocka_unit_test(an_outbox_stays_within_its_bound),
       cmocka_unit_test(an_orphan_is_drained_by_the_sender),
       cmocka_unit_test(nothing_is_stranded_at_a_locked_orphan),
       cmocka_unit_test(all_counts_add_up),
