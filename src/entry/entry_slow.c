@@ -19,7 +19,8 @@
 enum { SCARCE_CLASS_MAX = 8192 };
 
 /* Set once an object has been served, or left, in a much larger place than its size asks for,
- * because there was no memory: the sizes that sized frees name then say less. Never cleared. */
+ * because there was no memory: the sizes that sized frees name then say less, but it is as aligned
+ * as it was asked to be. Never cleared. */
 static _Atomic(bool) has_misfits;
 
 void entry_note_misfit(void) { store_relaxed(&has_misfits, true); }
@@ -227,8 +228,9 @@ static bool is_size_possible(const void *p, size_t n, size_t align) {
   size_t i = chunk_index(p);
   if (i < region_chunk_count && map_entry_is_slab(map_load(i))) {
     uint32_t c = map_entry_class(map_load(i));
+    size_t size = size_classes[c].size;
     return size_class_could_hold(c, n, align) ||
-           (load_relaxed(&has_misfits) && n <= size_classes[c].size);
+           (load_relaxed(&has_misfits) && n <= size && size % align == 0);
   }
   /* A large object. One that is none at all is for free itself to tell. */
   if (i < region_chunk_count && (map_entry_id(map_load(i)) != HEAP_ID_RUN || chunk_address(i) != p))

@@ -99,7 +99,7 @@ size_t size_class_finest(size_t n) {
 bool size_class_could_hold(uint32_t c, size_t n, size_t align) {
   ASSERT(c < CLASS_COUNT && size_is_pow2(align));
   size_t size = size_classes[c].size;
-  if (n > size) return false;
+  if (n > size || size % align != 0) return false;
   if (n >= size / 2) return true; /* realloc leaves an object where it is down to that */
   size_t most = coarse_size(n);
   while (most % align != 0 && most < size) most = coarse_size(most + 1); /* a step a class */

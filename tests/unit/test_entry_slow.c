@@ -209,8 +209,68 @@ static void without_memory_it_is_null(void **state) {
   run_program("small_region", "HAKMEM_REGION_BYTES=4M", 0);
 }
 
+/* Objects in larger places than they asked for, since there was nothing else: sized frees believe
+ * any size that fits there, and no alignment that the place has not. */
+static int frees_100_at_4096(void *p) {
+  entry_free_sized(p, 100, 4096);
+  return 0;
+}
+static int frees_10000_bytes(void *p) {
+  entry_free_sized(p, 10000, 1);
+  return 0;
+}
+/* As expect_verdict, outside cmocka. */
+static void need_mismatch(int (*fn)(void *), void *p) {
+  char err[1024];
+  size_t rest;
+  int status = death_run(fn, p, err, sizeof err, &rest);
+  NEED(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  NEED(strncmp(err, "hakmem: size mismatch: pointer 0x", 33) == 0 && rest == 0);
+}
+static void misfits(void) {
+  char *run = hak_malloc(200000);
+  size_t count = fill(3000); /* objects of 3,072 B: multiples of 1,024 */
+  size_t size = size_classes[object_class(objects[0])].size;
+  NEED(size == 3072);
+  need_mismatch(frees_10_bytes, objects[5]); /* before there is any misfit */
+  for (size_t i = 0; i < 4; i++) hak_free(objects[i]);
+  (void)hak_malloc_trim(0);
+  /* Served in a wider class. */
+  objects[0] = hak_malloc(100), objects[1] = entry_aligned(64, 100);
+  objects[2] = hak_malloc(1000), objects[3] = hak_malloc(0);
+  for (size_t i = 0; i < 4; i++)
+    NEED(objects[i] != NULL && object_class(objects[i]) == object_class(objects[5]));
+  need_mismatch(frees_100_at_4096, objects[0]);
+  need_mismatch(frees_10000_bytes, objects[0]);
+  need_mismatch(frees_10000_bytes, objects[2]);
+  /* Refused to shrink, from a class and from a run. */
+  struct rlimit none = {0, 0};
+  void *p = objects[5];
+  NEED(hak_realloc(p, 100) == p && has_stamp(p, 100, 5));
+  NEED(setrlimit(RLIMIT_AS, &none) == 0 && hak_realloc(run, 100) == run);
+  need_mismatch(frees_100_at_4096, p);
+  need_mismatch(frees_10000_bytes, p);
+  need_mismatch(frees_too_many_bytes, run);
+  entry_free_sized(run, 100, 1);
+  entry_free_sized(p, 100, 1);
+  entry_free_sized(objects[0], 100, 1);
+  entry_free_sized(objects[1], 100, 64);
+  entry_free_sized(objects[2], 1000, 1);
+  entry_free_sized(objects[3], 0, 1);
+  for (size_t i = 6; i < count; i++) entry_free_sized(objects[i], 3000, 1);
+}
+static void sized_frees_bear_with_misfits(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip();
+  run_program("misfits", "HAKMEM_REGION_BYTES=4M", 0);
+}
+
 int main(int argc, char **argv) {
   entry_init();
+  if (argc == 2 && strcmp(argv[1], "misfits") == 0) {
+    misfits();
+    return 0;
+  }
   if (argc == 2 && strcmp(argv[1], "small_region") == 0) {
     small_region();
     return 0;
@@ -223,6 +283,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_slab_given_back_is_remembered),
       cmocka_unit_test(a_full_bin_knows_its_top),
       cmocka_unit_test(without_memory_it_is_null),
+      cmocka_unit_test(sized_frees_bear_with_misfits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

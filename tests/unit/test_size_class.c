@@ -82,6 +82,15 @@ static void aligned_requests_have_a_class_up_to_the_largest(void **state) {
   assert_int_equal(size_class_of_aligned(SIZE_MAX, 16), CLASS_COUNT);
 }
 
+static void could_hold_refuses_alignments_that_the_class_has_not(void **state) {
+  (void)state;
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    size_t size = size_classes[c].size;
+    for (size_t align = 1; align <= CLASS_SIZE_MAX; align *= 2)
+      if (size_class_could_hold(c, size, align) != (size % align == 0)) fail_msg("%zu", size);
+  }
+}
+
 static void could_hold_refuses_too_small_and_far_too_large(void **state) {
   (void)state;
   for (size_t n = 0; n <= CLASS_SIZE_MAX; n++) {
@@ -138,6 +147,7 @@ int main(void) {
       cmocka_unit_test_setup(slots_are_told_at_every_offset, setup),
       cmocka_unit_test_setup(every_request_has_a_class_that_fits, setup),
       cmocka_unit_test_setup(aligned_requests_have_a_class_up_to_the_largest, setup),
+      cmocka_unit_test_setup(could_hold_refuses_alignments_that_the_class_has_not, setup),
       cmocka_unit_test_setup(could_hold_refuses_too_small_and_far_too_large, setup),
       cmocka_unit_test_setup(split_keeps_every_class_large_enough, setup),
   };
