@@ -133,8 +133,6 @@ bool heap_is_valid(struct heap *h) {
 
 static struct heap *heap_new(void) {
   ASSERT(lock_is_mine(&heap_none.lock));
-  struct heap *h = meta_alloc(sizeof *h);
-  if (h == NULL) return NULL;
   uint32_t id = load_relaxed(&id_end); /* stable: the caller holds heap_none's lock */
   if (id / LEAF_HEAPS >= LEAF_COUNT) return NULL;
   struct leaf *leaf = load_relaxed(&directory[id / LEAF_HEAPS]);
@@ -143,6 +141,8 @@ static struct heap *heap_new(void) {
     if (leaf == NULL) return NULL;
     store_release(&directory[id / LEAF_HEAPS], leaf); /* pairs with heap_of_id */
   }
+  struct heap *h = meta_alloc(sizeof *h); /* last: what was allocated before is kept for the next */
+  if (h == NULL) return NULL;
   heap_construct(h, id, false);
   bins_construct(h);
   heap_requests_reset(h);

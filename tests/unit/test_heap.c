@@ -3,6 +3,7 @@
 
 #include "flush.h"
 #include "mail.h"
+#include "meta.h"
 #include "refill.h"
 
 enum { ROUNDS = 20000, HEAPS = 600, LEFT = 5 };
@@ -52,6 +53,45 @@ static void many_heaps(void) {
 static void heaps_and_ids_are_for_ever(void **state) {
   (void)state;
   run_child(many_heaps);
+}
+
+/* With room for a heap, but not for the metadata block of the directory's next leaf. */
+static size_t address_bytes(void) {
+  char text[64] = "";
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  NEED(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && close(fd) == 0);
+  return strtoull(text, NULL, 10) * os_page_bytes();
+}
+static void allow_more(size_t bytes) {
+  struct rlimit limit;
+  NEED(getrlimit(RLIMIT_AS, &limit) == 0);
+  limit.rlim_cur = address_bytes() + bytes;
+  NEED(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+static void nothing_lost(void) {
+  (void)heap_own();
+  while (heap_id_end() % 512 != 0) (void)acquire(); /* leaves are of 512 */
+  NEED(lock_enter(&heap_none.lock));
+  allow_more(0);
+  while (meta_alloc(64) != NULL) { /* the open block ends */
+  }
+  size_t before = meta_bytes();
+  allow_more(56 * KIB);
+  for (int i = 0; i < 8; i++) NEED(heap_acquire() == NULL);
+  NEED(meta_bytes() == before);
+  allow_more(64 * KIB); /* now for the block only */
+  for (int i = 0; i < 8; i++) NEED(heap_acquire() == NULL);
+  NEED(meta_bytes() == before + 64 * KIB);
+  allow_more(64 * KIB);
+  uint32_t end = heap_id_end();
+  struct heap *h = heap_acquire();
+  NEED(h != NULL && heap_id(h) == end && heap_of_id(end) == h);
+  lock_leave(&heap_none.lock);
+}
+static void without_memory_nothing_is_lost(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip();
+  run_child(nothing_lost);
 }
 
 static void whole(void) {
@@ -263,6 +303,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(heaps_and_ids_are_for_ever),
+      cmocka_unit_test(without_memory_nothing_is_lost),
       cmocka_unit_test(a_heap_is_adopted_whole),
       cmocka_unit_test(faults_are_returned),
       cmocka_unit_test(two_heaps_are_locked_without_deadlock),
