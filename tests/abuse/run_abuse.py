@@ -63,7 +63,20 @@ def cases(folder):
         plugin = os.path.join(folder, "libdeepbind_plugin.so")
         yield ["cross_deepbind", operation, plugin], verdict, NONE, "RTLD_DEEPBIND"
         for size in ("64", "500", "2000"):
-            yield ["bad_never_allocated", operation, size], f"{verdict}|{DOUBLE}", ANY, ""
+            # free: when the slot reaches the bitmap; the others look there at once
+            seen = f"{FREE}|{DOUBLE}" if operation == "free" else verdict
+            yield ["bad_never_allocated", operation, size], seen, OWN, ""
+        for size in ("64", "100"):
+            for slots in ("1", "2", "4", "7"):
+                seen = None if operation == "usable" else DOUBLE  # SECURITY.md: not seen
+                yield ["bad_cached_slot", operation, size, slots], seen, OWN, ""
+    for operation in ("realloc", "usable"):
+        verdict = OPERATIONS[operation]
+        for where in ("alone", "kept"):
+            for size in ("64", "500", "5000", "32768"):
+                yield ["use_after_free", operation, size, where], verdict, OWN, ""
+            for size in ("70000", "1048576", "67108864"):
+                yield ["use_after_free", operation, size, where], verdict, ANY, ""
     for how in ("sized", "aligned", "delete", "delete-array"):
         yield ["size_mismatch", how, "100", "5000"], MISMATCH, OWN, ""
         yield ["size_mismatch", how, "5000", "16"], MISMATCH, OWN, ""
