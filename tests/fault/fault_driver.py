@@ -8,7 +8,8 @@
   call   every use of one kind of call fails, from its first or from a later one on, for each kind
   page   another page size, no failure: the workload must get all it asks for
 
-Each run must end with exit status 0: the workload accepts nothing but NULL with ENOMEM.
+Each run must end with exit status 0: the workload accepts nothing but NULL with ENOMEM. The last
+line says how many failures were injected; run_tests.py shows it of a passed test too.
 """
 import argparse
 import os
@@ -59,13 +60,14 @@ def clean(args):
 
 
 def rising(args, name, options, nulls_max):
-    runs = most_nulls = 0
+    runs = most_nulls = total = 0
     n = 1
     while True:
         _, injected, nulls = run(args, {name: str(n)}, options)
         if injected == 0:
             break
         runs += 1
+        total += injected
         most_nulls = max(most_nulls, nulls)
         if nulls_max is not None and nulls > nulls_max:
             raise Failure(f"[{name}={n}]: {nulls} requests refused, at most {nulls_max} expected")
@@ -74,23 +76,25 @@ def rising(args, name, options, nulls_max):
         n += args.step
     if runs == 0:
         raise Failure(f"{name}=1 injected nothing")
-    print(f"{name}: {runs} runs with injected failures, N = 1 to {n - args.step}, "
-          f"then {n} without; at most {most_nulls} requests refused in one run")
+    print(f"{name}: N = 1 to {n - args.step}, then {n} without a failure; at most {most_nulls} "
+          "requests refused in one run")
+    print(f"{total} failures injected in {runs} runs")
 
 
 def each_call(args):
-    total = 0
+    total = runs = 0
     for call in CALLS:
         for n in (1, 2, 3, 5, 10, 30):
             _, injected, nulls = run(args, {"HAKMEM_TWIN_FAIL_CALL": call,
                                             "HAKMEM_TWIN_FAIL_FROM": str(n)}, [])
             total += injected
+            runs += injected > 0
             print(f"{call} fails from {n} on: {injected} injected, {nulls} requests refused")
             if call == "mmap" and n == 1 and injected == 0:
                 raise Failure("no mmap was made to fail")
             if injected == 0:
                 break
-    print(f"in all {total} failures injected")
+    print(f"{total} failures injected in {runs} runs")
 
 
 def main():
