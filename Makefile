@@ -2,7 +2,7 @@
 #   make                  build the release (both flavours) in build/
 #   make run [CMD="..."]  run a program on hakmem and on the system's allocator, and compare
 #   make test             the short tests: release, sanitizers, clang
-#   make test-long        the long tests, restartable; one result file a part in docs/results/
+#   make test-long [PART=PRESET-FOLDER]   the long tests, restartable; docs/results/ has the results
 #   make check            style, layers, generated docs, clang-format, clang-tidy, cppcheck
 #   make format           let clang-format change the files
 #   make bench            quick benchmark against the peers
@@ -35,7 +35,7 @@ test:
 
 test-long:
 	@scripts/deps.sh build test long
-	@$(PY) scripts/run_tests.py long
+	@$(PY) scripts/run_tests.py long $(if $(PART),--part $(PART))
 
 check:
 	@scripts/deps.sh build test

@@ -2,8 +2,9 @@
 #   hak_unit_test(NAME [TWIN])       tests/unit/test_NAME.c on cmocka and all of src/ (asserts on)
 #   hak_program(NAME source...)      a plain program; its malloc calls are kept by the compiler
 #   hak_preload_test(NAME [LABEL short|long] [FLAVOUR standard|minimal|twin] [TIMEOUT seconds]
-#                    [ENV k=v...] COMMAND arg...)    COMMAND under LD_PRELOAD of that flavour
-#   hak_test(NAME [LABEL ...] [TIMEOUT ...] [ENV ...] [ALONE] [CROSS] COMMAND arg...)
+#                    [ENV k=v...] [ALONE] [ONE_CORE] COMMAND arg...)
+#                                                   COMMAND under LD_PRELOAD of that flavour
+#   hak_test(NAME [LABEL ...] [TIMEOUT ...] [ENV ...] [ALONE] [ONE_CORE] [CROSS] COMMAND arg...)
 #                                                   the same without preload
 # Each test has HAK_BUILD_DIR and HAK_SOURCE_DIR in its environment, and exit status 77 is a skip
 # (print `SKIP: why` first). The first word of COMMAND may be a target; no word holds a semicolon.
@@ -12,8 +13,11 @@
 # hak_test_alloc.h is linked with src/ and compiled with HAK_TEST_DIRECT, its tests of the standard
 # flavour run it directly, and every other hak_preload_test and hak_test is left out. A cross build
 # leaves out unit tests (no cmocka for the target) and every COMMAND that is not a target, but for a
-# script marked CROSS, which runs its programs by the words of HAK_EMULATOR. ALONE: no other test of
-# a long run at the same time.
+# script marked CROSS, which runs its programs by the words of HAK_EMULATOR.
+#
+# Side by side: short tests run one a core, but for those marked ALONE. Long tests run by
+# themselves, but for those marked ONE_CORE: mostly one thread, and no bound that a busy machine
+# moves.
 
 hak_objects(hakmem_internal STATIC MINIMAL 0 TWIN 0 DEBUG 1 OVERRIDE 0)
 hak_objects(hakmem_internal_twin STATIC MINIMAL 0 TWIN 1 DEBUG 1 OVERRIDE 0)
@@ -109,7 +113,7 @@ function(hak_command_runs runs flavour command cross)
 endfunction()
 
 function(hak_add_test name preload)
-  cmake_parse_arguments(A "ALONE;CROSS" "LABEL;FLAVOUR;TIMEOUT" "ENV;COMMAND" ${ARGN})
+  cmake_parse_arguments(A "ALONE;ONE_CORE;CROSS" "LABEL;FLAVOUR;TIMEOUT" "ENV;COMMAND" ${ARGN})
   if(NOT A_COMMAND OR A_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "${name}: no COMMAND, or unknown words: ${A_UNPARSED_ARGUMENTS}")
   endif()
@@ -144,7 +148,11 @@ function(hak_add_test name preload)
     list(APPEND A_ENV "${variable}")
   endif()
   add_test(NAME ${name} COMMAND ${A_COMMAND})
-  hak_test_properties(${name} ${A_LABEL} ${A_TIMEOUT} "${A_ENV}")
+  set(labels ${A_LABEL})
+  if(A_ONE_CORE)
+    list(APPEND labels one-core)
+  endif()
+  hak_test_properties(${name} "${labels}" ${A_TIMEOUT} "${A_ENV}")
   set_tests_properties(${name} PROPERTIES RUN_SERIAL ${A_ALONE})
 endfunction()
 
