@@ -17,11 +17,13 @@
 #endif
 
 /* Throw std::bad_alloc where there is no memory and no new-handler, or none that helps. */
-void *api_cxx_new(size_t n) API_CXX_LABEL("_Znwm");
-void *api_cxx_new_aligned(size_t n, size_t align) API_CXX_LABEL("_ZnwmSt11align_val_t");
+HAK_MUST_USE void *api_cxx_new(size_t n) API_CXX_LABEL("_Znwm");
+HAK_MUST_USE void *api_cxx_new_aligned(size_t n, size_t align)
+    API_CXX_LABEL("_ZnwmSt11align_val_t");
 /* NULL instead. */
-void *api_cxx_new_nothrow(size_t n, const void *tag) API_CXX_LABEL("_ZnwmRKSt9nothrow_t");
-void *api_cxx_new_aligned_nothrow(size_t n, size_t align, const void *tag)
+HAK_MUST_USE void *api_cxx_new_nothrow(size_t n, const void *tag)
+    API_CXX_LABEL("_ZnwmRKSt9nothrow_t");
+HAK_MUST_USE void *api_cxx_new_aligned_nothrow(size_t n, size_t align, const void *tag)
     API_CXX_LABEL("_ZnwmSt11align_val_tRKSt9nothrow_t");
 
 void api_cxx_delete(void *p) API_CXX_LABEL("_ZdlPv");

@@ -15,6 +15,13 @@
 #error                                                                                             \
     "the build must define HAK_FLAVOUR_MINIMAL, HAK_DEBUG, HAK_OVERRIDE and HAK_OS_TWIN as 0 or 1"
 #endif
+/* The build's constants are 0 or 1. Overriding or not goes with all; so does DEBUG, but that the
+ * twin is for tests: it injects failures, and the asserts are to find what comes of them. */
+_Static_assert(HAK_FLAVOUR_MINIMAL == 0 || HAK_FLAVOUR_MINIMAL == 1, "HAK_FLAVOUR_MINIMAL: 0 or 1");
+_Static_assert(HAK_DEBUG == 0 || HAK_DEBUG == 1, "HAK_DEBUG: 0 or 1");
+_Static_assert(HAK_OVERRIDE == 0 || HAK_OVERRIDE == 1, "HAK_OVERRIDE: 0 or 1");
+_Static_assert(HAK_OS_TWIN == 0 || (HAK_OS_TWIN == 1 && HAK_DEBUG && !HAK_FLAVOUR_MINIMAL),
+               "HAK_OS_TWIN: 0, or 1 in the standard flavour with HAK_DEBUG");
 
 #define HAK_INLINE static inline __attribute__((always_inline))
 /* A hot function: lives in a header, states its instruction budget, leaves only by tail calls. */

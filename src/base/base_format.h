@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base_attr.h"
+
 struct format_buf {
   char *text;
   size_t capacity; /* bytes of `text`, at least 1 */
@@ -26,7 +28,7 @@ void format_json_text(struct format_buf *f, const char *s);
 
 /* String helpers that neither allocate nor depend on the locale. */
 size_t text_length(const char *s);
-int text_equal(const char *a, const char *b);
+HAK_MUST_USE int text_equal(const char *a, const char *b);
 /* Edit distance of two names, case-insensitive; `limit` + 1 when it is larger than `limit`. */
 unsigned text_distance(const char *a, const char *b, unsigned limit);
 

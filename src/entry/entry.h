@@ -14,9 +14,9 @@
 #include "heap.h"
 
 /* n > TINY_MAX. */
-void *entry_malloc_medium(size_t n);
+HAK_MUST_USE void *entry_malloc_medium(size_t n);
 /* n <= CLASS_SIZE_MAX; the bin was empty, or the thread has no heap yet. */
-void *entry_malloc_slow(size_t n);
+HAK_MUST_USE void *entry_malloc_slow(size_t n);
 /* p is no object of this heap's bins, or a check failed: i is its chunk, below chunk_count. */
 void entry_free_slow(void *p, size_t i);
 /* The bin of class b has no room. */
@@ -27,11 +27,11 @@ void entry_free_locked(void *p);
 /* p lies outside the region; NULL included. */
 void entry_free_foreign(void *p);
 
-void *entry_calloc(size_t count, size_t size);
+HAK_MUST_USE void *entry_calloc(size_t count, size_t size);
 /* realloc(NULL, n) is malloc; realloc(p, 0) frees and returns NULL. */
-void *entry_realloc(void *p, size_t n);
+HAK_MUST_USE void *entry_realloc(void *p, size_t n);
 /* align: a power of two, any size; n may be 0. */
-void *entry_aligned(size_t align, size_t n);
+HAK_MUST_USE void *entry_aligned(size_t align, size_t n);
 /* As free; a size that p cannot have been requested with ends the process (not in minimal).
  * align: what aligned_alloc was given, or 1. */
 void entry_free_sized(void *p, size_t n, size_t align);
@@ -53,9 +53,9 @@ void entry_init(void);
 bool entry_is_booting(void);
 /* The calling thread's heap, made or adopted if it has none; a shared heap where it cannot have
  * one. NULL in a signal handler that interrupted this thread's slow path. */
-struct heap *entry_thread_heap(void);
+HAK_MUST_USE struct heap *entry_thread_heap(void);
 /* Lock the calling thread's heap as the umbrella of a slow path; NULL on self-entry. */
-struct heap *entry_enter(void);
+HAK_MUST_USE struct heap *entry_enter(void);
 /* Give it back; then report what was found wrong, free what signal handlers parked, purge. */
 void entry_leave(struct heap *h);
 /* End the process if something was found wrong with an object; the caller holds no lock. */

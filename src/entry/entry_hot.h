@@ -9,7 +9,7 @@
 #include "slab_map.h"
 
 /* budget: 16 instructions */
-HAK_HOT void *entry_malloc(size_t n) {
+HAK_HOT HAK_MUST_USE void *entry_malloc(size_t n) {
   if (HAK_UNLIKELY(n > TINY_MAX)) return entry_malloc_medium(n);
   struct heap *h = heap_current;
   struct bin *b = heap_bin(h, h->request[size_class_request(n)]);

@@ -10,11 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base_attr.h"
+
 /* n bytes at a multiple of `align` (a power of two). NULL with ENOMEM. Zeroed if asked for,
  * without touching pages that are zero already. */
-void *entry_large_alloc(size_t n, size_t align, bool zero);
+HAK_MUST_USE void *entry_large_alloc(size_t n, size_t align, bool zero);
 /* n bytes with a mapping of their own, or NULL; errno is left alone. */
-void *entry_large_try_mapping(size_t n);
+HAK_MUST_USE void *entry_large_try_mapping(size_t n);
 /* p is the first byte of chunk i, or should be: the map says RUN. */
 void entry_large_free_run(void *p, size_t i);
 /* p lies outside the region. */

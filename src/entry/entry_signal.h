@@ -14,9 +14,9 @@
 enum { SIGNAL_RESERVE_BYTES = 65536, PARKED_SLOTS = 64 };
 
 /* n bytes, aligned to `align`, from the reserve, zeroed; NULL with ENOMEM once it is used up. */
-void *entry_signal_alloc(size_t n, size_t align);
+HAK_MUST_USE void *entry_signal_alloc(size_t n, size_t align);
 /* True when p lies in the reserve: freeing it does nothing, its bytes are not used again. */
-bool entry_signal_owns(const void *p);
+HAK_MUST_USE bool entry_signal_owns(const void *p);
 /* Bytes that may be used behind p, which the reserve owns. */
 size_t entry_signal_bytes(const void *p);
 /* Keep p for later; where all slots are full it leaks, and is counted. */

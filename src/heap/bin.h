@@ -66,7 +66,7 @@ HAK_HOT bool bin_has_on_top(const struct bin *b, void *const *sp, const void *p)
 }
 
 /* The newest object, or NULL. budget: 7 instructions */
-HAK_HOT void *bin_try_pop(struct bin *b) {
+HAK_HOT HAK_MUST_USE void *bin_try_pop(struct bin *b) {
   void *p = HAK_AS_RESULT(b->top);
   if (HAK_UNLIKELY(p == NULL)) return NULL;
   void **sp = load_relaxed(&b->sp);

@@ -10,7 +10,7 @@
 /* Put m (of class c, not empty, owned by h) in; then evict until within the bound. */
 void depot_put(struct heap *h, uint32_t c, struct magazine *m);
 /* The newest magazine of class c, or NULL. */
-struct magazine *depot_take(struct heap *h, uint32_t c);
+HAK_MUST_USE struct magazine *depot_take(struct heap *h, uint32_t c);
 /* Send all of class c to the bitmaps. */
 void depot_flush_class(struct heap *h, uint32_t c);
 

@@ -127,7 +127,7 @@ HAK_MUST_USE struct heap *heap_acquire(void);
  * The caller has already made another heap current. Returns what was found wrong on the way. */
 HAK_MUST_USE struct heap_fault heap_abandon(struct heap *h);
 /* The heap with this id, or NULL. Any thread. */
-struct heap *heap_of_id(uint32_t id);
+HAK_MUST_USE struct heap *heap_of_id(uint32_t id);
 /* How many ids have been given out, reserved ones included: ids below it may be passed above. */
 uint32_t heap_id_end(void);
 /* Lock `own`, and `other` besides (which may be `own`), waiting for it while holding nothing.

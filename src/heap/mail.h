@@ -21,7 +21,7 @@ HAK_INLINE struct outbox_slot *mail_slot(struct heap *h, uint32_t entry) {
 /* Collect p, whose map entry is `entry`, without a lock: false when its slot or the outbox has no
  * room for it, or the slot belongs to another entry. The caller is h's owner thread.
  * budget: 23 instructions */
-HAK_HOT bool mail_try_collect(struct heap *h, uint32_t entry, void *p) {
+HAK_HOT HAK_MUST_USE bool mail_try_collect(struct heap *h, uint32_t entry, void *p) {
   struct outbox_slot *slot = mail_slot(h, entry);
   if (slot->entry != entry) return false;
   struct magazine *m = load_relaxed(&slot->objects);

@@ -8,7 +8,7 @@
 /* Bin c of h is empty: if the second magazine has objects, swap the two and pop; else, where no
  * object of class c is free on a resident page, one of the class that lent the last time. NULL when
  * there is none. The caller is the owner thread; no lock. */
-void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow);
+HAK_MUST_USE void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow);
 /* Bin c is empty: from mail, depot or slabs, then pop one. NULL without memory. The caller is the
  * owner thread and holds the lock. *is_sample_due: the sampling countdown ran out. */
 HAK_MUST_USE void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_due);

@@ -11,10 +11,10 @@
 #include "base_attr.h"
 
 /* The environment block as libc has it now, or NULL before libc has set it up. */
-char **os_environ(void);
+HAK_MUST_USE char **os_environ(void);
 /* True in a set-user-ID or otherwise privileged process: no option may be honoured. */
 bool os_is_secure(void);
-int os_pid(void);
+HAK_MUST_USE int os_pid(void);
 /* Short name of the program (as the kernel has it: comm), always NUL-terminated. */
 void os_program_name(char *out, size_t capacity);
 /* One write(2) to stderr; a short or failed write is not repeated: there is nowhere to say so. */

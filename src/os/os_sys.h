@@ -7,15 +7,17 @@
 
 #include <stddef.h>
 
-long os_sys_mmap(void *p, size_t size, int prot, int flags);
+#include "base_attr.h"
+
+HAK_MUST_USE long os_sys_mmap(void *p, size_t size, int prot, int flags);
 long os_sys_munmap(void *p, size_t size);
-long os_sys_mprotect(void *p, size_t size, int prot);
+HAK_MUST_USE long os_sys_mprotect(void *p, size_t size, int prot);
 long os_sys_madvise(void *p, size_t size, int advice);
-long os_sys_mremap(void *p, size_t old_size, size_t new_size, int flags);
+HAK_MUST_USE long os_sys_mremap(void *p, size_t old_size, size_t new_size, int flags);
 long os_sys_prctl_name(void *p, size_t size, const char *name);
 /* Read the modes of transparent huge pages as the kernel lists them, the chosen one in brackets,
  * NUL-terminated. Bytes read. */
-long os_sys_thp_modes(char *out, size_t capacity);
+HAK_MUST_USE long os_sys_thp_modes(char *out, size_t capacity);
 /* The page size that the kernel (or the twin) reports. */
 size_t os_sys_page_bytes(void);
 
