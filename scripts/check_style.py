@@ -4,11 +4,14 @@
 
 Checked: file length (600 lines, .def exempt), line length (100 columns), unique file stems in src/,
 no .c included, each header of src/, include/ compiles alone, banned calls in src/, a unit test a
-source file, asserts a thousand lines in slab, heap and region, file heads (present, at most 12
-lines), instruction budgets of HAK_HOT functions, static_assert of packed structs, lines of
-knobs.def, tests/abuse files in their list, words that must not be in the tree, python3 shebangs.
+source file, asserts a thousand lines in slab, heap and region, x_is_valid() used in asserts and
+tests, file heads (present, at most 12 lines), #if of the machine and the system only in base/ and
+os/, place and instruction budgets of HAK_HOT functions, results that must be used, static_assert
+of packed structs and of build constants, lines of knobs.def, tests/abuse files in their list, words
+that must not be in the tree, python3 shebangs.
 """
 import concurrent.futures
+import json
 import os
 import re
 import subprocess
@@ -22,7 +25,7 @@ ASSERTS_PER_1000 = 30
 ASSERT_FOLDERS = ("slab", "heap", "region")
 CODE_FOLDERS = ("src", "include", "tools", "bench", "tests", "scripts", "cmake")
 CODE_ENDINGS = (".c", ".h", ".cc", ".py", ".sh", ".cmake", ".txt", ".map")
-SKIPPED_FOLDERS = {".git", "__pycache__"}
+SKIPPED = {".git", "__pycache__"}  # .git is a file in a worktree
 
 # Calls that src/ may not make, each with its replacement; `folders` are exempt.
 BANNED = [
@@ -49,6 +52,26 @@ BANNED = [(re.compile(r"(?<![\w.>])(" + calls.replace(r"\b", "") + r")\s*\("), u
 FORBIDDEN = [re.compile(p) for p in (
     "shared" + r"/[A-Z]\w*\.md", "/wor" + r"k/", "/ro" + r"ot/", "/tmp" + r"/tmp")]
 
+# Names that an #if of src/ may ask for, besides HAK_ constants and its own include guard: in every
+# folder; in base/, which is there to hide machine and compiler; in base_attr.h, which refuses other
+# systems. os/ may ask for anything.
+ANYWHERE_IF = r"__has_attribute|__has_builtin|__has_include|__cplusplus"
+MACHINE_IF = r"__x86_64__|__aarch64__|__SANITIZE_\w+__|__GNUC__|__clang__|__has_feature"
+REFUSAL_IF = r"__linux__|__LP64__|__BYTE_ORDER__|__ORDER_LITTLE_ENDIAN__"
+HOT_FOLDERS = ("heap", "entry")
+
+# Functions that return bool, int, long, a pointer or a struct, and may be called for nothing but
+# their effect. is_ and has_ are pure: to drop what they say is no error, only pointless.
+MAY_DROP = {
+    "size_class_split": "that there was nothing to split is no failure",
+    "entry_trim": "that nothing was there to give back is no failure",
+    "os_sys_munmap": "excess address space that stays mapped holds no memory: nobody touched it",
+    "os_sys_madvise": "advice: the kernel may refuse it",
+    "os_syscall3": "raw: who wakes a futex asks for nothing",
+    "os_syscall6": "raw",
+    "os_sys_prctl_name": "advice: an old kernel has no names for mappings",
+}
+
 KNOB = re.compile(r'^KNOB\(([A-Z][A-Z0-9_]*), (bool|bytes|count), (\d+), (\d+), (\d+), "(.*)"\)$')
 
 
@@ -67,10 +90,10 @@ def tree_files():
     for top, folders, names in os.walk(ROOT):
         if top == ROOT:
             folders[:] = [f for f in folders if not re.match(r"build(-.*)?$", f)]
-        folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS)
+        folders[:] = sorted(f for f in folders if f not in SKIPPED)
         for name in sorted(names):
             path = os.path.join(top, name)
-            if not os.path.islink(path):
+            if name not in SKIPPED and not os.path.islink(path):
                 yield path
 
 
@@ -137,22 +160,92 @@ def check_banned(path, code, report):
                 report.add(path, number, f"{found.group(1)}() is banned here", f"use {use}")
 
 
+def comment_above(lines, number):
+    """The comment that ends right above line NUMBER, as one line."""
+    above = []
+    i = number - 2
+    while i >= 0 and re.match(r"\s*(//|/\*|\*)", lines[i]) or i >= 0 and "*/" in lines[i]:
+        above.insert(0, lines[i])
+        if "/*" in lines[i]:
+            break
+        i -= 1
+    return " ".join(above)
+
+
+def body_after(lines, number):
+    """The lines of the function that begins at line NUMBER, with their numbers."""
+    for i in range(number, len(lines) + 1):
+        yield i, lines[i - 1]
+        if lines[i - 1].startswith("}") or i == number and lines[i - 1].endswith("}"):
+            return
+
+
 def check_hot(path, text, report):
-    """The comment above a HAK_HOT function names its budget."""
+    """A HAK_HOT function stands in a header of HOT_FOLDERS, the comment above it names its budget,
+    which is what tests/golden counts, and it has no #if inside."""
     lines = text.splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.startswith("HAK_HOT "):
+    golden = os.path.join(ROOT, "tests", "golden", "hits.json")
+    limits = json.loads(read(golden))["limits"] if os.path.exists(golden) else {}
+    for number, line in enumerate(strip_comments(text).splitlines(), 1):
+        if not re.match(r"(\w+ )*HAK_HOT ", line):
             continue
-        above = []
-        i = number - 2
-        while i >= 0 and re.match(r"\s*(//|/\*|\*)", lines[i]) or i >= 0 and "*/" in lines[i]:
-            above.append(lines[i])
-            if "/*" in lines[i]:
-                break
-            i -= 1
-        if not re.search(r"budget: \d+ instructions?", " ".join(above)):
+        if not path.endswith(".h") or os.path.basename(os.path.dirname(path)) not in HOT_FOLDERS:
+            report.add(path, number, "hot function outside the headers of heap/ and entry/",
+                       "move it there: hot code is read in one place")
+        above = comment_above(lines, number)
+        if not re.search(r"budget: \d+ instructions?", above):
             report.add(path, number, "hot function without a budget",
                        "write `budget: N instructions` in the comment above")
+        found = re.search(r"\bentry_(malloc|free)\(", line)
+        counted = {str(l[found.group(1)]) for l in limits.values()} if found else set()
+        if not counted <= set(re.findall(r"\b\d+\b", above)):
+            report.add(path, number, f"budget is not {' and '.join(sorted(counted))} instructions",
+                       "write what tests/golden/hits.json holds it to")
+        for inside, code in body_after(lines, number):
+            if re.match(r"\s*#\s*(if|el)", code):
+                report.add(path, inside, "#if in a hot function",
+                           "use a constant in an if, or two functions")
+
+
+def conditions(code):
+    """(line, text) of each #if, #ifdef, #ifndef and #elif, with the lines that continue it."""
+    for found in re.finditer(r"^[ \t]*#\s*(?:if|ifdef|ifndef|elif)\b((?:\\\n|.)*)", code, re.M):
+        yield code.count("\n", 0, found.start(1)) + 1, found.group(1).replace("\\\n", " ")
+
+
+def check_conditions(path, code, report):
+    """What the preprocessor is asked: see ANYWHERE_IF, MACHINE_IF, REFUSAL_IF."""
+    folder = os.path.basename(os.path.dirname(path))
+    if folder == "os":
+        return
+    stem, ending = os.path.splitext(os.path.basename(path))
+    allowed = r"defined|HAK_\w+|" + ANYWHERE_IF
+    allowed += "|" + MACHINE_IF if folder == "base" else ""
+    allowed += "|" + REFUSAL_IF if os.path.basename(path) == "base_attr.h" else ""
+    allowed += f"|{stem.upper()}_H" if ending == ".h" else ""
+    for line, condition in conditions(code):
+        condition = re.sub(r"__has_\w+\s*\([^)]*\)", " ", condition)
+        for name in re.findall(r"\b[A-Za-z_]\w*", condition):
+            if not re.fullmatch(allowed, name):
+                report.add(path, line, f"#if asks for {name}",
+                           "the system's differences belong into src/os, the machine's and the "
+                           "compiler's into src/base")
+
+
+def check_results(path, code, report):
+    """Who may fail is HAK_MUST_USE: functions of headers that return bool, int, long, a pointer
+    or a struct. Inline ones that return a pointer compute an address and cannot fail."""
+    pattern = (r"^((?:HAK_\w+ )*)(?:const )?(bool|int|long|(?:void|char|struct \w+)(?: \*+)?)"
+               r"(?: |(?<=\*))(\w+)\(")
+    for found in re.finditer(pattern, code, re.M):
+        marks, kind, name = found.group(1).split(), found.group(2), found.group(3)
+        is_pure = re.search(r"_(is|has)_", name) or kind in ("void", "char")
+        if "HAK_MUST_USE" in marks or is_pure or name in MAY_DROP or \
+                "HAK_INLINE" in marks and "*" in kind:
+            continue
+        report.add(path, code.count("\n", 0, found.start(3)) + 1,
+                   f"the result of {name} may be dropped",
+                   "write HAK_MUST_USE, or in MAY_DROP of check_style.py why not")
 
 
 def check_packed(path, code, report):
@@ -171,6 +264,9 @@ def check_c_file(path, text, report):
     if in_folder(path, "src"):
         check_banned(path, code, report)
         check_hot(path, text, report)
+        check_conditions(path, code, report)
+        if path.endswith(".h"):
+            check_results(path, code, report)
         check_packed(path, code, report)
 
 
@@ -199,6 +295,47 @@ def check_src(files, report):
             report.add(os.path.join(ROOT, "src", folder), None,
                        f"{count} asserts in {lines} lines, under {ASSERTS_PER_1000} a thousand",
                        "assert what the code relies on")
+
+
+def check_validity(files, report):
+    """Each x_is_valid() of ASSERT_FOLDERS stands in an ASSERT, and if others can call it in a unit
+    test."""
+    code = {p: strip_comments(read(p)) for p in files if p.endswith((".c", ".h"))}
+    unit = os.path.join(ROOT, "tests", "unit")
+    tests = "".join(read(os.path.join(unit, name)) for name in os.listdir(unit))
+    for path in code:
+        if os.path.basename(os.path.dirname(path)) not in ASSERT_FOLDERS:
+            continue
+        for found in re.finditer(r"^(static )?bool (\w+_is_valid)\([^;{]*\{", code[path], re.M):
+            line = code[path].count("\n", 0, found.start()) + 1
+            call = r"\b" + found.group(2) + r"\("
+            if not any(re.search(r"\bASSERT\([^;]*" + call, c) for c in code.values()):
+                report.add(path, line, f"no ASSERT calls {found.group(2)}",
+                           "assert it where the code relies on it")
+            if not found.group(1) and not re.search(call, tests):
+                report.add(path, line, f"no unit test calls {found.group(2)}", "call it there")
+
+
+def check_constants(files, report):
+    """The build's constants: every HAK_ name that an #if of src/ or a compile definition has is in
+    a static_assert of base_attr.h, which says what values and combinations there are."""
+    code = {p: strip_comments(read(p)) for p in files if p.endswith((".c", ".h"))}
+    attr = os.path.join(ROOT, "src", "base", "base_attr.h")
+    asserts = " ".join(re.findall(r"_Static_assert\(([^;]*);", code.get(attr, "")))
+    asked = {}
+    for path, text in code.items():
+        for line, condition in conditions(text):
+            for name in re.findall(r"\bHAK_\w+", condition):
+                asked.setdefault(name, (path, line))
+    library = os.path.join(ROOT, "cmake", "HakLibrary.cmake")
+    if os.path.exists(library):
+        text = read(library)
+        for found in re.finditer(r"\b(HAK_\w+)=(?:[01]|\$\{)", text):
+            asked.setdefault(found.group(1), (library, text.count("\n", 0, found.start()) + 1))
+    for name, (path, line) in asked.items():
+        if not re.search(r"\b" + name + r"\b", asserts):
+            report.add(path, line, f"{name} is in no static_assert of base_attr.h",
+                       "assert its values and what it goes with, or use an option")
 
 
 def check_headers(files, report):
@@ -280,7 +417,10 @@ def main():
             check_size(path, lines, report)
         if path.endswith((".c", ".h", ".cc")):
             check_c_file(path, text, report)
-    check_src([p for p in files if in_folder(p, "src")], report)
+    sources = [p for p in files if in_folder(p, "src")]
+    check_src(sources, report)
+    check_validity(sources, report)
+    check_constants(sources, report)
     check_headers(files, report)
     check_knobs(report)
     check_abuse(report)
