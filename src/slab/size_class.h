@@ -73,8 +73,8 @@ extern HAK_HIDDEN _Atomic(uint32_t) size_class_split_count;
 
 void size_class_init(void);
 
-/* Place of a request of 0 <= n <= TINY_MAX bytes among TINY_REQUESTS. budget: 2 instructions */
-HAK_HOT size_t size_class_request(size_t n) { return (n + 15) >> CLASS_GRAIN_SHIFT; }
+/* Place of a request of 0 <= n <= TINY_MAX bytes among TINY_REQUESTS. Two instructions. */
+HAK_INLINE size_t size_class_request(size_t n) { return (n + 15) >> CLASS_GRAIN_SHIFT; }
 
 /* Class of a request of 0 <= n <= CLASS_SIZE_MAX bytes, times MAP_CLASS_SCALE. */
 HAK_INLINE size_t size_class_scaled(size_t n) {
