@@ -192,7 +192,8 @@ static void loans(void) {
   heap_requests_direct(h, c, wider);
   requests_are_sane(h);
   NEED(size_class_split(wider) && h->split_count != load_relaxed(&size_class_split_count));
-  (void)refill_unlocked(h, 3, false); /* any slow call notices */
+  void *any = refill_unlocked(h, 3, false); /* any slow call notices */
+  NEED(any == NULL || object_class(any) == 3);
   NEED(!h->cls[c].is_redirected && h->split_count == load_relaxed(&size_class_split_count));
   requests_are_sane(h);
 
