@@ -224,6 +224,9 @@ void flush_empty_slab(struct heap *h) {
   ASSERT(empty->free_count == size_classes[empty->class_index].slab_objects);
   h->empty_slab = NULL;
   flush_unlink_slab(h, empty);
+  /* Its chunks are resident: the next slab is better there than on fresh ones further up. */
+  uint32_t superslab = slab_chunk(empty) / SUPERSLAB_CHUNKS;
+  if (superslab < h->preferred_superslab) h->preferred_superslab = superslab;
   slab_release(empty);
 }
 

@@ -73,10 +73,10 @@ struct heap {
    * Zero in shared heaps: no bin of theirs ever has an object. */
   uint16_t request[TINY_REQUESTS];
   struct rt_lock lock HAK_CACHE_ALIGNED;
-  size_t depot_bytes;         /* lock, as all to the next blank line */
-  uint32_t depot_evict_class; /* where the next eviction looks first */
-  struct slab *empty_slab;    /* the one slab kept though empty */
-  uint32_t preferred_superslab;
+  size_t depot_bytes;           /* lock, as all to the next blank line */
+  uint32_t depot_evict_class;   /* where the next eviction looks first */
+  struct slab *empty_slab;      /* the one slab kept though empty */
+  uint32_t preferred_superslab; /* where the last slab came from, or a lower one where one went */
   int64_t sample_countdown_bytes;
   struct heap_fault fault;
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */

@@ -92,6 +92,30 @@ static void bad_objects_are_noted(void) {
   hak_free(run);
 }
 
+static size_t highest_chunk(void *const *all, size_t count) {
+  size_t highest = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (chunk_index(all[i]) > highest) highest = chunk_index(all[i]);
+  }
+  return highest;
+}
+
+/* What a bulk load gave back is used again before chunks that nobody has touched. */
+static void bulk_again(void) {
+  enum { BULK_BYTES = 24576, MANY_CHUNKS = MANY / 4 }; /* more than 20 superslabs */
+  allocate_all(objects, MANY_CHUNKS, BULK_BYTES);
+  size_t highest = highest_chunk(objects, MANY_CHUNKS);
+  for (int round = 0; round < 3; round++) {
+    free_all(objects, MANY_CHUNKS);
+    allocate_all(objects, MANY_CHUNKS, BULK_BYTES);
+    NEED(highest_chunk(objects, MANY_CHUNKS) <= highest);
+  }
+}
+static void a_bulk_load_finds_its_chunks_again(void **state) {
+  (void)state;
+  run_child(bulk_again);
+}
+
 static int by_address(const void *a, const void *b) {
   uintptr_t x = (uintptr_t) * (void *const *)a, y = (uintptr_t) * (void *const *)b;
   return (x > y) - (x < y);
@@ -208,6 +232,7 @@ int main(void) {
       cmocka_unit_test(the_owner_can_empty_all),
       cmocka_unit_test(faults_are_noted_and_skipped),
       cmocka_unit_test(any_order_sets_the_same_bits),
+      cmocka_unit_test(a_bulk_load_finds_its_chunks_again),
       cmocka_unit_test(faults_are_reported_without_the_lock),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
