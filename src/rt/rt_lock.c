@@ -10,6 +10,7 @@ enum {
   SPIN_COUNT = 64, /* arbitrary: about as long as a short slow path */
   ALIVE = 1,
   RECOVERING = 2,
+  LANES = 16, /* measured with 1,000 threads: tests/stress/stress_fork_pause.c */
 };
 
 _Atomic(uint32_t) fork_generation;
@@ -20,7 +21,10 @@ _Atomic(bool) fork_was_bare;
  * other. */
 static _Atomic(uint64_t) fork_gate;
 
-static _Atomic(struct rt_lock *) outermost_locks;
+/* Each heap's lock lies in a page of its own: a fork that follows one list waits for memory and for
+ * the page tables at every lock. Of several lists it waits for one lock of each at a time. */
+static _Atomic(struct rt_lock *) outermost_locks[LANES];
+static _Atomic(uint32_t) outermost_count;
 static _Atomic(struct rt_lock *) nested_locks;
 
 /* ALIVE; reads 0 in the child of any fork, handlers or not, where the kernel can wipe pages.
@@ -69,7 +73,29 @@ static void registry_push(_Atomic(struct rt_lock *) *list, struct rt_lock *lock)
 
 void lock_register(struct rt_lock *lock) {
   ASSERT(lock->rank <= LOCK_RANK_HEAP);
-  registry_push(&outermost_locks, lock);
+  registry_push(&outermost_locks[add_relaxed(&outermost_count, 1u) % LANES], lock);
+}
+
+/* fn for every outermost lock that is held, by whomever: of 1,000 hardly one is. */
+HAK_INLINE void for_each_held(void (*fn)(struct rt_lock *)) {
+  struct rt_lock *next[LANES];
+  for (uint32_t i = 0; i < LANES; i++) next[i] = load_acquire(&outermost_locks[i]);
+  for (bool is_more = true; is_more;) { /* as many rounds as the longest lane has locks */
+    is_more = false;
+    for (uint32_t i = 0; i < LANES; i++) {
+      struct rt_lock *lock = next[i];
+      if (lock == NULL) continue;
+      is_more = true;
+      next[i] = lock->next;
+      if (HAK_UNLIKELY(load_seq(&lock->word) != 0)) fn(lock);
+    }
+  }
+}
+
+static void recover_lost(struct rt_lock *lock) {
+  if (lock_is_mine(lock)) return;
+  if (lock->recover != NULL) lock->recover(lock);
+  store_relaxed(&lock->word, (uint64_t)0);
 }
 
 /* A child without handlers: whoever comes first puts the locks in order, while all others wait.
@@ -84,11 +110,7 @@ static HAK_COLD void recover_after_bare_fork(void) {
   add_relaxed(&fork_generation, 1u);
   store_relaxed(&fork_was_bare, true);
   store_relaxed(&fork_gate, (uint64_t)0);
-  for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    if (load_relaxed(&l->word) == 0 || lock_is_mine(l)) continue;
-    if (l->recover != NULL) l->recover(l);
-    store_relaxed(&l->word, (uint64_t)0);
-  }
+  for_each_held(recover_lost);
   for (struct rt_lock *l = load_acquire(&nested_locks); l != NULL; l = l->next) {
     if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);
   }
@@ -200,6 +222,10 @@ void lock_wait(struct rt_lock *lock) {
   if (load_relaxed(&lock->word) != 0) word_wait(lock);
 }
 
+static void wait_until_free(struct rt_lock *lock) {
+  while (load_seq(&lock->word) != 0 && !lock_is_mine(lock)) word_wait(lock);
+}
+
 void lock_fork_prepare(void) {
   uint64_t self = os_thread_self();
   uint64_t expected = 0;
@@ -208,9 +234,7 @@ void lock_fork_prepare(void) {
     gate_wait();
     expected = 0;
   }
-  for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    while (load_seq(&l->word) != 0 && !lock_is_mine(l)) word_wait(l);
-  }
+  for_each_held(wait_until_free);
 }
 
 static void gate_open(void) {
@@ -220,12 +244,14 @@ static void gate_open(void) {
 
 void lock_fork_parent(void) { gate_open(); }
 
+static void free_in_child(struct rt_lock *lock) {
+  if (!lock_is_mine(lock)) store_relaxed(&lock->word, (uint64_t)0);
+}
+
 /* Whoever takes a lock after the gate has closed gives it back untouched; the child may have been
  * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
 void lock_fork_child(void) {
-  for (struct rt_lock *l = load_acquire(&outermost_locks); l != NULL; l = l->next) {
-    if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);
-  }
+  for_each_held(free_in_child); /* each store to one that is free would copy its page */
   add_relaxed(&fork_generation, 1u);
   store_relaxed(alive, (uint32_t)ALIVE);
   gate_open();
