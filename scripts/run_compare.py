@@ -122,11 +122,15 @@ def main():
             if turn == 0:
                 first_run, first_reports = measured, reports
     print()
+    system_status = {m["status"] for m in system}
+    hakmem_status = {m["status"] for m in hakmem}
+    if system_status == hakmem_status != {0} and not first_reports:
+        print(f"CMD failed on both allocators, status {sorted(system_status)} (127: not found, "
+              "126: cannot be run). Nothing can be said about hakmem")
+        return 3
     took_over = verdict(first_run, first_reports)
     table(system, hakmem)
     print(f"medians of {options.rounds} rounds, turn by turn; ratio below 1: hakmem needs less")
-    system_status = {m["status"] for m in system}
-    hakmem_status = {m["status"] for m in hakmem}
     if system_status != hakmem_status:
         print(f"CMD ended differently: status {sorted(system_status)} on the system's allocator, "
               f"{sorted(hakmem_status)} under hakmem")

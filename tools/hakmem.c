@@ -63,7 +63,8 @@ static void find_library(const char *name, char *out) {
   const char *given = getenv("HAKMEM_LIB");
   if (given != NULL) {
     if (realpath(given, out) == NULL) {
-      die(EXIT_SELF, "HAKMEM_LIB", strerror(errno));
+      fprintf(stderr, "hakmem: HAKMEM_LIB=%s: %s\n", given, strerror(errno));
+      exit(EXIT_SELF);
     }
     return;
   }
