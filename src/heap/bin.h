@@ -28,8 +28,9 @@
  * class take the slow path by themselves, and nothing tests for initialisation.
  *
  * Owner: the heap's thread alone writes; others read sp for statistics (relaxed). A signal handler
- * may interrupt a pop or a push anywhere: as long as it leaves the bin as it found it, and takes no
- * slow path, the order of the stores keeps both right.
+ * that interrupts a pop or a push has no promise. The order of the stores keeps both right for one
+ * that allocates no more than the bin holds, then frees the same, last first; not for one that
+ * frees first, nor for one that takes a slow path.
  */
 
 struct bin {

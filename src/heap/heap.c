@@ -104,7 +104,10 @@ bool heap_enter_with(struct heap *own, struct heap *other) {
   for (;;) { /* ends: whoever holds `other` waits for no heap lock while holding it */
     if (!lock_enter(&own->lock)) return false;
     if (other == own || lock_try_second(&other->lock)) return true;
+    bool is_mine = lock_is_mine(&other->lock);
     lock_leave(&own->lock);
+    if (is_mine)
+      return false; /* a handler amid a path that holds it: waiting would be for ourselves */
     lock_wait(&other->lock);
   }
 }

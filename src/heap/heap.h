@@ -113,6 +113,11 @@ HAK_INLINE void heap_busy_begin(void) {
 }
 HAK_INLINE void heap_busy_end(struct heap *h) {
   atomic_signal_fence(memory_order_seq_cst);
+  /* A handler that forked in between could not tell whose heap lives on (entry_thread_fork_child).
+   */
+  uint32_t generation = load_relaxed(&fork_generation);
+  if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation))
+    store_relaxed(&h->generation, generation);
   heap_current = h;
 }
 

@@ -36,6 +36,7 @@ static void bin_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t co
   store_relaxed(&h->cls[c].loaded, m);
   void **sp = m->slot + count - 1; /* of none: the header's last word, which is NULL */
   store_relaxed(&b->sp, sp);
+  m->zero = 0; /* a handler that freed amid a pop wrote there: bin.h */
   b->top = *sp;
   b->hi = m->slot + room - 1;
 }
@@ -268,6 +269,7 @@ void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_d
   ASSERT(lock_is_mine(&h->lock));
   /* Taking a heap may have allocated already: libc keeps a key's value in memory of ours. */
   void *p = bin_try_pop(&h->bin[c]);
+  if (p == NULL) p = take_over_and_pop(h, c); /* a handler has freed while we waited for the lock */
   if (p != NULL) return p;
   if (mail_is_waiting(h)) mail_drain(h);
   p = refill_from_resident(h, c, is_sample_due);

@@ -227,6 +227,7 @@ static void wait_until_free(struct rt_lock *lock) {
 }
 
 void lock_fork_prepare(void) {
+  look_for_bare_fork(); /* else the wait below may be for threads that are gone */
   uint64_t self = os_thread_self();
   uint64_t expected = 0;
   while (!cas_seq(&fork_gate, &expected, self)) { /* two threads fork: one after the other */

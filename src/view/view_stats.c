@@ -116,6 +116,7 @@ static void collect_sizes(struct view_totals *t) {
 }
 
 static bool collect_heaps(struct view_totals *t) {
+  if (heap_current == &heap_busy) return false; /* a handler inside a slow path */
   uint32_t end = heap_id_end();
   for (uint32_t id = HEAP_ID_BOOTING; id < end; id++) {
     struct heap *h = heap_of_id(id);
