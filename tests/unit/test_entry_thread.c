@@ -234,6 +234,61 @@ static void take_all_keys(int argc, char **argv, char **environment) {
 __attribute__((section(".preinit_array"),
                used)) static void (*const early)(int, char **, char **) = take_all_keys;
 
+/* A handler inside a slow path forks: in the child the heap is still this thread's. */
+static void fork_within(void) {
+  hak_free(hak_malloc(1));
+  struct heap *h = entry_enter(), *other;
+  pid_t pid = fork();
+  entry_leave(h);
+  if (pid != 0) {
+    child_wait(pid);
+    return;
+  }
+  thread_run(tells_its_heap, &other);
+  NEED(heap_current == h && other != h);
+  _exit(0);
+}
+static void a_fork_within_a_slow_path_keeps_the_heap(void **state) {
+  (void)state;
+  run_child(fork_within);
+}
+
+static pthread_barrier_t is_inside, is_forked;
+static void *stays_inside(void *unused) {
+  (void)unused;
+  hak_free(hak_malloc(1));
+  struct heap *h = entry_enter();
+  NEED(h != NULL);
+  pthread_barrier_wait(&is_inside);
+  pthread_barrier_wait(&is_forked);
+  entry_leave(h);
+  return NULL;
+}
+
+/* The child of a bare fork forks before it does anything else. */
+static void fork_after_bare_fork(void) {
+  pthread_t thread;
+  NEED(pthread_barrier_init(&is_inside, NULL, 2) == 0);
+  NEED(pthread_barrier_init(&is_forked, NULL, 2) == 0);
+  hak_free(hak_malloc(1));
+  NEED(pthread_create(&thread, NULL, stays_inside, NULL) == 0);
+  pthread_barrier_wait(&is_inside);
+  pid_t pid = _Fork();
+  if (pid == 0) {
+    pid_t grandchild = fork();
+    if (grandchild == 0) _exit(0);
+    child_wait(grandchild);
+    _exit(0);
+  }
+  child_wait(pid);
+  pthread_barrier_wait(&is_forked);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void a_bare_forks_child_can_fork(void **state) {
+  (void)state;
+  run_child(fork_after_bare_fork);
+}
+
 int main(int argc, char **argv) {
   entry_init();
   if (argc == 2 && strcmp(argv[1], "without_keys") == 0) {
@@ -248,6 +303,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(calls_after_the_end_are_served),
       cmocka_unit_test(a_handler_at_the_very_end_does_not_hang),
       cmocka_unit_test(without_a_key_all_share_a_heap),
+      cmocka_unit_test(a_fork_within_a_slow_path_keeps_the_heap),
+      cmocka_unit_test(a_bare_forks_child_can_fork),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,6 +286,31 @@ static void sampling_falls_due_by_bytes(void **state) {
   run_child(sampling);
 }
 
+/* A handler freed while malloc waited for the lock: the second magazine is not empty any more. */
+static void freed_while_waiting(void) {
+  struct heap *h = heap_own();
+  uint32_t c = size_class_of(48);
+  for (int round = 0; round < 12; round++) allocate(2000, 48), free_last_first(2000);
+  struct magazine *previous = load_relaxed(&h->cls[c].previous);
+  NEED(previous != NULL && h->cls[c].depot_count != 0);
+  while (heap_bin_count(h, c) != 0) NEED(hak_malloc(48) != NULL);
+  uint32_t count = load_relaxed(&previous->count), depot_count = h->cls[c].depot_count;
+  NEED(count != 0);
+  bool is_due = false;
+  NEED(entry_enter() == h);
+  NEED(refill_slow(h, c, true, &is_due) != NULL);
+  NEED(h->cls[c].depot_count == depot_count);
+  previous = load_relaxed(&h->cls[c].previous);
+  NEED(heap_bin_count(h, c) + load_relaxed(&previous->count) == count - 1);
+  for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++)
+    NEED(h->spare[i] == NULL || load_relaxed(&h->spare[i]->count) == 0);
+  entry_leave(h);
+}
+static void the_second_magazine_comes_before_the_depot(void **state) {
+  (void)state;
+  run_child(freed_while_waiting);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
@@ -294,6 +319,7 @@ int main(void) {
       cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),
       cmocka_unit_test(a_larger_class_lends_its_surplus),
       cmocka_unit_test(a_loan_ends),
+      cmocka_unit_test(the_second_magazine_comes_before_the_depot),
       cmocka_unit_test(no_thrashing_at_the_edges),
       cmocka_unit_test(each_step_by_hand),
       cmocka_unit_test(sampling_falls_due_by_bytes),

@@ -186,6 +186,11 @@ static void without_a_lock_counters_have_to_do(void **state) {
   assert_int_equal(t.arena_bytes, exact.arena_bytes);
   assert_true(t.used_bytes >= exact.used_bytes);
   assert_int_equal(t.cached_count, 0);
+  /* As a handler inside a slow path finds it: `busy` is current. */
+  struct heap *h = entry_enter();
+  view_stats_collect(&t);
+  entry_leave(h);
+  assert_false(t.is_exact);
 }
 
 /* What another thread's caches held when a fork cut them off is lost: it counts as live. */
