@@ -60,12 +60,12 @@ void heap_requests_reset(struct heap *h) {
   h->split_count = load_acquire(&size_class_split_count); /* pairs with size_class_split */
   for (size_t i = 0; i < TINY_REQUESTS; i++)
     h->request[i] = load_relaxed(&size_class_table.tiny[i]);
-  for (uint32_t c = 0; c < CLASS_TINY_COUNT; c++) h->cls[c].is_redirected = false;
+  for (uint32_t c = 0; c < CLASS_TINY_COUNT; c++) h->cls[c].is_borrowing = false;
 }
 
 void heap_requests_direct(struct heap *h, uint32_t c, uint32_t to) {
   ASSERT(c < CLASS_TINY_COUNT && c <= to && to < CLASS_COUNT);
-  h->cls[c].is_redirected = to != c;
+  h->cls[c].is_borrowing = to != c;
   /* A class's requests are neighbours, up to its own size; 0 bytes stay where they are. */
   for (size_t i = size_class_request(size_classes[c].size);
        i > 0 && load_relaxed(&size_class_table.tiny[i]) == c * MAP_CLASS_SCALE; i--)
@@ -211,7 +211,7 @@ struct heap_fault heap_abandon(struct heap *h) {
   mail_drain_to_bitmaps(h);
   lock_nested(&orphans_lock);
   h->next_orphan = orphans;
-  signal_fence(); /* decisions/0005 */
+  signal_fence(); /* docs/decisions/0005 */
   orphans = h;
   lock_leave(&orphans_lock);
   fault = h->fault;

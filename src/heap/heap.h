@@ -49,9 +49,9 @@ struct heap_class {
   uint16_t depot_count; /* lock: magazines */
   uint16_t window;      /* owner: how many slots of the loaded magazine are used */
   bool is_underflowed;  /* owner: the bin ran empty since the window last grew */
-  bool was_full;      /* owner: what made bin and `previous` exchange last: no room, or no object */
-  uint8_t lender;     /* owner: the class that lent an object last; 0: none did */
-  bool is_redirected; /* owner: malloc takes the objects of the lender for those of this class */
+  bool was_full;     /* owner: what made bin and `previous` exchange last: no room, or no object */
+  uint8_t lender;    /* owner: the class that lent an object last; 0: none did */
+  bool is_borrowing; /* owner: malloc takes the objects of the lender for those of this class */
   _Atomic(bool) is_dry; /* no free object was on a resident page, and none has been put back since;
                          * set by the owner, cleared under the lock */
 };
@@ -69,7 +69,7 @@ struct heap {
   _Atomic(bool) is_orphan;      /* seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
   uint32_t split_count;         /* owner: size_class_split_count as of `request` */
-  /* Owner: size_class_table.tiny, but for dry classes, whose requests go to their lender's bin.
+  /* Owner: size_class_table.tiny, but for classes on loan, whose requests go to their lender's bin.
    * Zero in shared heaps: no bin of theirs ever has an object. */
   uint16_t request[TINY_REQUESTS];
   struct rt_lock lock HAK_CACHE_ALIGNED;
@@ -148,7 +148,7 @@ HAK_INLINE uint32_t heap_bin_count(struct heap *h, uint32_t c) {
   struct magazine *m = load_relaxed(&h->cls[c].loaded);
   return m == NULL ? 0 : (uint32_t)(load_relaxed(&h->bin[c].sp) + 1 - m->slot);
 }
-/* `request` is as size_class_table says: no class is redirected. The owner's thread. */
+/* `request` is as size_class_table says: no class borrows. The owner's thread. */
 void heap_requests_reset(struct heap *h);
 /* malloc of class c < CLASS_TINY_COUNT finds the bin of class `to`, c itself or its lender. The
  * owner's thread. */

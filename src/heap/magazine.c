@@ -53,7 +53,7 @@ void magazine_give(struct magazine *m) {
   struct stock *stock = &stocks[m->kind - 1];
   lock_nested(&stock->lock);
   m->next = stock->first;
-  signal_fence(); /* decisions/0005, as everywhere that a nested lock is held */
+  signal_fence(); /* docs/decisions/0005, as everywhere that a nested lock is held */
   stock->first = m;
   lock_leave(&stock->lock);
 }

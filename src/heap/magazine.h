@@ -26,7 +26,7 @@ struct magazine {
   struct magazine *next;   /* in a depot (heap lock), an inbox, or the stock */
   struct magazine *prev;   /* in a depot */
   uint32_t entry;          /* slab-map entry of its objects: owner and class */
-  _Atomic(uint16_t) count; /* objects; a loaded magazine's is the bin's sp - lo */
+  _Atomic(uint16_t) count; /* objects; of a loaded one see heap_bin_count */
   uint8_t capacity_unused; /* keeps kind in the top byte */
   uint8_t kind;            /* 1 + index of its storage size */
   uint64_t zero;           /* always 0: see above */

@@ -8,7 +8,7 @@
 
 /* A magazine less full than this is not worth a place in the depot: sorted to bitmaps. */
 enum { WORTHY_SHARE = 2 };
-/* Slots that are looked at before one is posted for want of room; measured: decisions/0013. */
+/* Slots that are looked at before one is posted for want of room; measured: docs/decisions/0013. */
 enum { OUTBOX_LOOKS = 8 };
 
 static const struct size_class *class_of_entry(uint32_t entry) {

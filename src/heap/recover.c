@@ -1,7 +1,8 @@
-/* recover.c — see recover.h and decisions/0005. What is right at any instant, and hence the truth
- * here: a slab is the heap's when all of its map entries say so (they are stored last in slab_new,
- * and changed first in slab_release), its record then names bitmap and class, and an object whose
- * bit is set belongs to nobody else (cleared before it is handed out, set once it is freed).
+/* recover.c — see recover.h and docs/decisions/0005. What is right at any instant, and hence the
+ * truth here: a slab is the heap's when all of its map entries say so (they are stored last in
+ * slab_new, and changed first in slab_release), its record then names bitmap and class, and an
+ * object whose bit is set belongs to nobody else (cleared before it is handed out, set once it is
+ * freed).
  */
 #include "recover.h"
 

@@ -134,7 +134,7 @@ static void *lend(struct heap *h, uint32_t lender, uint32_t c) {
 /* malloc of class c looks for its own objects again. */
 static void end_loan(struct heap *h, uint32_t c) {
   if (HAK_UNLIKELY(h->split_count != load_relaxed(&size_class_split_count))) heap_requests_reset(h);
-  if (h->cls[c].is_redirected) heap_requests_direct(h, c, c);
+  if (h->cls[c].is_borrowing) heap_requests_direct(h, c, c);
 }
 
 void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {

@@ -49,7 +49,7 @@ static size_t slot_of(const struct table *t, const void *p) {
   return i;
 }
 
-/* The address last: decisions/0005. */
+/* The address last: docs/decisions/0005. */
 static void slot_store(struct large *slot, struct large object) {
   slot->bytes = object.bytes;
   signal_fence();

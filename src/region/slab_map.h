@@ -74,7 +74,7 @@ HAK_INLINE void *chunk_address(size_t index) {
   return (void *)(region_base + (index << CHUNK_SHIFT));
 }
 HAK_INLINE uint32_t map_load(size_t index) { return load_relaxed(&region_map[index]); }
-/* What was written of the chunks before is there once the entry is: see decisions/0005. */
+/* What was written of the chunks before is there once the entry is: see docs/decisions/0005. */
 HAK_INLINE void map_store(size_t first, size_t count, uint32_t entry) {
   signal_fence();
   for (size_t i = first; i < first + count; i++) store_relaxed(&region_map[i], entry);

@@ -61,8 +61,8 @@ extern HAK_HIDDEN struct size_class size_classes[CLASS_COUNT];
 
 enum { TINY_REQUESTS = TINY_MAX / 16 + 1 };
 
-/* Entries are classes times MAP_CLASS_SCALE: malloc adds one to the address of its heap as it is.
- */
+/* Entries are classes times MAP_CLASS_SCALE: one added to a heap's address is a bin's. malloc reads
+ * its heap's own copy of `tiny`, in which a loan can show. */
 struct size_class_table {
   _Atomic(uint16_t) tiny[TINY_REQUESTS];
   _Atomic(uint16_t) medium[CLASS_SIZE_MAX / 128 + 1];

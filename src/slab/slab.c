@@ -42,7 +42,7 @@ static _Atomic(uint64_t) *side_get(uint32_t kind) {
 static void side_put(_Atomic(uint64_t) *bits, uint32_t kind) {
   lock_nested(&side_lock);
   store_relaxed(&bits[0], (uint64_t)(uintptr_t)side_free[kind]);
-  signal_fence(); /* decisions/0005 */
+  signal_fence(); /* docs/decisions/0005 */
   side_free[kind] = bits;
   lock_leave(&side_lock);
 }

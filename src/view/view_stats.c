@@ -27,7 +27,7 @@ static size_t loaded_count(struct heap *h, uint32_t c) {
   for (int look = 0; look < BIN_LOOKS; look++) {
     struct magazine *m = load_relaxed(&h->cls[c].loaded);
     void **sp = load_relaxed(&h->bin[c].sp);
-    if (m == NULL || sp == NULL) return 0;
+    if (m == NULL) return 0;
     size_t count = ((uintptr_t)(sp + 1) - (uintptr_t)m->slot) / sizeof *sp;
     if (count <= size_classes[c].magazine_capacity && load_relaxed(&h->cls[c].loaded) == m)
       return count;

@@ -48,7 +48,7 @@ static void the_oldest_make_room(void) {
   put_all(h, c, objects, count, fill);
   NEED(h->cls[c].depot_count == fitting);
   for (uint32_t i = 0; i < count; i++)
-    NEED(is_in_bitmap(objects[i * fill]) == (i < count - fitting));
+    NEED(object_is_in_bitmap(objects[i * fill]) == (i < count - fitting));
   struct magazine *m = depot_take(h, c);
   NEED(m->slot[0] == objects[(count - 1) * fill]);
   depot_put(h, c, m);
@@ -96,7 +96,7 @@ static void without_bytes_it_keeps_nothing(void) {
   struct heap *h = enter();
   put_all(h, c, objects, 1, 2);
   NEED(h->cls[c].depot_count == 0 && depot_take(h, c) == NULL);
-  NEED(is_in_bitmap(objects[0]) && is_in_bitmap(objects[1]));
+  NEED(object_is_in_bitmap(objects[0]) && object_is_in_bitmap(objects[1]));
   entry_leave(h);
 }
 

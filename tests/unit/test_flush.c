@@ -19,7 +19,8 @@ static void empty_slabs_go_back_but_one(void) {
   /* One free object puts a full slab on the list; its last one makes it the one kept. */
   flush_slots(h, c, objects, 1);
   NEED(h->cls[c].slabs == slab_of_chunk(&size_classes[c], chunk_index(objects[0])));
-  NEED(h->cls[c].slabs->free_count == 1 && is_in_bitmap(objects[0]) && !is_in_bitmap(objects[1]));
+  NEED(h->cls[c].slabs->free_count == 1 && object_is_in_bitmap(objects[0]) &&
+       !object_is_in_bitmap(objects[1]));
   flush_slots(h, c, objects + 1, MANY - 1);
   NEED(h->cls[c].taken_count == 0 && h->fault.kind == FAULT_NONE);
   NEED(h->empty_slab != NULL &&
@@ -50,7 +51,7 @@ static void nothing_stays_in_magazines(void) {
   NEED(load_relaxed(&h->cls[c].previous) == NULL && load_relaxed(&h->cls[c].loaded) == NULL);
   NEED(h->cls[c].window == 0 && h->cls[c].taken_count == 1 && h->empty_slab == NULL);
   for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) NEED(h->spare[i] == NULL);
-  NEED(slab_class_bytes(c) == CHUNK_BYTES && !is_in_bitmap(survivor));
+  NEED(slab_class_bytes(c) == CHUNK_BYTES && !object_is_in_bitmap(survivor));
   entry_leave(h);
   hak_free(survivor);
   NEED(live_objects(c) == 0);
@@ -73,7 +74,7 @@ static void bad_objects_are_noted(void) {
 
   flush_slots(h, c, (void *[]){objects[0], objects[1], objects[0], objects[2]}, 4);
   taken -= 3; /* those after a bad one still arrive */
-  NEED(is_in_bitmap(objects[1]) && is_in_bitmap(objects[2]));
+  NEED(object_is_in_bitmap(objects[1]) && object_is_in_bitmap(objects[2]));
   need_fault(h, FAULT_DOUBLE_FREE, objects[0], taken);
   flush_slots(h, c, &freed_run, 1);
   need_fault(h, FAULT_DOUBLE_FREE, freed_run, taken);
@@ -86,7 +87,7 @@ static void bad_objects_are_noted(void) {
   /* Only the first is reported. */
   flush_slots(h, c, (void *[]){stranger, objects[0]}, 2);
   need_fault(h, FAULT_CORRUPTED, stranger, taken);
-  NEED(!is_in_bitmap(objects[3]) && !is_in_bitmap(other_class));
+  NEED(!object_is_in_bitmap(objects[3]) && !object_is_in_bitmap(other_class));
   entry_leave(h);
   hak_free(other_class);
   hak_free(run);
@@ -178,8 +179,8 @@ static void any_order_of(size_t n) {
   }
   NEED(heap_is_valid(h));
   entry_leave(h);
-  for (size_t i = 0; i < count; i++) NEED(is_in_bitmap(order[i]));
-  for (size_t i = 0; i < MANY; i += KEEP_EVERY) NEED(!is_in_bitmap(objects[i]));
+  for (size_t i = 0; i < count; i++) NEED(object_is_in_bitmap(order[i]));
+  for (size_t i = 0; i < MANY; i += KEEP_EVERY) NEED(!object_is_in_bitmap(objects[i]));
 }
 
 static void orders(void) {

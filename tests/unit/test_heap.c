@@ -8,14 +8,6 @@
 
 enum { ROUNDS = 20000, HEAPS = 600, LEFT = 5 };
 
-/* By hand what entry_thread does, without a thread. */
-static struct heap *acquire(void) {
-  NEED(lock_enter(&heap_none.lock));
-  struct heap *h = heap_acquire();
-  lock_leave(&heap_none.lock);
-  NEED(h != NULL);
-  return h;
-}
 static void abandon(struct heap *h) { NEED(heap_abandon(h).kind == FAULT_NONE); }
 
 /* More than a leaf of the directory; a heap and its id stay together for ever. */
@@ -24,7 +16,7 @@ static void many_heaps(void) {
   (void)heap_own();
   uint32_t end = heap_id_end();
   for (uint32_t i = 0; i < HEAPS; i++) {
-    struct heap *h = heaps[i] = acquire();
+    struct heap *h = heaps[i] = heap_by_hand();
     NEED(heap_id(h) == end + i && heap_id_end() == end + i + 1 && heap_of_id(end + i) == h);
     NEED(h != heap_current && !h->is_shared && !heap_is_ownerless(h));
     NEED(lock_enter(&h->lock) && heap_is_valid(h));
@@ -39,7 +31,7 @@ static void many_heaps(void) {
     static bool is_back[HEAPS];
     memset(is_back, 0, sizeof is_back);
     for (uint32_t i = 0; i < HEAPS; i++) {
-      struct heap *h = acquire();
+      struct heap *h = heap_by_hand();
       uint32_t n = heap_id(h) - end;
       NEED(n < HEAPS && heaps[n] == h && !is_back[n] && !heap_is_ownerless(h));
       is_back[n] = true;
@@ -70,7 +62,7 @@ static void allow_more(size_t bytes) {
 }
 static void nothing_lost(void) {
   (void)heap_own();
-  while (heap_id_end() % 512 != 0) (void)acquire(); /* leaves are of 512 */
+  while (heap_id_end() % 512 != 0) (void)heap_by_hand(); /* leaves are of 512 */
   NEED(lock_enter(&heap_none.lock));
   allow_more(0);
   while (meta_alloc(64) != NULL) { /* the open block ends */
@@ -96,7 +88,7 @@ static void without_memory_nothing_is_lost(void **state) {
 
 static void whole(void) {
   (void)heap_own();
-  struct heap *h = acquire();
+  struct heap *h = heap_by_hand();
   void *objects[500];
   NEED(lock_enter(&h->lock));
   for (size_t i = 0; i < 500; i++)
@@ -108,7 +100,7 @@ static void whole(void) {
   }
   size_t out = load_relaxed(&h->objects_out);
   abandon(h);
-  NEED(acquire() == h && load_relaxed(&h->objects_out) == out);
+  NEED(heap_by_hand() == h && load_relaxed(&h->objects_out) == out);
   NEED(lock_enter(&h->lock));
   for (size_t i = 0; i < 500; i++) {
     uint32_t c = (uint32_t)(i % CLASS_COUNT);
@@ -127,7 +119,7 @@ static void a_heap_is_adopted_whole(void **state) {
 /* A fault found on the way out is said by whoever abandons. */
 static void faulty(void) {
   (void)heap_own();
-  struct heap *h = acquire();
+  struct heap *h = heap_by_hand();
   NEED(lock_enter(&h->lock));
   void *p = refill_take_one(h, 5), *slots[2] = {p, p};
   flush_slots(h, 5, slots, 2);
@@ -158,7 +150,7 @@ static void *locks_both_ways(void *number) {
 }
 static void pairs(void) {
   (void)heap_own();
-  pair[0] = acquire(), pair[1] = acquire();
+  pair[0] = heap_by_hand(), pair[1] = heap_by_hand();
   threads_run(4, locks_both_ways);
   NEED(counts[0][0] + counts[1][0] > 4 * ROUNDS && counts[1][0] == counts[1][1]);
   NEED(lock_enter(&pair[0]->lock));

@@ -1,5 +1,5 @@
 /* test_recover.c — whatever a thread was doing when a bare fork took it away, the child can use
- * everything: decisions/0005.
+ * everything: docs/decisions/0005.
  */
 #include "unit_heap.h"
 #include "unit_step.h"
@@ -197,21 +197,14 @@ static void refills(void) {
   hak_free(hak_malloc(100));
   hak_free(hak_malloc(1900));
 }
-static struct heap *acquire(void) {
-  NEED(lock_enter(&heap_none.lock));
-  struct heap *h = heap_acquire();
-  lock_leave(&heap_none.lock);
-  NEED(h != NULL);
-  return h;
-}
 /* `given` was before `kept` among the orphans once, and has mail of two classes. */
 static struct heap *given;
 static void has_a_heap_to_give(void) {
   begins();
-  kept = acquire();
-  given = acquire();
+  kept = heap_by_hand();
+  given = heap_by_hand();
   NEED(heap_abandon(kept).kind == FAULT_NONE && heap_abandon(given).kind == FAULT_NONE);
-  NEED(acquire() == given && acquire() == kept);
+  NEED(heap_by_hand() == given && heap_by_hand() == kept);
   NEED(lock_enter(&given->lock));
   for (uint32_t i = 0; i < 8; i++) NEED((mine[i] = refill_take_one(given, 3 + i % 2)) != NULL);
   lock_leave(&given->lock);
@@ -221,8 +214,8 @@ static void has_a_heap_to_give(void) {
 }
 static void gives_and_takes_heaps(void) {
   NEED(heap_abandon(given).kind == FAULT_NONE);
-  (void)acquire(); /* the one given */
-  (void)acquire(); /* a new one */
+  (void)heap_by_hand(); /* the one given */
+  (void)heap_by_hand(); /* a new one */
 }
 static void takes_metadata(void) {
   struct heap *h = entry_enter();

@@ -158,7 +158,7 @@ static void borrowing(void) {
 static void requests_are_sane(struct heap *h) {
   for (size_t n = 1; n <= TINY_MAX; n++) {
     uint32_t c = size_class_of(n);
-    uint32_t to = h->cls[c].is_redirected ? h->cls[c].lender : c;
+    uint32_t to = h->cls[c].is_borrowing ? h->cls[c].lender : c;
     NEED(h->request[size_class_request(n)] == to * MAP_CLASS_SCALE);
     NEED(size_classes[to].size <= size_classes[c].size + size_classes[c].size / 4);
   }
@@ -175,7 +175,7 @@ static void loans(void) {
   while (heap_bin_count(h, c) != 0) NEED(hak_malloc(SIZE) != NULL);
   for (int round = 0; round < 4; round++) allocate(40, WIDER_SIZE), free_last_first(40);
   while (object_class(objects[0] = hak_malloc(SIZE)) != wider) continue;
-  NEED(h->cls[c].is_redirected && h->cls[c].lender == wider);
+  NEED(h->cls[c].is_borrowing && h->cls[c].lender == wider);
   requests_are_sane(h);
   uint32_t stock = heap_bin_count(h, wider);
   NEED(stock > LENT);
@@ -186,7 +186,7 @@ static void loans(void) {
   hak_free(own); /* its own bin is not asked meanwhile */
   NEED(object_class(hak_malloc(SIZE)) == wider);
   while (heap_bin_count(h, wider) != 0) NEED(hak_malloc(SIZE) != NULL);
-  NEED(hak_malloc(SIZE) == own && !h->cls[c].is_redirected);
+  NEED(hak_malloc(SIZE) == own && !h->cls[c].is_borrowing);
   requests_are_sane(h);
 
   heap_requests_direct(h, c, wider);
@@ -194,14 +194,14 @@ static void loans(void) {
   NEED(size_class_split(wider) && h->split_count != load_relaxed(&size_class_split_count));
   void *any = refill_unlocked(h, 3, false); /* any slow call notices */
   NEED(any == NULL || object_class(any) == 3);
-  NEED(!h->cls[c].is_redirected && h->split_count == load_relaxed(&size_class_split_count));
+  NEED(!h->cls[c].is_borrowing && h->split_count == load_relaxed(&size_class_split_count));
   requests_are_sane(h);
 
   enum { OWN = 200 };
   for (size_t i = 0; i < OWN; i++) NEED((objects[i] = hak_aligned_alloc(SIZE, SIZE)) != NULL);
   heap_requests_direct(h, c, wider);
   free_last_first(OWN);
-  NEED(!h->cls[c].is_redirected);
+  NEED(!h->cls[c].is_borrowing);
   requests_are_sane(h);
 }
 static void a_loan_ends(void **state) {

@@ -40,6 +40,15 @@ static inline struct heap *heap_own(void) {
   return heap_current;
 }
 
+/* A heap as entry_thread takes one for a new thread, without a thread. */
+static inline struct heap *heap_by_hand(void) {
+  NEED(lock_enter(&heap_none.lock));
+  struct heap *h = heap_acquire();
+  lock_leave(&heap_none.lock);
+  NEED(h != NULL);
+  return h;
+}
+
 /* fn(argument) must end the process saying `verdict` of p, with the class of class_bytes or none.
  */
 static inline void expect_verdict(int (*fn)(void *), void *argument, const char *verdict,

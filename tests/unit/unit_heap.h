@@ -3,28 +3,11 @@
 #ifndef UNIT_HEAP_H
 #define UNIT_HEAP_H
 
-#include "unit_child.h"
+#include "unit_entry.h"
 
-#include "entry.h"
 #include "flush.h"
-#include "hakmem.h"
-#include "heap.h"
 #include "rt_options.h"
 #include "view_stats.h"
-
-static inline uint32_t object_entry(const void *p) { return map_load(chunk_index(p)); }
-static inline uint32_t object_class(const void *p) {
-  uint32_t entry = object_entry(p);
-  NEED(chunk_index(p) < region_chunk_count && map_entry_is_slab(entry));
-  return map_entry_class(entry);
-}
-
-/* True when p is free in the bitmap of its slab, or its slab was given back. */
-static inline bool is_in_bitmap(const void *p) {
-  if (map_entry_id(object_entry(p)) == HEAP_ID_FREED) return true;
-  const struct size_class *k = &size_classes[object_class(p)];
-  return slab_has(slab_of_chunk(k, chunk_index(p)), k, p);
-}
 
 static inline size_t live_objects(uint32_t c) {
   struct view_totals t;
