@@ -133,9 +133,12 @@ static void faults_are_reported(void **state) {
 }
 
 static _Atomic(bool) must_stop;
+/* A thread that starts takes locks of ASan's own allocator, which its fork does not free. */
+static pthread_barrier_t have_started;
 static void *churns(void *unused) {
   (void)unused;
   void *held[64] = {NULL};
+  pthread_barrier_wait(&have_started);
   for (size_t i = 0; !load_relaxed(&must_stop); i++) {
     hak_free(held[i % 64]);
     held[i % 64] = hak_malloc(i % 11 == 0 ? 100000 : i * 37 % 3000);
@@ -157,7 +160,9 @@ static void *works_in_the_child(void *unused) {
 /* fork while others are in all kinds of slow paths; parent and child go on, with threads. */
 static void forks(void) {
   pthread_t threads[3];
+  NEED(pthread_barrier_init(&have_started, NULL, 4) == 0);
   for (int i = 0; i < 3; i++) NEED(pthread_create(&threads[i], NULL, churns, NULL) == 0);
+  pthread_barrier_wait(&have_started);
   char *kept = hak_malloc(5000);
   stamp(kept, 5000, 3);
   for (int i = 0; i < FORKS; i++) {
