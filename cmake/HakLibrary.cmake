@@ -30,7 +30,10 @@ function(hak_shared target name objects)
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${HAK_EXPORTS}")
   target_link_options(${target} PRIVATE "LINKER:--version-script=${HAK_EXPORTS}"
-    LINKER:-z,nodelete,-z,now,-z,relro,-z,defs,-z,noexecstack)
+    LINKER:-z,nodelete,-z,now,-z,relro,-z,defs,-z,noexecstack
+    # Fewer pages a process: code and constants share theirs, and so do small variables
+    # (HAK_LARGE_BSS sorts behind .bss).
+    LINKER:-z,noseparate-code,--sort-section=name)
   hak_public_headers(${target})
 endfunction()
 

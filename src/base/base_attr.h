@@ -36,6 +36,9 @@ _Static_assert(HAK_OS_TWIN == 0 || (HAK_OS_TWIN == 1 && HAK_DEBUG && !HAK_FLAVOU
 #define HAK_EXPORT __attribute__((visibility("default")))
 /* For variables that hot paths read: one operand, no detour through the offset table. */
 #define HAK_HIDDEN __attribute__((visibility("hidden")))
+/* For zeroed variables of kilobytes of which little is touched, if anything: the linker puts them
+ * behind all others, which then share few pages (cmake/HakLibrary.cmake). */
+#define HAK_LARGE_BSS __attribute__((section(".bss.large")))
 /* x, in the register that functions return pointers in: what is returned later on a hot path needs
  * no move then. */
 #if defined(__x86_64__)

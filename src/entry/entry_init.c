@@ -28,11 +28,11 @@ static void apply_options(void) {
 }
 
 static void init_once(void) {
+  heap_init();
   os_mem_init();
   apply_options();
   size_class_init();
   magazine_init();
-  heap_init();
   lock_init_process();
   /* Without a region the process still runs on own mappings; each small request then fails. */
   bool has_region = region_init(rt_option(RT_OPTION_REGION_BYTES));
@@ -69,7 +69,7 @@ __attribute__((constructor)) static void entry_init_at_load(void) {
 struct heap *entry_enter(void) {
   struct heap *h = entry_thread_heap();
   if (h == NULL || !lock_enter(&h->lock)) return NULL;
-  if (!h->is_shared) {
+  if (h->is_owned) {
     /* After a bare fork nobody told us that this thread's heap lives on: lock_enter just has. */
     uint32_t generation = load_relaxed(&fork_generation);
     if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation))
@@ -94,7 +94,7 @@ HAK_COLD void entry_report_fault(struct heap_fault fault) {
 void entry_leave(struct heap *h) {
   struct heap_fault fault = h->fault;
   lock_leave(&h->lock);
-  if (!h->is_shared) heap_busy_end(h);
+  if (h->is_owned) heap_busy_end(h);
   if (HAK_UNLIKELY(fault.kind != FAULT_NONE)) entry_report_fault(fault);
   if (HAK_UNLIKELY(entry_signal_has_parked())) entry_signal_free_parked();
   if (HAK_UNLIKELY(superslab_purge_is_due())) (void)superslab_purge(false);

@@ -17,8 +17,7 @@ enum { LINE_BYTES = 512, NAME_BYTES = 128 };
  */
 static size_t objects_total(void) {
   size_t total = run_alloc_count() + large_inserted_count();
-  total += load_relaxed(&heap_booting.objects_out) + load_relaxed(&heap_exit.objects_out);
-  for (uint32_t id = HEAP_ID_FIRST; id < heap_id_end(); id++) {
+  for (uint32_t id = HEAP_ID_BOOTING; id < heap_id_end(); id++) {
     struct heap *h = heap_of_id(id);
     if (h != NULL) total += load_relaxed(&h->objects_out);
   }

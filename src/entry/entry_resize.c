@@ -133,7 +133,7 @@ void *entry_realloc(void *p, size_t n) {
 bool entry_trim(void) {
   struct heap *h = entry_enter();
   if (h == NULL) return false;
-  if (h->is_shared) {
+  if (!h->is_owned) {
     mail_drain_to_bitmaps(h);
   } else {
     flush_owner_magazines(h);

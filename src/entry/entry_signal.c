@@ -15,7 +15,7 @@ struct reserve_header {
 };
 enum { HEADER_BYTES = sizeof(struct reserve_header) };
 
-static char reserve[SIGNAL_RESERVE_BYTES] __attribute__((aligned(4096)));
+static char reserve[SIGNAL_RESERVE_BYTES] HAK_CACHE_ALIGNED HAK_LARGE_BSS;
 static _Atomic(size_t) reserve_used;
 static _Atomic(size_t) leaked_count;
 static _Atomic(void *) parked[PARKED_SLOTS]; /* of all threads: rarely more than one or two */

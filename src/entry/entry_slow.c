@@ -33,7 +33,7 @@ static HAK_COLD void *out_of_memory(void) {
 /* No chunk is left: what this heap keeps for later may be a slab's last objects; else one of a
  * larger class will do, aligned at least as this one's are. */
 static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
-  if (!h->is_shared) flush_owner_magazines(h);
+  if (h->is_owned) flush_owner_magazines(h);
   mail_drain_to_bitmaps(h);
   flush_empty_slab(h);
   void *p = refill_take_one(h, c);
@@ -50,7 +50,7 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
   struct heap *h = entry_enter();
   if (h == NULL) return entry_signal_alloc(size_classes[c].size, align);
   bool is_sample_due = false;
-  void *p = h->is_shared ? refill_take_one(h, c) : refill_slow(h, c, align <= 16, &is_sample_due);
+  void *p = !h->is_owned ? refill_take_one(h, c) : refill_slow(h, c, align <= 16, &is_sample_due);
   if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);
   if (HAK_UNLIKELY(is_sample_due)) bump_relaxed(&h->samples_due, (size_t)1);
   entry_leave(h);
@@ -61,7 +61,7 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
 static void *alloc_slow(uint32_t c, size_t align) {
   struct heap *h = heap_current;
   void *p = NULL;
-  if (HAK_LIKELY(!h->is_shared)) {
+  if (HAK_LIKELY(h->is_owned)) {
     heap_busy_begin();
     p = refill_unlocked(h, c, align <= 16);
     heap_busy_end(h);
@@ -113,7 +113,7 @@ static HAK_COLD void free_direct(void *p, size_t i) {
     entry_signal_park(p);
     return;
   }
-  if (!h->is_shared) heap_busy_begin();
+  if (h->is_owned) heap_busy_begin();
   flush_slots(owner, map_entry_class(entry), &p, 1);
   struct heap_fault fault = owner->fault;
   if (owner != h) {
@@ -130,7 +130,7 @@ static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
     entry_signal_park(p);
     return;
   }
-  bool is_collected = !h->is_shared && mail_collect(h, entry, p);
+  bool is_collected = h->is_owned && mail_collect(h, entry, p);
   entry_leave(h);
   if (!is_collected) free_direct(p, i);
 }
@@ -160,13 +160,13 @@ void entry_free_slow(void *p, size_t i) {
   uint32_t c = map_entry_class(entry);
   if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
     guard_abort(VERDICT_INTERIOR, p, size_classes[c].size);
-  if ((entry ^ h->key) < CLASS_COUNT * MAP_CLASS_SCALE && !h->is_shared)
+  if ((entry ^ h->key) < CLASS_COUNT * MAP_CLASS_SCALE && h->is_owned)
     guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size); /* the bin's top says so */
   if (HAK_UNLIKELY(map_entry_id(entry) < HEAP_ID_FIRST)) {
     free_direct(p, i); /* booting and exit take no mail */
     return;
   }
-  if (HAK_LIKELY(!h->is_shared)) {
+  if (HAK_LIKELY(h->is_owned)) {
     heap_busy_begin();
     bool is_collected = mail_try_collect(h, entry, p);
     heap_busy_end(h);
@@ -193,12 +193,13 @@ void entry_free_locked(void *p) {
 
 void entry_free_flush(void *p, struct bin *b) {
   struct heap *h = heap_current;
-  if (HAK_UNLIKELY(h->is_shared)) { /* its bins are never filled */
-    free_direct(p, chunk_index(p));
+  if (HAK_UNLIKELY(!h->is_owned)) { /* its bins are never filled */
+    entry_free_slow(p, chunk_index(p));
     return;
   }
   uint32_t c = (uint32_t)(b - h->bin);
-  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(bin_has_on_top(b, load_relaxed(&b->sp), p)))
+  if (!HAK_FLAVOUR_MINIMAL && b->hi != NULL &&
+      HAK_UNLIKELY(bin_has_on_top(b, load_relaxed(&b->sp), p)))
     guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size);
   heap_busy_begin();
   bool is_taken = refill_make_room(h, c, p);

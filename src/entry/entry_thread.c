@@ -36,26 +36,24 @@ void entry_thread_init(void) {
 void entry_thread_fork_child(void) {
   lock_fork_child();
   struct heap *h = heap_current;
-  if (!h->is_shared) store_relaxed(&h->generation, load_relaxed(&fork_generation));
+  if (h->is_owned) store_relaxed(&h->generation, load_relaxed(&fork_generation));
   entry_report_fork_child();
 }
 
 static HAK_COLD struct heap *attach(void) {
   entry_init();
-  if (entry_is_booting()) return &heap_booting;
-  if (!has_key) {
-    heap_make_exit_current();
-    return &heap_exit;
-  }
+  if (entry_is_booting()) return heap_booting_get();
+  if (!has_key) return heap_make_exit_current();
   if (!lock_enter(&heap_none.lock))
     return &heap_none; /* a handler that interrupted this very path */
   struct heap *h = heap_acquire();
   lock_leave(&heap_none.lock);
-  if (h == NULL) return &heap_exit; /* no memory now: the next slow path tries again */
+  if (h == NULL) return heap_exit_get(); /* no memory now: the next slow path tries again */
   heap_current = h;
   if (!os_thread_key_set(h)) { /* may allocate: the heap works already */
-    heap_make_exit_current();
+    struct heap *exit_heap = heap_make_exit_current();
     entry_report_fault(heap_abandon(h));
+    return exit_heap;
   }
   return heap_current;
 }

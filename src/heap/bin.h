@@ -23,9 +23,9 @@
  * (docs/decisions/0012).
  *
  * Below slot 0 lies the magazine's header, whose last word is NULL: there sp points when the bin is
- * empty, and top is NULL. A bin without a magazine stands on such a word of its own (bin_nothing)
- * and has hi == NULL: it is empty and full at once, so the first malloc and the first free of a
- * class take the slow path by themselves, and nothing tests for initialisation.
+ * empty, and top is NULL. In a bin without a magazine all three are NULL:
+ * it is empty and full at once, so the first malloc and the first free of a class take the slow
+ * path by themselves, nothing tests for initialisation, and zeroed memory is such a bin.
  *
  * Owner: the heap's thread alone writes; others read sp for statistics (relaxed). A signal handler
  * that interrupts a pop or a push has no promise. The order of the stores keeps both right for one
@@ -35,19 +35,15 @@
 
 struct bin {
   void *top;           /* the newest; NULL in an empty bin */
-  _Atomic(void **) sp; /* the newest one's slot; never NULL */
+  _Atomic(void **) sp; /* the newest one's slot; NULL without a magazine */
   void **hi;           /* the last slot in use; NULL without a magazine */
   uint32_t high_mask;  /* copies from size_classes: one cache line has all that free needs */
   uint32_t minus_reciprocal;
 };
 _Static_assert(sizeof(struct bin) == 32, "two bins a cache line; the index is one shift");
 
-/* What a bin without a magazine stands on: no object equals these words. Never written. */
-extern HAK_HIDDEN void *bin_nothing[2];
-#define BIN_NOTHING (&bin_nothing[1])
-
 HAK_INLINE void bin_reset(struct bin *b) {
-  store_relaxed(&b->sp, BIN_NOTHING);
+  store_relaxed(&b->sp, NULL);
   b->top = NULL;
   b->hi = NULL;
 }

@@ -231,7 +231,7 @@ void flush_empty_slab(struct heap *h) {
 }
 
 void flush_owner_magazines(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock) && !h->is_shared);
+  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     struct heap_class *k = &h->cls[c];
     struct magazine *loaded = load_relaxed(&k->loaded);

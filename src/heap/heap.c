@@ -11,35 +11,36 @@
 enum {
   LEAF_HEAPS = 512,  /* 4 KiB of pointers */
   LEAF_COUNT = 1024, /* 524,288 heaps; ids have room for 1,048,576. Threads beyond use `exit` */
+  FIRST_HEAPS = 64,  /* ids below need neither: two pages less in a process of few threads */
 };
 
-void *bin_nothing[2];
-
-/* Ready before any code has run: the first malloc of all goes through `none`. Its bins, and those
- * of `busy`, stay zero: malloc finds no top object, and no object's map entry fits their keys. */
-struct heap heap_none = {.key = HEAP_ID_NONE << MAP_ID_SHIFT,
-                         .is_shared = true,
-                         .lock = {.rank = LOCK_RANK_HEAP, .recover = recover_heap}};
-struct heap heap_booting;
-struct heap heap_exit;
-struct heap heap_busy;
+/* Constructed when they are needed, and then one page each, that of the lock; `busy` stays zero. So
+ * do the bins of `none`, and all of it until heap_init has run: malloc finds no top object, and no
+ * object's map entry fits the key. */
+struct heap heap_none HAK_LARGE_BSS;
+struct heap heap_booting HAK_LARGE_BSS;
+struct heap heap_exit HAK_LARGE_BSS;
+struct heap heap_busy HAK_LARGE_BSS;
 
 _Thread_local struct heap *heap_current __attribute__((tls_model("initial-exec"))) = &heap_none;
 
 struct leaf {
   _Atomic(struct heap *) heap[LEAF_HEAPS];
 };
-static _Atomic(struct leaf *) directory[LEAF_COUNT];
+static _Atomic(struct leaf *) directory[LEAF_COUNT] HAK_LARGE_BSS;
+static _Atomic(struct heap *) first_heaps[FIRST_HEAPS];
 static _Atomic(uint32_t) id_end = HEAP_ID_FIRST;
+
+static _Atomic(bool) is_exit_ready; /* never cleared */
 
 static struct rt_lock orphans_lock = LOCK_INIT(LOCK_RANK_ORPHANS);
 static struct heap *orphans;            /* under orphans_lock */
 static uint32_t left_behind_next;       /* under orphans_lock: next id to look at after a fork */
 static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
 
-static void heap_construct(struct heap *h, uint32_t id, bool is_shared) {
+static void heap_construct(struct heap *h, uint32_t id) {
   h->key = map_entry(id, 0);
-  h->is_shared = is_shared;
+  h->is_owned = id >= HEAP_ID_FIRST;
   h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
   h->lock.recover = recover_heap;
   h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
@@ -72,28 +73,37 @@ void heap_requests_direct(struct heap *h, uint32_t c, uint32_t to) {
     h->request[i] = (uint16_t)(to * MAP_CLASS_SCALE);
 }
 
-void heap_init(void) {
-  heap_construct(&heap_booting, HEAP_ID_BOOTING, true);
-  heap_construct(&heap_exit, HEAP_ID_EXIT, true);
-  heap_construct(&heap_busy, HEAP_ID_BUSY, true);
-  lock_register(&heap_none.lock);
+void heap_init(void) { heap_construct(&heap_none, HEAP_ID_NONE); }
+
+struct heap *heap_booting_get(void) {
+  ASSERT(heap_current == &heap_none);
+  if (heap_booting.key == 0) heap_construct(&heap_booting, HEAP_ID_BOOTING);
+  return &heap_booting;
 }
 
-void heap_make_exit_current(void) {
-  static _Atomic(bool) is_ready; /* pairs with the release below: all bins or none are seen */
-  if (!load_acquire(&is_ready) && lock_enter(&heap_exit.lock)) {
-    if (!load_relaxed(&is_ready)) bins_construct(&heap_exit);
-    store_release(&is_ready, true);
-    lock_leave(&heap_exit.lock);
+struct heap *heap_exit_get(void) {
+  if (load_acquire(&is_exit_ready)) return &heap_exit; /* pairs with the release below */
+  if (!lock_enter(&heap_none.lock)) return NULL;
+  if (!load_relaxed(&is_exit_ready)) {
+    heap_construct(&heap_exit, HEAP_ID_EXIT);
+    bins_construct(&heap_exit);
+    store_release(&is_exit_ready, true);
   }
-  ASSERT(load_relaxed(&is_ready));
-  heap_current = &heap_exit;
+  lock_leave(&heap_none.lock);
+  return &heap_exit;
+}
+
+struct heap *heap_make_exit_current(void) {
+  struct heap *h = heap_exit_get();
+  heap_current = h != NULL ? h : &heap_none;
+  return heap_current;
 }
 
 struct heap *heap_of_id(uint32_t id) {
-  if (id == HEAP_ID_BOOTING) return &heap_booting;
-  if (id == HEAP_ID_EXIT) return &heap_exit;
+  if (id == HEAP_ID_BOOTING) return heap_booting.key != 0 ? &heap_booting : NULL;
+  if (id == HEAP_ID_EXIT) return load_acquire(&is_exit_ready) ? &heap_exit : NULL;
   if (id < HEAP_ID_FIRST || id >= load_acquire(&id_end)) return NULL;
+  if (id < FIRST_HEAPS) return load_acquire(&first_heaps[id]);
   struct leaf *leaf = load_acquire(&directory[id / LEAF_HEAPS]);
   return leaf == NULL ? NULL : load_acquire(&leaf->heap[id % LEAF_HEAPS]);
 }
@@ -134,9 +144,9 @@ bool heap_is_valid(struct heap *h) {
   return depot_bytes == h->depot_bytes;
 }
 
-static struct heap *heap_new(void) {
-  ASSERT(lock_is_mine(&heap_none.lock));
-  uint32_t id = load_relaxed(&id_end); /* stable: the caller holds heap_none's lock */
+/* Where a new heap's id leads to it; NULL without memory. */
+static _Atomic(struct heap *) *place_of(uint32_t id) {
+  if (id < FIRST_HEAPS) return &first_heaps[id];
   if (id / LEAF_HEAPS >= LEAF_COUNT) return NULL;
   struct leaf *leaf = load_relaxed(&directory[id / LEAF_HEAPS]);
   if (leaf == NULL) {
@@ -144,14 +154,22 @@ static struct heap *heap_new(void) {
     if (leaf == NULL) return NULL;
     store_release(&directory[id / LEAF_HEAPS], leaf); /* pairs with heap_of_id */
   }
+  return &leaf->heap[id % LEAF_HEAPS];
+}
+
+static struct heap *heap_new(void) {
+  ASSERT(lock_is_mine(&heap_none.lock));
+  uint32_t id = load_relaxed(&id_end); /* stable: the caller holds heap_none's lock */
+  _Atomic(struct heap *) *place = place_of(id);
+  if (place == NULL) return NULL;
   struct heap *h = meta_alloc(sizeof *h); /* last: what was allocated before is kept for the next */
   if (h == NULL) return NULL;
-  heap_construct(h, id, false);
+  heap_construct(h, id);
   bins_construct(h);
   heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
-  store_release(&leaf->heap[id % LEAF_HEAPS], h); /* pairs with heap_of_id */
-  store_release(&id_end, id + 1);                 /* pairs with heap_of_id */
+  store_release(place, h);        /* pairs with heap_of_id */
+  store_release(&id_end, id + 1); /* pairs with heap_of_id */
   return h;
 }
 
@@ -200,7 +218,7 @@ struct heap *heap_acquire(void) {
 }
 
 struct heap_fault heap_abandon(struct heap *h) {
-  ASSERT(h != heap_current && !h->is_shared);
+  ASSERT(h != heap_current && h->is_owned);
   struct heap_fault fault = {FAULT_NONE, NULL};
   if (NEVER(!lock_enter(&h->lock))) return fault; /* an exit inside a slow path of its own */
   flush_owner_magazines(h);

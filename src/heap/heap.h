@@ -23,7 +23,7 @@
  * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
  * empty for ever; what they allocate comes straight from the bitmaps under their lock. `booting` is
  * never current: until the process is ready the starting thread stays on `none`. A fourth, `busy`,
- * is current while a thread is inside its slow path, and allocates nothing.
+ * is current while a thread is inside its slow path, and allocates nothing: it is all zero.
  */
 
 enum {
@@ -64,11 +64,13 @@ struct outbox_slot {
 
 struct heap {
   struct bin bin[CLASS_COUNT];
-  uint32_t key; /* map_entry(id, 0); constant. 0 fits no map entry that has a class */
-  bool is_shared;
+  uint32_t key;                 /* map_entry(id, 0); constant. No object's map entry fits 0 */
+  bool is_owned;                /* one thread's: not static. Constant */
   _Atomic(bool) is_orphan;      /* seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
   uint32_t split_count;         /* owner: size_class_split_count as of `request` */
+  uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
+  uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */
   /* Owner: size_class_table.tiny, but for classes on loan, whose requests go to their lender's bin.
    * Zero in shared heaps: no bin of theirs ever has an object. */
   uint16_t request[TINY_REQUESTS];
@@ -86,8 +88,6 @@ struct heap {
 
   struct heap_class cls[CLASS_COUNT];
   struct outbox_slot outbox[OUTBOX_SLOTS];
-  uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
-  uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */
   _Atomic(struct magazine *) inbox HAK_CACHE_ALIGNED; /* pushed by anyone, emptied under lock */
 };
 
@@ -121,10 +121,16 @@ HAK_INLINE void heap_busy_end(struct heap *h) {
   heap_current = h;
 }
 
-/* Ready the static heaps. Called once, before the first allocation. */
+/* Ready the static heaps. Called once, before all else: anything may allocate. */
 void heap_init(void);
-/* The calling thread is served by the `exit` heap from now on. */
-void heap_make_exit_current(void);
+/* The `booting` heap. Only the thread that starts the process, until it is ready. */
+HAK_MUST_USE struct heap *heap_booting_get(void);
+/* The `exit` heap; NULL on self-entry: a handler that interrupted one who holds heap_none's lock.
+ * The caller holds no lock. */
+HAK_MUST_USE struct heap *heap_exit_get(void);
+/* The calling thread is served by the `exit` heap from now on; on self-entry by `none`, until its
+ * next slow path. Returns the one it is. The caller holds no lock. */
+struct heap *heap_make_exit_current(void);
 /* A heap for the calling thread: an orphan, else one left by a thread that a fork took away, else
  * a new one. NULL without memory. The caller holds heap_none's lock (its umbrella). */
 HAK_MUST_USE struct heap *heap_acquire(void);

@@ -16,8 +16,12 @@
 enum {
   WINDOW_FIRST_BYTES = 1024,
   WINDOW_FIRST_MAX = 8,
-  BORROW_SURPLUS = 8,    /* measured: docs/decisions/0010 */
-  BORROW_SIZE_SHARE = 4, /* a lender is at most a quarter larger: one step of the coarse classes */
+  BORROW_SURPLUS = 8, /* measured, as the next two: docs/decisions/0010 */
+  /* While slabs of the class have less than this, a lender may be twice as large: a small process
+   * has few lenders, and each page counts. Then a quarter larger, one step of the coarse classes.
+   */
+  BORROW_WIDE_BYTES = 192 * 1024,
+  BORROW_SIZE_SHARE = 4,
 };
 
 /* Which objects a refill may take from slabs: on resident pages only, or others too. */
@@ -138,7 +142,7 @@ static void end_loan(struct heap *h, uint32_t c) {
 }
 
 void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
-  ASSERT(!h->is_shared);
+  ASSERT(h->is_owned);
   end_loan(h, c);
   /* It may be not empty: after a loan, or a signal handler has freed something meanwhile. */
   void *p = bin_try_pop(&h->bin[c]);
@@ -253,10 +257,12 @@ static bool has_surplus(struct heap *h, uint32_t c) {
   return count > BORROW_SURPLUS;
 }
 
-/* An object of a class a little larger that has a surplus. */
+/* An object of a class somewhat larger that has a surplus. */
 static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
-  uint32_t size_max = size_classes[c].size + size_classes[c].size / BORROW_SIZE_SHARE;
-  for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 16, a quarter of 1 KiB */
+  uint32_t size = size_classes[c].size;
+  uint32_t size_max =
+      size + (slab_class_bytes(c) < BORROW_WIDE_BYTES ? size : size / BORROW_SIZE_SHARE);
+  for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 32: 512 B to 1 KiB */
     if (size_classes[wider].size > size_max) break;
     if (!has_surplus(h, wider)) continue;
     void *p = lend(h, wider, c);
@@ -285,7 +291,7 @@ static bool window_is_whole(const struct heap *h, uint32_t c) {
 }
 
 bool refill_make_room(struct heap *h, uint32_t c, void *p) {
-  ASSERT(!h->is_shared && p != NULL);
+  ASSERT(h->is_owned && p != NULL);
   struct bin *b = &h->bin[c];
   struct heap_class *k = &h->cls[c];
   struct magazine *loaded = load_relaxed(&k->loaded);
@@ -352,7 +358,7 @@ static void shed_full(struct heap *h, uint32_t c) {
 }
 
 void refill_overflow(struct heap *h, uint32_t c, void *p) {
-  ASSERT(lock_is_mine(&h->lock) && !h->is_shared);
+  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
   struct bin *b = &h->bin[c];
   if (load_relaxed(&h->cls[c].loaded) == NULL) { /* the first free of a class in an adopted heap */
     struct magazine *m = flush_magazine_get(h, c);

@@ -40,7 +40,6 @@ enum reserved_id {
   HEAP_ID_RUN = 4,     /* first chunk of a large object */
   HEAP_ID_RUN_REST = 5,
   HEAP_ID_FREED = 6,   /* was allocated, and is free */
-  HEAP_ID_BUSY = 8,    /* key while a thread is inside its slow path: never in the map */
   HEAP_ID_SAMPLED = 7, /* reserved for sampled objects: their free takes the slow path */
   HEAP_ID_FIRST = 16,
 };

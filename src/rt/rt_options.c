@@ -44,7 +44,7 @@ enum { NAME_DISTANCE = 4 }; /* edits up to which a name is taken for another's m
 enum { PATH_BYTES = 4096 }; /* the kernel's PATH_MAX: what is longer cannot be opened */
 
 static bool is_read;
-static char report_path[PATH_BYTES];
+static char report_path[PATH_BYTES] HAK_LARGE_BSS;
 
 /* Text of the environment in a message: one line, not too long. */
 static void format_shown(struct format_buf *f, const char *s, size_t length) {

@@ -65,7 +65,7 @@ static void add_owner_side(struct view_totals *t, struct heap *h) {
 
 /* A fork left these behind: what bins and outbox hold was cut off in the midst of a change. */
 static bool is_left_behind(struct heap *h) {
-  return h != heap_current && !h->is_shared &&
+  return h != heap_current && h->is_owned &&
          load_relaxed(&h->generation) != load_relaxed(&fork_generation);
 }
 

@@ -22,7 +22,7 @@ struct view_class {
 struct view_totals {
   struct view_class cls[CLASS_COUNT];
   bool is_exact;      /* false: a heap could not be locked, see view_stats_collect */
-  size_t heap_count;  /* heaps there are, the two shared ones included */
+  size_t heap_count;  /* heaps there are, the two shared ones included once they are needed */
   size_t arena_bytes; /* of the region, open to objects: used_bytes + free_bytes */
   size_t used_bytes;  /* live objects at the size of their class, and run_bytes */
   size_t free_bytes;

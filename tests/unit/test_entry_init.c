@@ -68,7 +68,7 @@ static void *enters_and_leaves(void *unused) {
   (void)pthread_barrier_wait(&barrier);
   for (int i = 0; i < 2000; i++) {
     struct heap *own = entry_thread_heap();
-    NEED(own != NULL && own == heap_current && !own->is_shared);
+    NEED(own != NULL && own == heap_current && own->is_owned);
     struct heap *h = entry_enter();
     NEED(h == own && lock_is_mine(&h->lock));
     NEED(entry_thread_heap() == NULL && entry_enter() == NULL); /* self-entry */

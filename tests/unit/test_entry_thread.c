@@ -10,7 +10,7 @@ enum { THREADS = 12, KEYS_FILLED = 1100 };
 static void *tells_its_heap(void *out) {
   NEED(heap_current == &heap_none);
   void *p = hak_malloc(10);
-  NEED(p != NULL && heap_current != &heap_none && !heap_current->is_shared);
+  NEED(p != NULL && heap_current != &heap_none && heap_current->is_owned);
   NEED(object_owner(p) == heap_current && entry_thread_heap() == heap_current);
   hak_free(p);
   *(struct heap **)out = heap_current;

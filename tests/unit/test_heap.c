@@ -18,7 +18,7 @@ static void many_heaps(void) {
   for (uint32_t i = 0; i < HEAPS; i++) {
     struct heap *h = heaps[i] = heap_by_hand();
     NEED(heap_id(h) == end + i && heap_id_end() == end + i + 1 && heap_of_id(end + i) == h);
-    NEED(h != heap_current && !h->is_shared && !heap_is_ownerless(h));
+    NEED(h != heap_current && h->is_owned && !heap_is_ownerless(h));
     NEED(lock_enter(&h->lock) && heap_is_valid(h));
     lock_leave(&h->lock);
     for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(heap_bin_count(h, c) == 0);
@@ -38,10 +38,27 @@ static void many_heaps(void) {
     }
     NEED(heap_id_end() == end + HEAPS);
   }
-  NEED(heap_of_id(HEAP_ID_BOOTING) == &heap_booting && heap_of_id(HEAP_ID_EXIT) == &heap_exit);
+  NEED(heap_of_id(HEAP_ID_BOOTING) == NULL && heap_of_id(HEAP_ID_EXIT) == NULL);
   NEED(heap_of_id(0) == NULL && heap_of_id(HEAP_ID_RUN) == NULL && heap_of_id(15) == NULL);
   NEED(heap_of_id(heap_id_end()) == NULL && heap_of_id(1u << 24) == NULL);
 }
+/* The `exit` heap comes into being when it is needed; not amid a slow path of the same thread. */
+static void exit_heap_is_made(void) {
+  struct heap *own = heap_own();
+  NEED(lock_enter(&heap_none.lock));
+  NEED(heap_exit_get() == NULL && heap_make_exit_current() == &heap_none);
+  NEED(heap_current == &heap_none && heap_of_id(HEAP_ID_EXIT) == NULL);
+  lock_leave(&heap_none.lock);
+  NEED(heap_make_exit_current() == &heap_exit && heap_current == &heap_exit);
+  NEED(heap_exit_get() == &heap_exit && heap_of_id(HEAP_ID_EXIT) == &heap_exit);
+  NEED(heap_id(&heap_exit) == HEAP_ID_EXIT && !heap_exit.is_owned);
+  heap_current = own;
+}
+static void exit_heap_is_made_when_needed(void **state) {
+  (void)state;
+  run_child(exit_heap_is_made);
+}
+
 static void heaps_and_ids_are_for_ever(void **state) {
   (void)state;
   run_child(many_heaps);
@@ -295,6 +312,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(heaps_and_ids_are_for_ever),
+      cmocka_unit_test(exit_heap_is_made_when_needed),
       cmocka_unit_test(without_memory_nothing_is_lost),
       cmocka_unit_test(a_heap_is_adopted_whole),
       cmocka_unit_test(faults_are_returned),

@@ -22,7 +22,7 @@ static void bin_is_sane(struct heap *h, uint32_t c) {
   struct magazine *loaded = load_relaxed(&h->cls[c].loaded);
   void **sp = load_relaxed(&b->sp);
   if (loaded == NULL) {
-    NEED(sp == BIN_NOTHING && b->hi == NULL && b->top == NULL);
+    NEED(sp == NULL && b->hi == NULL && b->top == NULL);
     return;
   }
   void **lo = loaded->slot;

@@ -88,6 +88,13 @@ static void allocate_many(void) {
   for (size_t i = 0; i < MANY; i++) many[i] = hak_malloc(SMALL_BYTES);
 }
 
+/* Some are borrowed from a larger class, and count there. */
+static size_t many_of_class(uint32_t c, size_t from, size_t to) {
+  size_t n = 0;
+  for (size_t i = from; i < to; i++) n += class_of(many[i]) == c;
+  return n;
+}
+
 static void free_many(size_t from, size_t to) {
   for (size_t i = from; i < to; i++) hak_free(many[i]);
 }
@@ -98,7 +105,7 @@ static void full_magazines_and_bitmaps_are_no_live_objects(void **state) {
   uint32_t c = 0;
   for (int round = 0; round < 10; round++) { /* until the whole magazine is used */
     allocate_many();
-    c = class_of(many[0]);
+    c = class_of(many[MANY - 1]);
     free_many(0, MANY);
   }
   struct view_totals after = look();
@@ -129,7 +136,8 @@ static void mail_is_no_live_objects(void **state) {
   for (size_t count = 3; count <= MANY; count += MANY - 3) {
     struct view_totals before = look();
     allocate_many();
-    uint32_t c = class_of(many[0]);
+    uint32_t c = class_of(many[MANY - 1]);
+    size_t kept_count = many_of_class(c, count, MANY);
     struct remote r = {.count = count};
     sem_init(&r.is_done, 0, 0);
     sem_init(&r.may_end, 0, 0);
@@ -138,7 +146,7 @@ static void mail_is_no_live_objects(void **state) {
     sem_wait(&r.is_done);
     struct view_totals mailed = look();
     assert_int_equal(load_relaxed(&heap_current->inbox) != NULL, count == MANY);
-    assert_int_equal(mailed.cls[c].live_count, before.cls[c].live_count + MANY - count);
+    assert_int_equal(mailed.cls[c].live_count, before.cls[c].live_count + kept_count);
     assert_sums(&mailed);
     sem_post(&r.may_end);
     assert_int_equal(pthread_join(thread, NULL), 0);
