@@ -259,14 +259,21 @@ void flush_owner_magazines(struct heap *h) {
   flush_empty_slab(h);
 }
 
-struct magazine *flush_magazine_get(struct heap *h, uint32_t c) {
+static struct magazine *get_of_kind(struct heap *h, uint32_t c, uint8_t kind) {
   ASSERT(lock_is_mine(&h->lock));
-  size_t kind = size_classes[c].magazine_kind - 1u;
-  struct magazine *m = h->spare[kind];
-  h->spare[kind] = NULL;
-  if (m == NULL) m = magazine_get(c);
+  struct magazine *m = h->spare[kind - 1];
+  h->spare[kind - 1] = NULL;
+  if (m == NULL) m = magazine_get(kind);
   if (m != NULL) m->entry = heap_entry(h, c);
   return m;
+}
+
+struct magazine *flush_magazine_get(struct heap *h, uint32_t c) {
+  return get_of_kind(h, c, size_classes[c].magazine_kind);
+}
+
+struct magazine *flush_magazine_get_small(struct heap *h, uint32_t c, uint32_t slots) {
+  return get_of_kind(h, c, magazine_kind_for(slots));
 }
 
 void flush_magazine_give(struct heap *h, struct magazine *m) {

@@ -25,6 +25,8 @@ void flush_empty_slab(struct heap *h);
 
 /* Empty magazines: one a kind stays with the heap. */
 HAK_MUST_USE struct magazine *flush_magazine_get(struct heap *h, uint32_t c);
+/* The same, with at least `slots` slots instead of the class's capacity. */
+HAK_MUST_USE struct magazine *flush_magazine_get_small(struct heap *h, uint32_t c, uint32_t slots);
 void flush_magazine_give(struct heap *h, struct magazine *m);
 
 #endif

@@ -18,19 +18,23 @@ struct stock {
 static struct stock stocks[MAGAZINE_KIND_COUNT] = {STOCK_INIT, STOCK_INIT, STOCK_INIT, STOCK_INIT,
                                                    STOCK_INIT, STOCK_INIT, STOCK_INIT};
 
-static uint32_t kind_slots(uint32_t index) { return kind_lines[index] * 8u - 4u; }
+static uint32_t kind_slots(uint8_t kind) { return kind_lines[kind - 1] * 8u - 4u; }
 
-void magazine_init(void) {
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    uint32_t index = 0;
-    while (kind_slots(index) < size_classes[c].magazine_capacity) index++;
-    ASSERT(index < MAGAZINE_KIND_COUNT);
-    size_classes[c].magazine_kind = (uint8_t)(index + 1);
-  }
+uint8_t magazine_kind_for(uint32_t slots) {
+  uint8_t kind = 1;
+  while (kind_slots(kind) < slots) kind++;
+  ASSERT(kind <= MAGAZINE_KIND_COUNT);
+  return kind;
 }
 
-struct magazine *magazine_get(uint32_t c) {
-  uint8_t kind = size_classes[c].magazine_kind;
+uint32_t magazine_room(const struct magazine *m) { return kind_slots(m->kind); }
+
+void magazine_init(void) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++)
+    size_classes[c].magazine_kind = magazine_kind_for(size_classes[c].magazine_capacity);
+}
+
+struct magazine *magazine_get(uint8_t kind) {
   ASSERT(kind >= 1 && kind <= MAGAZINE_KIND_COUNT);
   struct stock *stock = &stocks[kind - 1];
   lock_nested(&stock->lock);

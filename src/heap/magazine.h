@@ -7,8 +7,6 @@
  * free() compares a pointer with the two words below the top of its bin: below slot 0 these are
  * the header's last two. Neither can equal a pointer: `kind` (at least 1) sits in bits 56 to 63 of
  * the one, the other is zero.
- * A magazine spans an odd number of cache lines, so that those of neighbouring classes do not fall
- * into the same sets. Type-stable: storage never leaves the stock for other uses.
  */
 #ifndef MAGAZINE_H
 #define MAGAZINE_H
@@ -19,6 +17,11 @@
 #include "base_atomic.h"
 #include "base_attr.h"
 #include "size_class.h"
+
+/* A loaded magazine has slots for its bin's window, all others for the class's whole capacity. It
+ * spans an odd number of cache lines, so that those of neighbouring classes do not fall into the
+ * same sets. Type-stable: storage never leaves the stock for other uses.
+ */
 
 enum { MAGAZINE_KIND_COUNT = 7 };
 
@@ -37,9 +40,13 @@ _Static_assert(offsetof(struct magazine, kind) == 23, "kind is the top byte of i
 
 /* Record the storage kind of each class in size_classes. Called once at init. */
 void magazine_init(void);
-/* An empty magazine for class c: from the stock, or new. NULL without memory. The caller holds an
+/* The smallest kind with that many slots; no class has a larger capacity than the largest kind. */
+HAK_MUST_USE uint8_t magazine_kind_for(uint32_t slots);
+/* How many slots m has. */
+HAK_MUST_USE uint32_t magazine_room(const struct magazine *m);
+/* An empty magazine of a kind: from the stock, or new. NULL without memory. The caller holds an
  * outermost lock. */
-HAK_MUST_USE struct magazine *magazine_get(uint32_t c);
+HAK_MUST_USE struct magazine *magazine_get(uint8_t kind);
 /* Give an empty magazine to the stock. The caller holds an outermost lock. */
 void magazine_give(struct magazine *m);
 

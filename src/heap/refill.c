@@ -1,9 +1,10 @@
 /* refill.c — see refill.h.
  *
- * The window is how much of the loaded magazine is used. It starts small, so that a process with
- * few objects touches few pages, and doubles when the bin overflows after it ran empty: a load
- * that swings needs room, one that only grows or only shrinks does not. Second magazine and depot
- * come into play once the window is the whole magazine.
+ * The window is how many objects a bin may hold. It starts small, so that a process with few
+ * objects touches few pages, and doubles when the bin overflows after it ran empty: a load that
+ * swings needs room, one that only grows or only shrinks does not. Where the loaded magazine is too
+ * small for the window, a larger one takes its place. Second magazine and depot come into play once
+ * the window is the class's whole capacity.
  */
 #include "refill.h"
 
@@ -37,6 +38,7 @@ static void bin_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t co
   ASSERT(m->entry == heap_entry(h, c) && count <= size_classes[c].magazine_capacity);
   struct bin *b = &h->bin[c];
   uint32_t room = h->cls[c].window > count ? h->cls[c].window : count;
+  ASSERT(room <= magazine_room(m));
   store_relaxed(&h->cls[c].loaded, m);
   void **sp = m->slot + count - 1; /* of none: the header's last word, which is NULL */
   store_relaxed(&b->sp, sp);
@@ -105,6 +107,10 @@ static void hand_over(struct heap *h, uint32_t c) {
   bin_load(h, c, loaded, count - n);
 }
 
+static bool window_is_whole(const struct heap *h, uint32_t c) {
+  return h->cls[c].window >= size_classes[c].magazine_capacity;
+}
+
 static bool previous_has_room(struct heap *h, uint32_t c) {
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
   return previous != NULL && load_relaxed(&previous->count) < size_classes[c].magazine_capacity;
@@ -160,7 +166,7 @@ static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
   struct magazine *empty = load_relaxed(&k->loaded);
   if (empty == NULL) {
     bin_load(h, c, m, load_relaxed(&m->count));
-  } else if (size_classes[c].has_previous) {
+  } else if (size_classes[c].has_previous && window_is_whole(h, c)) {
     struct magazine *previous = load_relaxed(&k->previous);
     ASSERT(previous == NULL || load_relaxed(&previous->count) == 0);
     store_relaxed(&k->previous, m);
@@ -229,7 +235,7 @@ static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach, boo
   struct heap_class *k = &h->cls[c];
   if (k->window == 0) k->window = window_first(&size_classes[c]);
   struct magazine *m = load_relaxed(&k->loaded);
-  if (m == NULL) m = flush_magazine_get(h, c);
+  if (m == NULL) m = flush_magazine_get_small(h, c, k->window);
   if (m == NULL) return refill_take_one(h, c);
   uint32_t got = take_from_slabs(h, c, m->slot, k->window, reach);
   bin_load(h, c, m, got);
@@ -286,30 +292,15 @@ void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_d
   return p != NULL ? p : refill_from_slabs(h, c, REACH_FRESH, is_sample_due);
 }
 
-static bool window_is_whole(const struct heap *h, uint32_t c) {
-  return h->cls[c].window >= size_classes[c].magazine_capacity;
-}
-
 bool refill_make_room(struct heap *h, uint32_t c, void *p) {
   ASSERT(h->is_owned && p != NULL);
   struct bin *b = &h->bin[c];
-  struct heap_class *k = &h->cls[c];
-  struct magazine *loaded = load_relaxed(&k->loaded);
-  if (loaded == NULL) return false;
+  if (load_relaxed(&h->cls[c].loaded) == NULL) return false;
   end_loan(h, c); /* no longer dry */
   if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* A signal handler has allocated since free found it full. */
-  } else if (!window_is_whole(h, c)) {
-    if (!k->is_underflowed) return false;
-    uint32_t wider = 2u * k->window;
-    uint32_t whole = size_classes[c].magazine_capacity;
-    k->window = (uint16_t)(wider < whole ? wider : whole);
-    k->is_underflowed = false;
-    void **hi = loaded->slot + k->window - 1;
-    if (b->hi < hi) b->hi = hi;
-    if (bin_is_full(b)) return false;
   } else {
-    if (!previous_has_room(h, c)) return false;
+    if (!window_is_whole(h, c) || !previous_has_room(h, c)) return false;
     hand_over(h, c);
   }
   bin_push(b, load_relaxed(&b->sp), p);
@@ -338,6 +329,28 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   if (half != NULL) depot_put(h, c, half);
 }
 
+/* The window doubles if the class swings. True when the bin has room then: a received magazine may
+ * hold more than that. */
+static bool widen(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  if (!k->is_underflowed) return false;
+  struct magazine *loaded = load_relaxed(&k->loaded), *m = loaded;
+  uint32_t whole = size_classes[c].magazine_capacity, count = heap_bin_count(h, c);
+  uint32_t wider = 2u * k->window < whole ? 2u * k->window : whole;
+  if (magazine_room(loaded) < wider && (m = flush_magazine_get_small(h, c, wider)) == NULL)
+    return false;
+  k->window = (uint16_t)wider;
+  k->is_underflowed = false;
+  heap_bin_spill(h, c);
+  if (m != loaded) mem_copy(m->slot, loaded->slot, count * sizeof *m->slot);
+  bin_load(h, c, m, count);
+  if (m != loaded) {
+    store_relaxed(&loaded->count, (uint16_t)0);
+    flush_magazine_give(h, loaded);
+  }
+  return !bin_is_full(&h->bin[c]);
+}
+
 /* The loaded magazine is full and as large as it gets. The second (full) one goes into the depot,
  * and what the bin hands over into a new one; a class that has no second magazine sends half of the
  * bin's objects to the depot itself. */
@@ -361,18 +374,18 @@ void refill_overflow(struct heap *h, uint32_t c, void *p) {
   ASSERT(lock_is_mine(&h->lock) && h->is_owned);
   struct bin *b = &h->bin[c];
   if (load_relaxed(&h->cls[c].loaded) == NULL) { /* the first free of a class in an adopted heap */
-    struct magazine *m = flush_magazine_get(h, c);
+    if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
+    struct magazine *m = flush_magazine_get_small(h, c, h->cls[c].window);
     if (m == NULL) {
       flush_slots(h, c, &p, 1);
       return;
     }
-    if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
     bin_load(h, c, m, 0);
   } else if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* As in refill_make_room. */
   } else if (window_is_whole(h, c)) {
     shed_full(h, c);
-  } else {
+  } else if (!widen(h, c)) {
     shed_older_half(h, c, NULL);
   }
   bin_push(b, load_relaxed(&b->sp), p);

@@ -42,13 +42,29 @@ static void a_larger_capacity_has_no_smaller_kind(void **state) {
   }
 }
 
+static void a_kind_is_the_smallest_that_will_do(void **state) {
+  (void)state;
+  for (uint32_t slots = 1; slots <= 260; slots++) {
+    uint8_t kind = magazine_kind_for(slots);
+    struct magazine *m = magazine_get(kind);
+    assert_non_null(m);
+    assert_true(magazine_room(m) >= slots);
+    magazine_give(m);
+    if (kind == 1) continue;
+    m = magazine_get((uint8_t)(kind - 1));
+    assert_non_null(m);
+    assert_true(magazine_room(m) < slots);
+    magazine_give(m);
+  }
+}
+
 /* As many slots as the class's capacity can be written, and no other magazine feels it. */
 static void capacity_fits(void **state) {
   (void)state;
   static struct magazine *all[CLASS_COUNT][EACH];
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     for (size_t i = 0; i < EACH; i++) {
-      struct magazine *m = all[c][i] = magazine_get(c);
+      struct magazine *m = all[c][i] = magazine_get(size_classes[c].magazine_kind);
       assert_non_null(m);
       assert_int_equal((uintptr_t)m % HAK_CACHE_LINE_BYTES, 0);
       assert_int_equal(load_relaxed(&m->count), 0);
@@ -79,12 +95,12 @@ static void capacity_fits(void **state) {
 static void the_stock_is_used_again(void **state) {
   (void)state;
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    struct magazine *m = magazine_get(c);
-    struct magazine *n = magazine_get(c);
+    struct magazine *m = magazine_get(size_classes[c].magazine_kind);
+    struct magazine *n = magazine_get(size_classes[c].magazine_kind);
     assert_true(m != NULL && n != NULL && m != n);
     give_emptied(m);
     for (uint32_t d = 0; d < CLASS_COUNT; d++) {
-      struct magazine *got = magazine_get(d);
+      struct magazine *got = magazine_get(size_classes[d].magazine_kind);
       assert_non_null(got);
       bool is_same_kind = size_classes[d].magazine_kind == size_classes[c].magazine_kind;
       assert_int_equal(got == m, is_same_kind); /* the latest given */
@@ -102,7 +118,8 @@ static void a_warm_stock_takes_no_memory(void **state) {
   static struct magazine *held[CLASS_COUNT];
   static struct magazine *known[CLASS_COUNT];
   for (int round = 0; round < 50; round++) {
-    for (uint32_t c = 0; c < CLASS_COUNT; c++) held[c] = magazine_get(c);
+    for (uint32_t c = 0; c < CLASS_COUNT; c++)
+      held[c] = magazine_get(size_classes[c].magazine_kind);
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
       bool is_known = round == 0;
       for (uint32_t d = 0; d < CLASS_COUNT && !is_known; d++) is_known = known[d] == held[c];
@@ -125,7 +142,7 @@ static void *get_and_give(void *name) {
     if (!lock_enter(umbrella)) return umbrella;
     uint32_t c = round / (ROUNDS / 4); /* all at the same one */
     for (size_t i = 0; i < HELD; i++) {
-      held[i] = magazine_get(c);
+      held[i] = magazine_get(size_classes[c].magazine_kind);
       if (held[i] != NULL) held[i]->slot[0] = name;
       wrong += held[i] == NULL;
     }
@@ -154,6 +171,7 @@ static void threads_never_get_the_same_magazine(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_larger_capacity_has_no_smaller_kind, lock, unlock),
+      cmocka_unit_test_setup_teardown(a_kind_is_the_smallest_that_will_do, lock, unlock),
       cmocka_unit_test_setup_teardown(capacity_fits, lock, unlock),
       cmocka_unit_test_setup_teardown(the_stock_is_used_again, lock, unlock),
       cmocka_unit_test_setup_teardown(a_warm_stock_takes_no_memory, lock, unlock),

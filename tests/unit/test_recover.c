@@ -87,7 +87,8 @@ static void magazines_are_nobody_elses(void) {
   for (uint32_t c = 0; c < CLASS_COUNT; c += 13) {
     struct magazine *m[MAGAZINES];
     for (size_t i = 0; i < MAGAZINES; i++) {
-      NEED((m[i] = magazine_get(c)) != NULL && load_relaxed(&m[i]->count) == 0);
+      NEED((m[i] = magazine_get(size_classes[c].magazine_kind)) != NULL &&
+           load_relaxed(&m[i]->count) == 0);
       for (size_t j = 0; j < i; j++) NEED(m[j] != m[i]);
       for (uint32_t d = 0; d < CLASS_COUNT; d++) {
         NEED(m[i] != load_relaxed(&h->cls[d].loaded) && m[i] != load_relaxed(&h->cls[d].previous));

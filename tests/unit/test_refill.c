@@ -31,12 +31,14 @@ static void bin_is_sane(struct heap *h, uint32_t c) {
   heap_bin_spill(h, c);
   NEED(h->cls[c].window >= 1 && h->cls[c].window <= size_classes[c].magazine_capacity);
   NEED(loaded->entry == heap_entry(h, c));
+  NEED(magazine_room(loaded) >= h->cls[c].window && b->hi < lo + magazine_room(loaded));
   for (void **slot = lo; slot <= sp; slot++) {
     NEED(object_entry(*slot) == heap_entry(h, c) && size_class_is_slot(&size_classes[c], *slot));
     NEED(!object_is_in_bitmap(*slot));
   }
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
   NEED(previous == NULL || size_classes[c].has_previous);
+  NEED(previous == NULL || magazine_room(previous) >= size_classes[c].magazine_capacity);
 }
 
 /* A load that only grows, or only shrinks, needs no larger window; one that swings does. */
@@ -50,6 +52,8 @@ static void windows(void) {
     allocate(500, n);
     uint32_t first = k->window;
     NEED(first >= 1 && first <= capacity);
+    NEED(load_relaxed(&k->loaded)->kind ==
+         magazine_kind_for(first)); /* no larger than it need be */
     bin_is_sane(h, c);
     free_last_first(500);
     NEED(k->window <= size_min(2 * first, capacity)); /* one underflow: doubled at most once */
