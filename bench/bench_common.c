@@ -285,9 +285,13 @@ static void result_print(uint64_t ops, struct reading begin, struct reading end)
 /* ---- the run ---- */
 
 uint64_t bench_take(uint64_t chunk) {
-  if (deadline_ns != 0 && clock_ns(CLOCK_MONOTONIC) >= deadline_ns) {
+  /* One block a thread whatever the time: on a busy machine a thread may start too late for any,
+   * and a run without operations has no figure. */
+  static _Thread_local bool has_taken;
+  if (deadline_ns != 0 && has_taken && clock_ns(CLOCK_MONOTONIC) >= deadline_ns) {
     return 0;
   }
+  has_taken = true;
   if (bench_options.ops == 0) {
     return chunk;
   }

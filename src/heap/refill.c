@@ -13,6 +13,7 @@
 #include "flush.h"
 #include "mail.h"
 #include "os_check.h"
+#include "superslab.h"
 
 enum {
   WINDOW_FIRST_BYTES = 1024,
@@ -263,11 +264,19 @@ static bool has_surplus(struct heap *h, uint32_t c) {
   return count > BORROW_SURPLUS;
 }
 
+/* How large a lender may be. Objects up to twice as large only where the alternative is a page
+ * more: chunks that were in use before are resident, and better than an object half used. */
+static uint32_t lender_size_max(uint32_t c) {
+  uint32_t size = size_classes[c].size, near = size + size / BORROW_SIZE_SHARE;
+  bool is_wide = slab_class_bytes(c) < BORROW_WIDE_BYTES &&
+                 superslab_claimed_bytes() == superslab_peak_bytes();
+  uint32_t far = size_class_half_used_max(c);
+  return is_wide && far > near ? far : near;
+}
+
 /* An object of a class somewhat larger that has a surplus. */
 static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
-  uint32_t size = size_classes[c].size;
-  uint32_t size_max =
-      size + (slab_class_bytes(c) < BORROW_WIDE_BYTES ? size : size / BORROW_SIZE_SHARE);
+  uint32_t size_max = lender_size_max(c);
   for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 32: 512 B to 1 KiB */
     if (size_classes[wider].size > size_max) break;
     if (!has_surplus(h, wider)) continue;

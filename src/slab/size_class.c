@@ -96,6 +96,13 @@ size_t size_class_finest(size_t n) {
   return size_classes[finest_id(n)].size;
 }
 
+uint32_t size_class_half_used_max(uint32_t c) {
+  ASSERT(c < CLASS_COUNT);
+  uint32_t size = size_classes[c].size;
+  uint32_t step = size <= 128 ? 16 : (uint32_t)size_pow2_up(size) / 2 / COARSE_PER_DOUBLING;
+  return 2 * (size - step + 1);
+}
+
 bool size_class_could_hold(uint32_t c, size_t n, size_t align) {
   ASSERT(c < CLASS_COUNT && size_is_pow2(align));
   size_t size = size_classes[c].size;

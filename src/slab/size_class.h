@@ -87,6 +87,9 @@ HAK_INLINE uint32_t size_class_of(size_t n) {
 /* Class whose objects hold n bytes at a multiple of `align` (a power of two); CLASS_COUNT when
  * there is none. */
 uint32_t size_class_of_aligned(size_t n, size_t align);
+/* The largest size of which every request that class c serves uses at least half: what realloc
+ * leaves in place, and size_class_could_hold takes for possible. */
+uint32_t size_class_half_used_max(uint32_t c);
 /* Size of the finest class that could ever hold n <= CLASS_SIZE_MAX bytes. */
 size_t size_class_finest(size_t n);
 /* False when an object of class c cannot have been requested with n bytes at a multiple of `align`
