@@ -106,6 +106,17 @@ static void could_hold_refuses_too_small_and_far_too_large(void **state) {
   }
 }
 
+/* Whoever borrows uses half of the object at least: no more could be freed with its size. */
+static void half_used_is_half_used(void **state) {
+  (void)state;
+  for (size_t n = 1; n <= CLASS_SIZE_MAX; n++) {
+    uint32_t own = size_class_of(n), most = size_class_half_used_max(own);
+    assert_true(most <= 2 * n);
+    for (uint32_t c = own; c < CLASS_COUNT && size_classes[c].size <= most; c++)
+      assert_true(size_class_could_hold(c, n, 1));
+  }
+}
+
 static void split_keeps_every_class_large_enough(void **state) {
   (void)state;
   static uint32_t before[CLASS_SIZE_MAX + 1];
@@ -149,6 +160,7 @@ int main(void) {
       cmocka_unit_test_setup(aligned_requests_have_a_class_up_to_the_largest, setup),
       cmocka_unit_test_setup(could_hold_refuses_alignments_that_the_class_has_not, setup),
       cmocka_unit_test_setup(could_hold_refuses_too_small_and_far_too_large, setup),
+      cmocka_unit_test_setup(half_used_is_half_used, setup),
       cmocka_unit_test_setup(split_keeps_every_class_large_enough, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
