@@ -236,21 +236,40 @@ UTIL void tagged_free(void *object) {
   REQUIRE(errno == 4242, "free(%p) changed errno to %d", object, errno);
 }
 
-/* Resident bytes of this process from /proc/self/statm, 0 where there is no /proc. */
-UTIL size_t resident_bytes(void) {
+/* Fields 2 and 3 of /proc/self/statm in bytes, 0 where there is no /proc. */
+UTIL void resident_pages(size_t *all, size_t *of_files) {
   char text[128];
+  *all = *of_files = 0;
   int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
-    return 0;
+    return;
   }
   ssize_t got = read(fd, text, sizeof text - 1);
   close(fd);
   if (got <= 0) {
-    return 0;
+    return;
   }
   text[got] = 0;
-  char *second = strchr(text, ' ');
-  return second == NULL ? 0 : strtoull(second, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+  char *field = strchr(text, ' ');
+  if (field != NULL) {
+    *all = strtoull(field, &field, 10) * (size_t)sysconf(_SC_PAGESIZE);
+    *of_files = strtoull(field, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+  }
+}
+
+/* Resident bytes of this process. */
+UTIL size_t resident_bytes(void) {
+  size_t all, of_files;
+  resident_pages(&all, &of_files);
+  return all;
+}
+
+/* The same without the pages of files: the kernel maps some of those around one that is touched,
+ * as it sees fit. */
+UTIL size_t anonymous_bytes(void) {
+  size_t all, of_files;
+  resident_pages(&all, &of_files);
+  return all - of_files;
 }
 
 UTIL pthread_t thread_start(void *(*body)(void *), void *arg) {
