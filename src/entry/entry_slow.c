@@ -1,7 +1,7 @@
 /* entry_slow.c — the cold sides of malloc and free for objects that live in bins.
  *
  *   malloc: second magazine -> (lock) mail, depot, slabs -> reclaim and once more -> ENOMEM
- *   free:   wider window, second magazine -> (lock) depot, bitmaps
+ *   free:   second magazine -> (lock) wider window, depot, bitmaps
  *           another heap's object: outbox -> (lock) its inbox -> (both locks) its bitmap
  */
 #include <errno.h>

@@ -14,8 +14,8 @@ enum {
   FIRST_HEAPS = 64,  /* ids below need neither: two pages less in a process of few threads */
 };
 
-/* Constructed when they are needed, and then one page each, that of the lock; `busy` stays zero. So
- * do the bins of `none`, and all of it until heap_init has run: malloc finds no top object, and no
+/* Constructed when they are needed, then a page or two each; `busy` stays zero. So do the bins of
+ * `none`, and all of it until heap_init has run: malloc finds no top object, and no
  * object's map entry fits the key. */
 struct heap heap_none HAK_LARGE_BSS;
 struct heap heap_booting HAK_LARGE_BSS;
@@ -31,6 +31,7 @@ static _Atomic(struct leaf *) directory[LEAF_COUNT] HAK_LARGE_BSS;
 static _Atomic(struct heap *) first_heaps[FIRST_HEAPS];
 static _Atomic(uint32_t) id_end = HEAP_ID_FIRST;
 
+static bool is_booting_ready;       /* constant once the process is ready */
 static _Atomic(bool) is_exit_ready; /* never cleared */
 
 static struct rt_lock orphans_lock = LOCK_INIT(LOCK_RANK_ORPHANS);
@@ -38,14 +39,14 @@ static struct heap *orphans;            /* under orphans_lock */
 static uint32_t left_behind_next;       /* under orphans_lock: next id to look at after a fork */
 static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
 
+/* What is zero stays so: the lock is free, and may be in fork's registry already. */
 static void heap_construct(struct heap *h, uint32_t id) {
-  h->key = map_entry(id, 0);
   h->is_owned = id >= HEAP_ID_FIRST;
-  h->lock = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+  h->lock.rank = LOCK_RANK_HEAP;
   h->lock.recover = recover_heap;
   h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
   h->outbox_room = OUTBOX_BYTES;
-  lock_register(&h->lock);
+  h->key = map_entry(id, 0);
 }
 
 /* Needed before h becomes current; untouched until then, it costs no memory. */
@@ -73,11 +74,19 @@ void heap_requests_direct(struct heap *h, uint32_t c, uint32_t to) {
     h->request[i] = (uint16_t)(to * MAP_CLASS_SCALE);
 }
 
-void heap_init(void) { heap_construct(&heap_none, HEAP_ID_NONE); }
+void heap_init(void) {
+  heap_construct(&heap_none, HEAP_ID_NONE);
+  lock_register(&heap_none.lock);
+}
 
 struct heap *heap_booting_get(void) {
   ASSERT(heap_current == &heap_none);
-  if (heap_booting.key == 0) heap_construct(&heap_booting, HEAP_ID_BOOTING);
+  if (!is_booting_ready) { /* a handler of this thread may come in between and do the same */
+    heap_construct(&heap_booting, HEAP_ID_BOOTING);
+    lock_register_once(&heap_booting.lock);
+    signal_fence();
+    is_booting_ready = true;
+  }
   return &heap_booting;
 }
 
@@ -87,6 +96,7 @@ struct heap *heap_exit_get(void) {
   if (!load_relaxed(&is_exit_ready)) {
     heap_construct(&heap_exit, HEAP_ID_EXIT);
     bins_construct(&heap_exit);
+    lock_register_once(&heap_exit.lock); /* once more where a bare fork cut this off */
     store_release(&is_exit_ready, true);
   }
   lock_leave(&heap_none.lock);
@@ -100,7 +110,7 @@ struct heap *heap_make_exit_current(void) {
 }
 
 struct heap *heap_of_id(uint32_t id) {
-  if (id == HEAP_ID_BOOTING) return heap_booting.key != 0 ? &heap_booting : NULL;
+  if (id == HEAP_ID_BOOTING) return is_booting_ready ? &heap_booting : NULL;
   if (id == HEAP_ID_EXIT) return load_acquire(&is_exit_ready) ? &heap_exit : NULL;
   if (id < HEAP_ID_FIRST || id >= load_acquire(&id_end)) return NULL;
   if (id < FIRST_HEAPS) return load_acquire(&first_heaps[id]);
@@ -165,6 +175,7 @@ static struct heap *heap_new(void) {
   struct heap *h = meta_alloc(sizeof *h); /* last: what was allocated before is kept for the next */
   if (h == NULL) return NULL;
   heap_construct(h, id);
+  lock_register(&h->lock);
   bins_construct(h);
   heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));

@@ -47,7 +47,7 @@ struct heap_class {
   struct slab *slabs;   /* lock: those with free objects, latest first */
   uint32_t taken_count; /* lock: objects out of the bitmaps (live, or in bin, depot, mail) */
   uint16_t depot_count; /* lock: magazines */
-  uint16_t window;      /* owner: how many slots of the loaded magazine are used */
+  uint16_t window;      /* owner: how many objects the bin may hold */
   bool is_underflowed;  /* owner: the bin ran empty since the window last grew */
   bool was_full;     /* owner: what made bin and `previous` exchange last: no room, or no object */
   uint8_t lender;    /* owner: the class that lent an object last; 0: none did */

@@ -18,9 +18,10 @@
 #include "base_attr.h"
 #include "size_class.h"
 
-/* A loaded magazine has slots for its bin's window, all others for the class's whole capacity. It
- * spans an odd number of cache lines, so that those of neighbouring classes do not fall into the
- * same sets. Type-stable: storage never leaves the stock for other uses.
+/* A loaded magazine has slots for its bin's window, those in depot and mail and the second one for
+ * the class's whole capacity. A magazine spans an odd number of cache lines, so that those of
+ * neighbouring classes do not fall into the same sets. Type-stable: storage never leaves the stock
+ * for other uses.
  */
 
 enum { MAGAZINE_KIND_COUNT = 7 };

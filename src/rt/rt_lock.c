@@ -64,6 +64,12 @@ void lock_init_process(void) {
   }
 }
 
+static bool registry_has(_Atomic(struct rt_lock *) *list, const struct rt_lock *lock) {
+  struct rt_lock *l = load_acquire(list);
+  while (l != NULL && l != lock) l = l->next;
+  return l != NULL;
+}
+
 static void registry_push(_Atomic(struct rt_lock *) *list, struct rt_lock *lock) {
   struct rt_lock *head = load_relaxed(list);
   do {
@@ -74,6 +80,17 @@ static void registry_push(_Atomic(struct rt_lock *) *list, struct rt_lock *lock)
 void lock_register(struct rt_lock *lock) {
   ASSERT(lock->rank <= LOCK_RANK_HEAP);
   registry_push(&outermost_locks[add_relaxed(&outermost_count, 1u) % LANES], lock);
+}
+
+/* Always the first lane, so that a handler's push in between makes ours fail. */
+void lock_register_once(struct rt_lock *lock) {
+  ASSERT(lock->rank <= LOCK_RANK_HEAP);
+  while (!registry_has(&outermost_locks[0], lock)) { /* ends: a failure is another's success */
+    struct rt_lock *head = load_relaxed(&outermost_locks[0]);
+    lock->next = head;
+    signal_fence();
+    if (cas_seq(&outermost_locks[0], &head, lock)) break;
+  }
 }
 
 /* fn for every outermost lock that is held, by whomever: of 1,000 hardly one is. */

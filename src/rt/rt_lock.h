@@ -59,6 +59,9 @@ void lock_init_process(void);
 
 /* Make fork know an outermost lock, for ever. Any thread, once a lock. */
 void lock_register(struct rt_lock *lock);
+/* The same if fork does not know it yet: for locks whose registering a bare fork may have cut off,
+ * or a signal handler anticipated. One thread at a time and its handlers. */
+void lock_register_once(struct rt_lock *lock);
 
 /* Take an outermost lock while holding none, waiting if need be. False on self-entry: this thread
  * holds it already (we are in a signal handler), and the caller must do without. */

@@ -282,7 +282,8 @@ static void *has_given_up_its_heap(void *unused) {
   return unused;
 }
 static void after_a_bare_fork_meanwhile(void) {
-  struct heap *const locked[] = {&heap_none, &heap_exit, heap_own()}, *next;
+  struct heap *const locked[] = {&heap_none, heap_exit_get(), heap_own()}, *next;
+  NEED(locked[1] == &heap_exit);
   NEED(pthread_barrier_init(&barrier, NULL, 2) == 0);
   for (size_t i = 0; i < HAK_COUNT_OF(locked); i++) {
     pthread_t thread;

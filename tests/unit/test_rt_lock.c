@@ -339,6 +339,25 @@ static void the_order_of_ranks_is_watched(void **state) {
   }
 }
 
+/* However often it is registered, a lock is in one place: no other is lost to fork, and the walk
+ * over all of them ends. */
+static void registering_once_more_changes_nothing(void **state) {
+  (void)state;
+  enum { LATE = 40 };
+  static struct rt_lock once = LOCK_INIT(LOCK_RANK_HEAP), late[LATE];
+  const uint64_t someone = 1u << 20;
+  for (int i = 0; i < LATE; i++) {
+    late[i] = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+    lock_register_once(&once);
+    lock_register(&late[i]);
+    store_relaxed(&late[i].word, someone);
+  }
+  store_relaxed(&once.word, someone);
+  lock_fork_child(); /* frees what threads that are gone have held */
+  assert_int_equal(load_relaxed(&once.word), 0);
+  for (int i = 0; i < LATE; i++) assert_int_equal(load_relaxed(&late[i].word), 0);
+}
+
 int main(void) {
   os_mem_init();
   lock_init_process();
@@ -356,6 +375,7 @@ int main(void) {
       cmocka_unit_test(fork_inside_a_slow_path),
       cmocka_unit_test(a_bare_fork_recovers_and_frees),
       cmocka_unit_test(the_order_of_ranks_is_watched),
+      cmocka_unit_test(registering_once_more_changes_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
