@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bench_common.h"
+#include "bench_latency.h"
 
 #define COUNT_MAX (UINT64_C(1) << 28)
 #define BYTES_MAX (UINT64_C(1) << 30)
@@ -16,11 +17,11 @@ struct worker {
 };
 static struct worker workers[BENCH_THREADS_MAX];
 
-static void batch_run(struct worker *w) {
+static inline __attribute__((always_inline)) void batch_run(struct worker *w, bool is_timed) {
   void **object = w->object;
   const uint32_t *order = w->order;
   for (size_t i = 0; i < count; i++) {
-    unsigned char *byte = malloc(size);
+    unsigned char *byte = bench_malloc(size, is_timed);
     if (byte == NULL) {
       bench_fail("out of memory");
     }
@@ -29,11 +30,11 @@ static void batch_run(struct worker *w) {
   }
   if (order == NULL) {
     for (size_t i = 0; i < count; i++) {
-      free(object[i]);
+      bench_free(object[i], is_timed);
     }
   } else {
     for (size_t i = 0; i < count; i++) {
-      free(object[order[i]]);
+      bench_free(object[order[i]], is_timed);
     }
   }
 }
@@ -50,13 +51,17 @@ static void prepare(unsigned thread) {
       w->order[other] = i;
     }
   }
-  batch_run(w);
+  batch_run(w, false);
 }
 
 static uint64_t work(unsigned thread) {
   uint64_t done = 0;
   while (bench_take(count) != 0) {
-    batch_run(&workers[thread]);
+    if (bench_options.latency) {
+      batch_run(&workers[thread], true);
+    } else {
+      batch_run(&workers[thread], false);
+    }
     done += count;
   }
   return done;
@@ -69,6 +74,7 @@ int main(int argc, char **argv) {
       {"--order", BENCH_CHOICE, &in_random_order, 0, 0, "forward|random"},
       {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
       BENCH_THREADS_FLAG,
+      BENCH_LATENCY_FLAG,
       BENCH_COMMON_FLAGS,
   };
   bench_parse(argc, argv, "bench_batch", flags, BENCH_COUNT(flags));

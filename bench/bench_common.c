@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "bench_common.h"
 
+#include "bench_latency.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -167,6 +169,24 @@ struct reading {
   uint64_t cpu_ns, wall_ns, faults;
 };
 
+/* One a thread, then the sum of all; NULL without --latency. */
+static struct bench_latency *latencies[BENCH_THREADS_MAX];
+
+/* After the warm-up, which is not recorded. */
+static void latency_begin(unsigned thread) {
+  if (bench_options.latency) {
+    bench_latency = latencies[thread] = bench_map(sizeof *bench_latency);
+  }
+}
+
+/* While the threads wait. */
+static struct latency_summary latency_end(unsigned threads) {
+  for (unsigned i = 1; i < threads; i++) {
+    latency_merge(latencies[0], latencies[i]);
+  }
+  return latency_summarize(latencies[0]);
+}
+
 static uint64_t clock_ns(clockid_t clock) {
   struct timespec now;
   clock_gettime(clock, &now);
@@ -246,7 +266,21 @@ static void json_string_print(const char *text) {
   putchar('"');
 }
 
-static void result_print(uint64_t ops, struct reading begin, struct reading end) {
+static void latency_print(struct latency_summary s) {
+  const char *format =
+      bench_options.json
+          ? ",\"latency\":{\"calls\":%llu,\"timer_ns\":%llu,\"p50_ns\":%llu,\"p90_ns\":%llu,"
+            "\"p99_ns\":%llu,\"p99_9_ns\":%llu,\"p99_99_ns\":%llu,\"max_ns\":%llu}"
+          : "latency of %llu calls (%llu ns of each are the clock's): p50 %llu, p90 %llu, p99 "
+            "%llu, "
+            "p99.9 %llu, p99.99 %llu, max %llu ns\n";
+  printf(format, (unsigned long long)s.calls, (unsigned long long)s.timer_ns,
+         (unsigned long long)s.p50_ns, (unsigned long long)s.p90_ns, (unsigned long long)s.p99_ns,
+         (unsigned long long)s.p99_9_ns, (unsigned long long)s.p99_99_ns,
+         (unsigned long long)s.max_ns);
+}
+
+static void result_print(unsigned threads, uint64_t ops, struct reading begin, struct reading end) {
   /* Memory first: all that follows may allocate. */
   uint64_t rss_end = proc_bytes("/proc/self/smaps_rollup", "Rss:");
   uint64_t rss_peak = proc_bytes("/proc/self/status", "VmHWM:");
@@ -265,6 +299,9 @@ static void result_print(uint64_t ops, struct reading begin, struct reading end)
            program_name, (double)cpu_ns / per, (double)wall_ns / per, (unsigned long long)ops,
            (unsigned long long)rss_end / 1024, (unsigned long long)rss_peak / 1024,
            (unsigned long long)faults, allocator);
+    if (bench_options.latency) {
+      latency_print(latency_end(threads));
+    }
     return;
   }
   printf("{\"schema\":1,\"bench\":\"%s\",\"args\":[", program_name);
@@ -279,6 +316,9 @@ static void result_print(uint64_t ops, struct reading begin, struct reading end)
          (unsigned long long)ops, (unsigned long long)cpu_ns, (unsigned long long)wall_ns,
          (unsigned long long)rss_end, (unsigned long long)rss_peak, (unsigned long long)faults);
   json_string_print(allocator);
+  if (bench_options.latency) {
+    latency_print(latency_end(threads));
+  }
   printf("}\n");
 }
 
@@ -348,6 +388,7 @@ static void *thread_main(void *argument) {
   unsigned index = (unsigned)(uintptr_t)argument;
   thread_place(index);
   thread_prepare(index);
+  latency_begin(index);
   pthread_barrier_wait(&ready);
   pthread_barrier_wait(&go);
   atomic_fetch_add(&ops_done, thread_work(index));
@@ -374,7 +415,7 @@ static void parallel_run(unsigned threads) {
   pthread_barrier_wait(&go);
   pthread_barrier_wait(&done);
   struct reading end = run_end(threads);
-  result_print(atomic_load(&ops_done), begin, end);
+  result_print(threads, atomic_load(&ops_done), begin, end);
   pthread_barrier_wait(&leave);
   for (unsigned i = 0; i < threads; i++) {
     pthread_join(thread[i], NULL);
@@ -387,10 +428,11 @@ void bench_parallel(unsigned threads, void (*prepare)(unsigned index),
   thread_work = work;
   if (threads == 1) {
     prepare(0);
+    latency_begin(0);
     struct reading begin = run_begin(1);
     uint64_t ops = work(0);
     struct reading end = run_end(1);
-    result_print(ops, begin, end);
+    result_print(1, ops, begin, end);
   } else {
     parallel_run(threads);
   }

@@ -33,6 +33,8 @@ struct bench_options {
   uint64_t ops;        /* 0: unbounded, then seconds_ns bounds the run */
   uint64_t seconds_ns; /* 0: unbounded, then ops bounds the run */
   uint64_t json;
+  uint64_t
+      latency; /* time each call of malloc and free; programs that cannot do not take the flag */
   uint64_t markers; /* a marker system call before and after the timed part */
 };
 extern struct bench_options bench_options;
@@ -44,6 +46,8 @@ extern struct bench_options bench_options;
       {"--json", BENCH_SWITCH, &bench_options.json, 0, 0, NULL}, {                                 \
     "--markers", BENCH_SWITCH, &bench_options.markers, 0, 0, NULL                                  \
   }
+#define BENCH_LATENCY_FLAG                                                                         \
+  { "--latency", BENCH_SWITCH, &bench_options.latency, 0, 0, NULL }
 #define BENCH_THREADS_FLAG                                                                         \
   { "--threads", BENCH_NUMBER, &bench_options.threads, 1, BENCH_THREADS_MAX, NULL }
 

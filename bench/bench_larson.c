@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench_common.h"
+#include "bench_latency.h"
 
 #define OBJECTS_MAX (UINT64_C(1) << 24)
 #define BYTES_MAX (UINT64_C(1) << 30)
@@ -45,22 +46,35 @@ static struct array *queue_pop(void) {
   return array;
 }
 
-static void *object_new(uint64_t draw) {
+static inline __attribute__((always_inline)) void *object_new(uint64_t draw, bool is_timed) {
   size_t bytes = min_bytes + bench_scale((uint32_t)draw, (uint32_t)(max_bytes - min_bytes + 1));
-  return bench_touch(malloc(bytes), bytes);
+  return bench_touch(bench_malloc(bytes, is_timed), bytes);
 }
 
-static void *round_run(void *argument) {
-  struct array *array = argument;
+static inline __attribute__((always_inline)) void replace(struct array *array, bool is_timed) {
   void **object = array->object;
   uint64_t random = array->random;
   for (uint64_t i = 0; i < array->ops; i++) {
     uint64_t draw = bench_random(&random);
     size_t index = bench_scale((uint32_t)(draw >> 32), (uint32_t)objects);
-    free(object[index]);
-    object[index] = object_new(draw);
+    bench_free(object[index], is_timed);
+    object[index] = object_new(draw, is_timed);
   }
   array->random = random;
+}
+
+static void round_run(struct array *array) { replace(array, false); }
+static void round_run_timed(struct array *array) { replace(array, true); }
+
+/* A round on a thread of its own, which records for the one that waits for it. */
+struct server {
+  struct array *array;
+  struct bench_latency *latency;
+};
+static void *server_main(void *argument) {
+  struct server *server = argument;
+  bench_latency = server->latency;
+  (bench_options.latency ? round_run_timed : round_run)(server->array);
   return NULL;
 }
 
@@ -71,7 +85,7 @@ static void prepare(unsigned thread) {
     array->random = bench_seed(seed, index);
     array->object = bench_map(objects * sizeof *array->object);
     for (size_t k = 0; k < objects; k++) {
-      array->object[k] = object_new(bench_random(&array->random));
+      array->object[k] = object_new(bench_random(&array->random), false);
     }
     array->ops = round_ops;
     round_run(array);
@@ -86,12 +100,15 @@ static uint64_t work(unsigned thread) {
     struct array *array = queue_pop();
     array->ops = ops;
     if (churn) {
+      struct server job = {array, bench_latency};
       pthread_t server;
-      int error = pthread_create(&server, NULL, round_run, array);
+      int error = pthread_create(&server, NULL, server_main, &job);
       if (error != 0) {
         bench_fail("cannot start a thread: %s", strerror(error));
       }
       pthread_join(server, NULL);
+    } else if (bench_options.latency) {
+      round_run_timed(array);
     } else {
       round_run(array);
     }
@@ -109,6 +126,7 @@ int main(int argc, char **argv) {
       {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
       {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
       BENCH_THREADS_FLAG,
+      BENCH_LATENCY_FLAG,
       BENCH_COMMON_FLAGS,
   };
   bench_options.threads = 2;

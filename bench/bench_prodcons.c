@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "bench_common.h"
+#include "bench_latency.h"
 
 #define BATCH_OBJECTS 64u
 #define RING_BATCHES 64u
@@ -47,11 +48,12 @@ static struct batch *batch_await(uint64_t ticket, uint64_t turn) {
   return batch;
 }
 
-static void produce(struct batch *batch, uint64_t count, uint64_t *random) {
+static inline __attribute__((always_inline)) void produce(struct batch *batch, uint64_t count,
+                                                          uint64_t *random, bool is_timed) {
   for (uint64_t i = 0; i < count; i++) {
     size_t bytes = min_bytes + bench_scale((uint32_t)bench_random(random),
                                            (uint32_t)(max_bytes - min_bytes + 1));
-    batch->object[i].byte = bench_touch(malloc(bytes), bytes);
+    batch->object[i].byte = bench_touch(bench_malloc(bytes, is_timed), bytes);
     batch->object[i].bytes = bytes;
   }
   batch->count = count;
@@ -60,7 +62,11 @@ static void produce(struct batch *batch, uint64_t count, uint64_t *random) {
 static void batch_send(uint64_t count, uint64_t *random) {
   uint64_t ticket = atomic_fetch_add(&fill_ticket, 1);
   struct batch *batch = batch_await(ticket, ticket);
-  produce(batch, count, random);
+  if (bench_options.latency) {
+    produce(batch, count, random, true);
+  } else {
+    produce(batch, count, random, false);
+  }
   atomic_store_explicit(&batch->turn, ticket + 1, memory_order_release);
 }
 
@@ -76,19 +82,28 @@ static void producer_run(unsigned index) {
   }
 }
 
+static inline __attribute__((always_inline)) void consume(const struct batch *batch, uint64_t count,
+                                                          bool is_timed) {
+  for (uint64_t i = 0; i < count; i++) {
+    unsigned char *byte = batch->object[i].byte;
+    size_t bytes = batch->object[i].bytes;
+    if (byte[0] != (unsigned char)bytes || byte[bytes - 1] != (unsigned char)bytes) {
+      bench_fail("an object of %zu bytes lost its contents", bytes);
+    }
+    bench_free(byte, is_timed);
+  }
+}
+
 static uint64_t consumer_run(void) {
   uint64_t done = 0;
   for (;;) {
     uint64_t ticket = atomic_fetch_add(&drain_ticket, 1);
     struct batch *batch = batch_await(ticket, ticket + 1);
     uint64_t count = batch->count;
-    for (uint64_t i = 0; i < count; i++) {
-      unsigned char *byte = batch->object[i].byte;
-      size_t bytes = batch->object[i].bytes;
-      if (byte[0] != (unsigned char)bytes || byte[bytes - 1] != (unsigned char)bytes) {
-        bench_fail("an object of %zu bytes lost its contents", bytes);
-      }
-      free(byte);
+    if (bench_options.latency) {
+      consume(batch, count, true);
+    } else {
+      consume(batch, count, false);
     }
     atomic_store_explicit(&batch->turn, ticket + RING_BATCHES, memory_order_release);
     if (count == 0) {
@@ -117,6 +132,7 @@ int main(int argc, char **argv) {
       {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
       {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
       {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
+      BENCH_LATENCY_FLAG,
       BENCH_COMMON_FLAGS,
   };
   bench_parse(argc, argv, "bench_prodcons", flags, BENCH_COUNT(flags));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "bench_common.h"
+#include "bench_latency.h"
 
 /* Derived: a slot index and a size are scaled from 32 random bits each. */
 #define WS_MAX (UINT64_C(1) << 30)
@@ -33,23 +34,27 @@ static struct worker *workers;
  * reads, and the loop touches as many bytes as half the slots hold, what it has live under an
  * allocator. */
 static size_t storage_stride;
-__attribute__((noinline)) static void *object_new(struct worker *w, size_t index, size_t bytes) {
+__attribute__((noinline)) static void *object_new(struct worker *w, size_t index, size_t bytes,
+                                                  bool is_timed) {
+  (void)is_timed;
   __asm__ volatile("" ::"r"(bytes) : "memory");
   return w->storage + index * storage_stride;
 }
-__attribute__((noinline)) static void object_drop(void *object) {
+__attribute__((noinline)) static void object_drop(void *object, bool is_timed) {
+  (void)is_timed;
   __asm__ volatile("" ::"r"(object) : "memory");
 }
 #else
-static inline void *object_new(struct worker *w, size_t index, size_t bytes) {
+static inline void *object_new(struct worker *w, size_t index, size_t bytes, bool is_timed) {
   (void)w;
   (void)index;
-  return malloc(bytes);
+  return bench_malloc(bytes, is_timed);
 }
-static inline void object_drop(void *object) { free(object); }
+static inline void object_drop(void *object, bool is_timed) { bench_free(object, is_timed); }
 #endif
 
-static void mix(struct worker *w, uint64_t ops) {
+static inline __attribute__((always_inline)) void mix(struct worker *w, uint64_t ops,
+                                                      bool is_timed) {
   unsigned char **slot = w->slot;
   uint64_t random = w->random;
   uint32_t slots = (uint32_t)ws;
@@ -58,11 +63,11 @@ static void mix(struct worker *w, uint64_t ops) {
     uint64_t draw = bench_random(&random);
     size_t index = bench_scale((uint32_t)(draw >> 32), slots);
     if (slot[index] != NULL) {
-      object_drop(slot[index]);
+      object_drop(slot[index], is_timed);
       slot[index] = NULL;
     } else {
       size_t bytes = least + bench_scale((uint32_t)draw, span);
-      slot[index] = bench_touch(object_new(w, index, bytes), bytes);
+      slot[index] = bench_touch(object_new(w, index, bytes, is_timed), bytes);
     }
   }
   w->random = random;
@@ -79,15 +84,19 @@ static void prepare(unsigned thread) {
   for (size_t i = 0; i < ws; i += 2) {
     size_t bytes = min_bytes + bench_scale((uint32_t)bench_random(&w->random),
                                            (uint32_t)(max_bytes - min_bytes + 1));
-    w->slot[i] = bench_touch(object_new(w, i, bytes), bytes);
+    w->slot[i] = bench_touch(object_new(w, i, bytes, false), bytes);
   }
-  mix(w, bench_env_number("HAKMEM_BENCH_PREFAULT", cycles / 10));
+  mix(w, bench_env_number("HAKMEM_BENCH_PREFAULT", cycles / 10), false);
 }
 
 static uint64_t work(unsigned thread) {
   uint64_t done = 0;
   for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    mix(&workers[thread], ops);
+    if (bench_options.latency) {
+      mix(&workers[thread], ops, true);
+    } else {
+      mix(&workers[thread], ops, false);
+    }
   }
   return done;
 }
@@ -100,6 +109,9 @@ int main(int argc, char **argv) {
       {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
       {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
       BENCH_THREADS_FLAG,
+#ifndef BENCH_FLOOR
+      BENCH_LATENCY_FLAG,
+#endif
       BENCH_COMMON_FLAGS,
   };
 #ifdef BENCH_FLOOR

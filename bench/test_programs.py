@@ -20,11 +20,11 @@ def start(program, *words, **env):
 
 
 class Programs(unittest.TestCase):
-    def record(self, program, *words, **env):
+    def record(self, program, *words, fields=None, **env):
         done = start(program, *words, "--json", **env)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         record = json.loads(done.stdout)
-        self.assertEqual({name: type(value) for name, value in record.items()}, FIELDS)
+        self.assertEqual({name: type(value) for name, value in record.items()}, fields or FIELDS)
         self.assertEqual((record["schema"], record["bench"]), (1, program))
         self.assertEqual(record["args"], [*map(str, words), "--json"])
         self.assertGreater(record["rss_end_bytes"], 100_000)
@@ -38,6 +38,28 @@ class Programs(unittest.TestCase):
         done = start(program, *words, **env)
         self.assertEqual((done.returncode, done.stdout), (2, ""), words)
         self.assertRegex(done.stderr, rf"\A{program}: [^\n]+\n\Z")
+
+    def test_latency_counts_each_call(self):
+        fields = {**FIELDS, "latency": dict}
+        for calls_per_op, words in ((1, ("bench_random_mixed", "--ops", 50000)),
+                                    (2, ("bench_batch", "--count", 500, "--ops", 50000)),
+                                    (2, ("bench_larson", "--ops", 50000)),
+                                    (2, ("bench_larson", "--ops", 20000, "--churn")),
+                                    (2, ("bench_prodcons", "--ops", 50000))):
+            record = self.record(*words, "--latency", fields=fields)
+            latency = record["latency"]
+            self.assertEqual(latency["calls"], calls_per_op * record["ops"], words)
+            rising = [latency[f"p{p}_ns"] for p in ("50", "90", "99", "99_9", "99_99")]
+            rising.append(latency["max_ns"])
+            self.assertEqual(rising, sorted(rising), words)
+            self.assertGreater(latency["timer_ns"], 0)
+            self.assertGreaterEqual(latency["p50_ns"], latency["timer_ns"] // 2)
+
+    def test_latency_in_words(self):
+        done = start("bench_batch", "--ops", 1000, "--latency")
+        self.assertRegex(done.stdout.splitlines()[-1], r"latency of 2000 calls .* p99\.99 \d+, max")
+        for program in ("bench_floor", "bench_hello"):
+            self.refuses(program, "--latency")
 
     def test_random_mixed(self):
         self.assertEqual(self.record("bench_random_mixed", 100000, 500, 7)["ops"], 100000)

@@ -1,0 +1,64 @@
+/* bench_latency: how long single calls take. One histogram a thread, in the manner of HDR
+ * histograms: exact below 64 ns, then 32 buckets a doubling, so that a value is known to 1 part
+ * in 32.
+ *
+ * The clock is CLOCK_MONOTONIC; its own cost is in every value and is reported beside them. Loops
+ * are compiled twice (see bench_malloc), so that a run without latencies is not slower for them. */
+#ifndef BENCH_LATENCY_H
+#define BENCH_LATENCY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#define LATENCY_EXACT 64u
+#define LATENCY_PER_DOUBLING 32u
+/* Up to 2^40 ns, 18 minutes; what is longer counts as that. */
+#define LATENCY_BUCKETS (LATENCY_EXACT + LATENCY_PER_DOUBLING * (40u - 6u))
+
+struct bench_latency {
+  uint64_t count[LATENCY_BUCKETS];
+  uint64_t max_ns;
+};
+
+struct latency_summary {
+  uint64_t calls;
+  uint64_t p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns; /* upper ends of their buckets */
+  uint64_t max_ns;
+  uint64_t timer_ns; /* the median of two readings of the clock in a row */
+};
+
+/* The calling thread's histogram; NULL: it records nothing. */
+extern _Thread_local struct bench_latency *bench_latency;
+
+uint64_t latency_now_ns(void);
+void latency_record(struct bench_latency *to, uint64_t ns);
+/* Adds `from` to `to`. */
+void latency_merge(struct bench_latency *to, const struct bench_latency *from);
+/* The upper end of the bucket that the value at this share of all lies in; share in (0, 1]. 0 when
+ * there is none. */
+uint64_t latency_quantile_ns(const struct bench_latency *of, double share);
+struct latency_summary latency_summarize(const struct bench_latency *of);
+
+/* malloc and free, timed where `is_timed`, which is a constant in each copy of a loop. */
+static inline __attribute__((always_inline)) void *bench_malloc(size_t bytes, bool is_timed) {
+  if (!is_timed) {
+    return malloc(bytes);
+  }
+  uint64_t begin = latency_now_ns();
+  void *object = malloc(bytes);
+  latency_record(bench_latency, latency_now_ns() - begin);
+  return object;
+}
+static inline __attribute__((always_inline)) void bench_free(void *object, bool is_timed) {
+  if (!is_timed) {
+    free(object);
+    return;
+  }
+  uint64_t begin = latency_now_ns();
+  free(object);
+  latency_record(bench_latency, latency_now_ns() - begin);
+}
+
+#endif
