@@ -17,7 +17,7 @@ struct worker {
 };
 static struct worker workers[BENCH_THREADS_MAX];
 
-static inline __attribute__((always_inline)) void batch_run(struct worker *w, bool is_timed) {
+LATENCY_LOOP void batch_run(struct worker *w, bool is_timed) {
   void **object = w->object;
   const uint32_t *order = w->order;
   for (size_t i = 0; i < count; i++) {
@@ -57,11 +57,7 @@ static void prepare(unsigned thread) {
 static uint64_t work(unsigned thread) {
   uint64_t done = 0;
   while (bench_take(count) != 0) {
-    if (bench_options.latency) {
-      batch_run(&workers[thread], true);
-    } else {
-      batch_run(&workers[thread], false);
-    }
+    LATENCY_EITHER(batch_run, &workers[thread]);
     done += count;
   }
   return done;
@@ -78,9 +74,7 @@ int main(int argc, char **argv) {
       BENCH_COMMON_FLAGS,
   };
   bench_parse(argc, argv, "bench_batch", flags, BENCH_COUNT(flags));
-  if (bench_options.ops == 0 && bench_options.seconds_ns == 0) {
-    bench_options.ops = 10000000;
-  }
+  bench_ops_default(10000000);
   bench_parallel((unsigned)bench_options.threads, prepare, work);
   return 0;
 }

@@ -158,6 +158,18 @@ void bench_parse(int argc, char **argv, const char *program, const struct bench_
   }
 }
 
+void bench_sizes_check(uint64_t min_bytes, uint64_t max_bytes) {
+  if (min_bytes > max_bytes) {
+    bench_fail("--min is above --max");
+  }
+}
+
+void bench_ops_default(uint64_t ops) {
+  if (bench_options.ops == 0 && bench_options.seconds_ns == 0) {
+    bench_options.ops = ops;
+  }
+}
+
 uint64_t bench_env_number(const char *name, uint64_t otherwise) {
   const char *text = getenv(name);
   return text != NULL ? number_parse(name, text, 0, UINT64_C(1) << 48) : otherwise;

@@ -62,6 +62,12 @@ extern struct bench_options bench_options;
 void bench_parse(int argc, char **argv, const char *program, const struct bench_flag *flags,
                  size_t flag_count);
 
+/* Sizes are drawn from --min to --max: exits 2 when that is empty. */
+void bench_sizes_check(uint64_t min_bytes, uint64_t max_bytes);
+
+/* A run that neither --ops nor --seconds bounds does so many operations. */
+void bench_ops_default(uint64_t ops);
+
 /* One line on stderr, exit 2. */
 noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

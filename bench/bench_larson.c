@@ -46,12 +46,12 @@ static struct array *queue_pop(void) {
   return array;
 }
 
-static inline __attribute__((always_inline)) void *object_new(uint64_t draw, bool is_timed) {
+LATENCY_LOOP void *object_new(uint64_t draw, bool is_timed) {
   size_t bytes = min_bytes + bench_scale((uint32_t)draw, (uint32_t)(max_bytes - min_bytes + 1));
   return bench_touch(bench_malloc(bytes, is_timed), bytes);
 }
 
-static inline __attribute__((always_inline)) void replace(struct array *array, bool is_timed) {
+LATENCY_LOOP void replace(struct array *array, bool is_timed) {
   void **object = array->object;
   uint64_t random = array->random;
   for (uint64_t i = 0; i < array->ops; i++) {
@@ -131,12 +131,8 @@ int main(int argc, char **argv) {
   };
   bench_options.threads = 2;
   bench_parse(argc, argv, "bench_larson", flags, BENCH_COUNT(flags));
-  if (min_bytes > max_bytes) {
-    bench_fail("--min is above --max");
-  }
-  if (bench_options.ops == 0 && bench_options.seconds_ns == 0) {
-    bench_options.ops = 20000000;
-  }
+  bench_sizes_check(min_bytes, max_bytes);
+  bench_ops_default(20000000);
   queue_length = (size_t)bench_options.threads * ARRAYS_PER_THREAD;
   arrays = bench_map(queue_length * sizeof *arrays);
   queue = bench_map(queue_length * sizeof *queue);

@@ -41,24 +41,39 @@ void latency_merge(struct bench_latency *to, const struct bench_latency *from);
 uint64_t latency_quantile_ns(const struct bench_latency *of, double share);
 struct latency_summary latency_summarize(const struct bench_latency *of);
 
-/* malloc and free, timed where `is_timed`, which is a constant in each copy of a loop. */
+/* The four calls, timed where `is_timed`, which is a constant in each copy of a loop. */
+#define LATENCY_TIMED(call)                                                                        \
+  do {                                                                                             \
+    uint64_t begin_ns = is_timed ? latency_now_ns() : 0;                                           \
+    call;                                                                                          \
+    if (is_timed) {                                                                                \
+      latency_record(bench_latency, latency_now_ns() - begin_ns);                                  \
+    }                                                                                              \
+  } while (0)
 static inline __attribute__((always_inline)) void *bench_malloc(size_t bytes, bool is_timed) {
-  if (!is_timed) {
-    return malloc(bytes);
-  }
-  uint64_t begin = latency_now_ns();
-  void *object = malloc(bytes);
-  latency_record(bench_latency, latency_now_ns() - begin);
+  void *object;
+  LATENCY_TIMED(object = malloc(bytes));
+  return object;
+}
+static inline __attribute__((always_inline)) void *bench_calloc(size_t bytes, bool is_timed) {
+  void *object;
+  LATENCY_TIMED(object = calloc(1, bytes));
+  return object;
+}
+static inline __attribute__((always_inline)) void *bench_realloc(void *old, size_t bytes,
+                                                                 bool is_timed) {
+  void *object;
+  LATENCY_TIMED(object = realloc(old, bytes));
   return object;
 }
 static inline __attribute__((always_inline)) void bench_free(void *object, bool is_timed) {
-  if (!is_timed) {
-    free(object);
-    return;
-  }
-  uint64_t begin = latency_now_ns();
-  free(object);
-  latency_record(bench_latency, latency_now_ns() - begin);
+  LATENCY_TIMED(free(object));
 }
+#undef LATENCY_TIMED
+
+/* Calls the copy of an always_inline loop that the run asks for: body(..., is_timed). */
+#define LATENCY_EITHER(body, ...)                                                                  \
+  (bench_options.latency ? body(__VA_ARGS__, true) : body(__VA_ARGS__, false))
+#define LATENCY_LOOP static inline __attribute__((always_inline))
 
 #endif

@@ -48,8 +48,7 @@ static struct batch *batch_await(uint64_t ticket, uint64_t turn) {
   return batch;
 }
 
-static inline __attribute__((always_inline)) void produce(struct batch *batch, uint64_t count,
-                                                          uint64_t *random, bool is_timed) {
+LATENCY_LOOP void produce(struct batch *batch, uint64_t count, uint64_t *random, bool is_timed) {
   for (uint64_t i = 0; i < count; i++) {
     size_t bytes = min_bytes + bench_scale((uint32_t)bench_random(random),
                                            (uint32_t)(max_bytes - min_bytes + 1));
@@ -62,11 +61,7 @@ static inline __attribute__((always_inline)) void produce(struct batch *batch, u
 static void batch_send(uint64_t count, uint64_t *random) {
   uint64_t ticket = atomic_fetch_add(&fill_ticket, 1);
   struct batch *batch = batch_await(ticket, ticket);
-  if (bench_options.latency) {
-    produce(batch, count, random, true);
-  } else {
-    produce(batch, count, random, false);
-  }
+  LATENCY_EITHER(produce, batch, count, random);
   atomic_store_explicit(&batch->turn, ticket + 1, memory_order_release);
 }
 
@@ -82,8 +77,7 @@ static void producer_run(unsigned index) {
   }
 }
 
-static inline __attribute__((always_inline)) void consume(const struct batch *batch, uint64_t count,
-                                                          bool is_timed) {
+LATENCY_LOOP void consume(const struct batch *batch, uint64_t count, bool is_timed) {
   for (uint64_t i = 0; i < count; i++) {
     unsigned char *byte = batch->object[i].byte;
     size_t bytes = batch->object[i].bytes;
@@ -100,11 +94,7 @@ static uint64_t consumer_run(void) {
     uint64_t ticket = atomic_fetch_add(&drain_ticket, 1);
     struct batch *batch = batch_await(ticket, ticket + 1);
     uint64_t count = batch->count;
-    if (bench_options.latency) {
-      consume(batch, count, true);
-    } else {
-      consume(batch, count, false);
-    }
+    LATENCY_EITHER(consume, batch, count);
     atomic_store_explicit(&batch->turn, ticket + RING_BATCHES, memory_order_release);
     if (count == 0) {
       return done;
@@ -136,12 +126,8 @@ int main(int argc, char **argv) {
       BENCH_COMMON_FLAGS,
   };
   bench_parse(argc, argv, "bench_prodcons", flags, BENCH_COUNT(flags));
-  if (min_bytes > max_bytes) {
-    bench_fail("--min is above --max");
-  }
-  if (bench_options.ops == 0 && bench_options.seconds_ns == 0) {
-    bench_options.ops = 10000000;
-  }
+  bench_sizes_check(min_bytes, max_bytes);
+  bench_ops_default(10000000);
   for (uint64_t i = 0; i < RING_BATCHES; i++) {
     ring[i].turn = i;
   }

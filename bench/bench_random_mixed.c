@@ -53,8 +53,7 @@ static inline void *object_new(struct worker *w, size_t index, size_t bytes, boo
 static inline void object_drop(void *object, bool is_timed) { bench_free(object, is_timed); }
 #endif
 
-static inline __attribute__((always_inline)) void mix(struct worker *w, uint64_t ops,
-                                                      bool is_timed) {
+LATENCY_LOOP void mix(struct worker *w, uint64_t ops, bool is_timed) {
   unsigned char **slot = w->slot;
   uint64_t random = w->random;
   uint32_t slots = (uint32_t)ws;
@@ -92,11 +91,7 @@ static void prepare(unsigned thread) {
 static uint64_t work(unsigned thread) {
   uint64_t done = 0;
   for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    if (bench_options.latency) {
-      mix(&workers[thread], ops, true);
-    } else {
-      mix(&workers[thread], ops, false);
-    }
+    LATENCY_EITHER(mix, &workers[thread], ops);
   }
   return done;
 }
@@ -119,9 +114,7 @@ int main(int argc, char **argv) {
 #else
   bench_parse(argc, argv, "bench_random_mixed", flags, BENCH_COUNT(flags));
 #endif
-  if (min_bytes > max_bytes) {
-    bench_fail("--min is above --max");
-  }
+  bench_sizes_check(min_bytes, max_bytes);
   if (bench_options.ops != 0) {
     cycles = bench_options.ops;
   } else if (bench_options.seconds_ns == 0) {

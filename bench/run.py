@@ -58,6 +58,7 @@ def mixed(ws):
 
 TINY_RSS = [run_stats.target_peer_plus("glibc", 256 * 1024), run_stats.target_below_others("glibc")]
 MEDIUM = ["--min", "1024", "--max", "32768"]
+SHAPE_TARGETS = [run_stats.target_best(1.02)]
 MEDIUM_TARGETS = [run_stats.target_peer("mimalloc", 0.70), run_stats.target_best(1.05)]
 BATCH = "allocate {}, free {}: 64 B, {} order"
 WORKLOADS = [
@@ -95,6 +96,21 @@ WORKLOADS = [
         [run_stats.target_peer("glibc", 1.08)]),
     rss("rss_400000", "RSS of mixed at 400,000 slots", "bench_random_mixed", mixed(400000),
         8_000_000, [run_stats.target_peer("glibc", 1.05)]),
+    timed("trees", "binary trees of 14 levels, built and dropped", "bench_trees", [],
+          10_000_000, SHAPE_TARGETS),
+    timed("strings", "a hash table of 20,000 strings", "bench_strings", [], 10_000_000,
+          SHAPE_TARGETS),
+    timed("calloc", "16-4096 B zeroed, 1,000 slots", "bench_calloc", [], 5_000_000, SHAPE_TARGETS),
+    timed("realloc", "1,000 buffers that grow by half up to 16 KiB", "bench_realloc", [],
+          5_000_000, SHAPE_TARGETS),
+    timed("large", "64 KiB to 4 MiB, 20 slots, every page written", "bench_large", [], 3_000,
+          SHAPE_TARGETS),
+    timed("fragment", "64 MiB filled, 95 % freed at random, filled with larger ones",
+          "bench_fragment", [], 1_000_000, SHAPE_TARGETS),
+    timed("sharing_active", "8 B objects, 2 threads that write to theirs", "bench_false_sharing",
+          ["--mode", "active"], 200_000, SHAPE_TARGETS, metric="wall"),
+    timed("sharing_passive", "the same, the first ones from one thread", "bench_false_sharing",
+          ["--mode", "passive"], 200_000, SHAPE_TARGETS, metric="wall"),
     Workload("syscalls_100m", "100 M mixed operations, 400 and 40,000 slots: the higher count",
              "bench_random_mixed", [], 100_000_000, "calls", "median",
              [run_stats.target_at_most(12, "calls")], False, True),

@@ -55,6 +55,37 @@ class Programs(unittest.TestCase):
             self.assertGreater(latency["timer_ns"], 0)
             self.assertGreaterEqual(latency["p50_ns"], latency["timer_ns"] // 2)
 
+    def test_shapes(self):
+        """Each does what it is asked for, with one thread and with two, and times every call."""
+        fields = {**FIELDS, "latency": dict}
+        for calls_per_op, *words in ((2, "bench_trees", "--depth", 8, "--ops", 25500),
+                                     (2, "bench_strings", "--keys", 500, "--ops", 20000),
+                                     (2, "bench_calloc", "--slots", 100, "--ops", 20000),
+                                     (2, "bench_large", "--slots", 4, "--ops", 100),
+                                     (2, "bench_fragment", "--mib", 1, "--ops", 10000),
+                                     (2, "bench_false_sharing", "--writes", 20, "--ops", 5000),
+                                     (None, "bench_realloc", "--arrays", 50, "--ops", 20000)):
+            for threads in (1, 2):
+                record = self.record(*words, "--threads", threads)
+                self.assertGreaterEqual(record["ops"], words[-1] // 2)
+                timed = self.record(*words, "--threads", threads, "--latency", fields=fields)
+                if calls_per_op is not None:
+                    self.assertEqual(timed["latency"]["calls"], calls_per_op * timed["ops"], words)
+            self.refuses(words[0], "--ops", 0)
+
+    def test_fragmentation_is_seen(self):
+        full = self.record("bench_fragment", "--mib", 16, "--stop-full")
+        least = self.record("bench_fragment", "--mib", 1, "--stop-full")
+        self.assertGreater(full["rss_end_bytes"] - least["rss_end_bytes"], 15 << 20)
+        for word in ("--refill-min", "--min"):
+            self.refuses("bench_fragment", word, 100000)
+
+    def test_passive_and_active_sharing(self):
+        for mode in ("active", "passive"):
+            self.assertEqual(self.record("bench_false_sharing", "--mode", mode, "--writes", 10,
+                                         "--ops", 5000)["ops"], 5000)
+        self.refuses("bench_false_sharing", "--mode", "other")
+
     def test_latency_in_words(self):
         done = start("bench_batch", "--ops", 1000, "--latency")
         self.assertRegex(done.stdout.splitlines()[-1], r"latency of 2000 calls .* p99\.99 \d+, max")

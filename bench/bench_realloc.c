@@ -1,0 +1,88 @@
+/* bench_realloc: --arrays buffers that grow by realloc, one at random at a time: by half of what
+ * they hold (strings, vectors) or, with --step B, by so many bytes. A buffer that would grow above
+ * --max is freed and starts again at --min. The first and the last byte are checked. An operation
+ * is one realloc, or a free and a malloc. */
+#include "bench_common.h"
+#include "bench_latency.h"
+
+#define ARRAYS_MAX (UINT64_C(1) << 24)
+#define BYTES_MAX (UINT64_C(1) << 30)
+#define CHUNK_OPS 4096u
+
+static uint64_t arrays = 1000, step, seed = 1;
+static uint64_t min_bytes = 16, max_bytes = 16384;
+
+struct array {
+  unsigned char *byte;
+  size_t bytes;
+};
+struct worker {
+  struct array *array;
+  uint64_t random;
+};
+static struct worker workers[BENCH_THREADS_MAX];
+
+static void check(const struct array *a, size_t bytes) {
+  if (a->byte[0] != (unsigned char)bytes || a->byte[bytes - 1] != (unsigned char)bytes) {
+    bench_fail("a buffer of %zu bytes lost its contents", bytes);
+  }
+}
+
+LATENCY_LOOP void grow(struct worker *w, uint64_t ops, bool is_timed) {
+  for (uint64_t i = 0; i < ops; i++) {
+    struct array *a = &w->array[bench_scale((uint32_t)bench_random(&w->random), (uint32_t)arrays)];
+    size_t old = a->bytes, bytes = old + (step != 0 ? step : old / 2 + 1);
+    check(a, old);
+    if (bytes > max_bytes) {
+      bench_free(a->byte, is_timed);
+      bytes = min_bytes;
+      a->byte = bench_malloc(bytes, is_timed);
+    } else {
+      unsigned char *moved = bench_realloc(a->byte, bytes, is_timed);
+      if (moved != NULL &&
+          (moved[0] != (unsigned char)old || moved[old - 1] != (unsigned char)old)) {
+        bench_fail("realloc from %zu to %zu bytes lost the contents", old, bytes);
+      }
+      a->byte = moved;
+    }
+    a->byte = bench_touch(a->byte, bytes);
+    a->bytes = bytes;
+  }
+}
+
+static void prepare(unsigned thread) {
+  struct worker *w = &workers[thread];
+  w->random = bench_seed(seed, thread);
+  w->array = bench_map(arrays * sizeof *w->array);
+  for (uint64_t i = 0; i < arrays; i++) {
+    w->array[i].byte = bench_touch(bench_malloc(min_bytes, false), min_bytes);
+    w->array[i].bytes = min_bytes;
+  }
+  grow(w, arrays * 8, false);
+}
+
+static uint64_t work(unsigned thread) {
+  uint64_t done = 0;
+  for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
+    LATENCY_EITHER(grow, &workers[thread], ops);
+  }
+  return done;
+}
+
+int main(int argc, char **argv) {
+  const struct bench_flag flags[] = {
+      {"--arrays", BENCH_NUMBER, &arrays, 1, ARRAYS_MAX, NULL},
+      {"--step", BENCH_NUMBER, &step, 1, BYTES_MAX, NULL},
+      {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
+      {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
+      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
+      BENCH_THREADS_FLAG,
+      BENCH_LATENCY_FLAG,
+      BENCH_COMMON_FLAGS,
+  };
+  bench_parse(argc, argv, "bench_realloc", flags, BENCH_COUNT(flags));
+  bench_sizes_check(min_bytes, max_bytes);
+  bench_ops_default(5000000);
+  bench_parallel((unsigned)bench_options.threads, prepare, work);
+  return 0;
+}
