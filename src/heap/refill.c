@@ -18,10 +18,11 @@
 enum {
   WINDOW_FIRST_BYTES = 1024,
   WINDOW_FIRST_MAX = 8,
-  BORROW_SURPLUS = 8, /* measured, as the next two: docs/decisions/0010 */
-  /* While slabs of the class have less than this, a lender may be twice as large: a small process
-   * has few lenders, and each page counts. Then a quarter larger, one step of the coarse classes.
-   */
+  BORROW_SURPLUS = 8, /* measured, as the next three: docs/decisions/0010 */
+  /* A lender may be twice as large for a class that holds so many bytes of objects at least, and
+   * slabs of less than so many: there each fresh page counts. Else a quarter larger, one step of
+   * the coarse classes. */
+  BORROW_WIDE_LEAST_BYTES = 48 * 1024,
   BORROW_WIDE_BYTES = 192 * 1024,
   BORROW_SIZE_SHARE = 4,
 };
@@ -266,9 +267,10 @@ static bool has_surplus(struct heap *h, uint32_t c) {
 
 /* How large a lender may be. Objects up to twice as large only where the alternative is a page
  * more: chunks that were in use before are resident, and better than an object half used. */
-static uint32_t lender_size_max(uint32_t c) {
+static uint32_t lender_size_max(const struct heap *h, uint32_t c) {
   uint32_t size = size_classes[c].size, near = size + size / BORROW_SIZE_SHARE;
-  bool is_wide = slab_class_bytes(c) < BORROW_WIDE_BYTES &&
+  bool is_wide = h->cls[c].taken_count * size >= BORROW_WIDE_LEAST_BYTES &&
+                 slab_class_bytes(c) < BORROW_WIDE_BYTES &&
                  superslab_claimed_bytes() == superslab_peak_bytes();
   uint32_t far = size_class_half_used_max(c);
   return is_wide && far > near ? far : near;
@@ -276,7 +278,7 @@ static uint32_t lender_size_max(uint32_t c) {
 
 /* An object of a class somewhat larger that has a surplus. */
 static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
-  uint32_t size_max = lender_size_max(c);
+  uint32_t size_max = lender_size_max(h, c);
   for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 32: 512 B to 1 KiB */
     if (size_classes[wider].size > size_max) break;
     if (!has_surplus(h, wider)) continue;
