@@ -23,9 +23,9 @@
  * (docs/decisions/0012).
  *
  * Below slot 0 lies the magazine's header, whose last word is NULL: there sp points when the bin is
- * empty, and top is NULL. In a bin without a magazine all three are NULL:
- * it is empty and full at once, so the first malloc and the first free of a class take the slow
- * path by themselves, nothing tests for initialisation, and zeroed memory is such a bin.
+ * empty, and top is NULL. In a bin without a magazine all three are NULL: it is empty and full at
+ * once, so the first malloc and the first free of a class take the slow path by themselves, nothing
+ * tests for initialisation, and zeroed memory is such a bin.
  *
  * Owner: the heap's thread alone writes; others read sp for statistics (relaxed). A signal handler
  * that interrupts a pop or a push has no promise. The order of the stores keeps both right for one

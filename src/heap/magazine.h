@@ -2,11 +2,11 @@
  * depot and mail; and the stock of empty ones.
  *
  *    0      8      16     20      22      23    24       32
- *   | next | prev | entry| count | kind  |     | pad    | slot 0 | slot 1 | ...
+ *   | next | prev | entry| count | kind  |     | zero   | slot 0 | slot 1 | ...
  *
- * free() compares a pointer with the two words below the top of its bin: below slot 0 these are
- * the header's last two. Neither can equal a pointer: `kind` (at least 1) sits in bits 56 to 63 of
- * the one, the other is zero.
+ * free() compares a pointer with the word below the slot of its bin's newest object, malloc reads
+ * that word: below slot 0 these are the header's last two. Neither can equal a pointer: `zero` is
+ * NULL, and `kind` (at least 1) sits in bits 56 to 63 of the other.
  */
 #ifndef MAGAZINE_H
 #define MAGAZINE_H
