@@ -18,7 +18,7 @@ struct worker {
 static struct worker workers[BENCH_THREADS_MAX];
 
 LATENCY_LOOP unsigned char *object_new(uint64_t draw, bool is_timed) {
-  size_t bytes = min_bytes + bench_scale((uint32_t)draw, (uint32_t)(max_bytes - min_bytes + 1));
+  size_t bytes = bench_size(draw, min_bytes, max_bytes);
   unsigned char *byte = bench_calloc(bytes, is_timed);
   if (byte != NULL && (byte[0] | byte[bytes / 2] | byte[bytes - 1]) != 0) {
     bench_fail("calloc gave %zu bytes that are not zero", bytes);
@@ -47,13 +47,8 @@ static void prepare(unsigned thread) {
   replace(w, slots, false);
 }
 
-static uint64_t work(unsigned thread) {
-  uint64_t done = 0;
-  for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    LATENCY_EITHER(replace, &workers[thread], ops);
-  }
-  return done;
-}
+static void visit(unsigned thread, uint64_t ops) { LATENCY_EITHER(replace, &workers[thread], ops); }
+static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, visit); }
 
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {

@@ -355,6 +355,15 @@ uint64_t bench_take(uint64_t chunk) {
   return left < chunk ? left : chunk;
 }
 
+uint64_t bench_chunks(unsigned thread, uint64_t chunk,
+                      void (*visit)(unsigned thread, uint64_t ops)) {
+  uint64_t done = 0;
+  for (uint64_t ops; (ops = bench_take(chunk)) != 0; done += ops) {
+    visit(thread, ops);
+  }
+  return done;
+}
+
 static void marker_emit(unsigned long which) {
   if (bench_options.markers) {
     prctl((int)BENCH_MARKER, which, 0ul, 0ul, 0ul);

@@ -81,6 +81,11 @@ uint64_t bench_env_number(const char *name, uint64_t otherwise);
  * how many to do, 0 when the budget or the time is used up. Any thread, after the start. */
 uint64_t bench_take(uint64_t chunk);
 
+/* What most programs' work is: take chunk after chunk of the budget and have `visit` do it. Returns
+ * the operations done. */
+uint64_t bench_chunks(unsigned thread, uint64_t chunk,
+                      void (*visit)(unsigned thread, uint64_t ops));
+
 /* Runs prepare(i) then, timed, work(i) for i < threads, each i on a thread and a core of its own
  * (one thread: on the caller's); work returns the operations it did. Then reads the clocks and
  * memory, while all threads still live, and prints the result. cpu_ns is thread CPU time for one
@@ -100,6 +105,11 @@ static inline uint64_t bench_random(uint64_t *state) {
 /* A draw's low 32 bits, scaled to [0, bound) without a division. */
 static inline size_t bench_scale(uint32_t draw, uint32_t bound) {
   return (size_t)(((uint64_t)draw * bound) >> 32);
+}
+
+/* A size from least to most, from a draw's low 32 bits. */
+static inline size_t bench_size(uint64_t draw, uint64_t least, uint64_t most) {
+  return least + bench_scale((uint32_t)draw, (uint32_t)(most - least + 1));
 }
 
 /* A state for bench_random that differs for each (seed, stream): one splitmix64 step. */

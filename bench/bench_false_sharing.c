@@ -31,13 +31,8 @@ static void prepare(unsigned thread) {
   }
 }
 
-static uint64_t work(unsigned thread) {
-  uint64_t done = 0;
-  for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    LATENCY_EITHER(use, thread, ops);
-  }
-  return done;
-}
+static void visit(unsigned thread, uint64_t ops) { LATENCY_EITHER(use, thread, ops); }
+static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, visit); }
 
 int main(int argc, char **argv) {
   bench_options.threads = 2;

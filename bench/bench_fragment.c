@@ -27,8 +27,7 @@ static struct worker workers[BENCH_THREADS_MAX];
 LATENCY_LOOP uint64_t fill(struct worker *w, uint64_t least, uint64_t most, bool is_timed) {
   uint64_t made = 0;
   while (w->live_bytes < mib << 20) {
-    size_t bytes =
-        least + bench_scale((uint32_t)bench_random(&w->random), (uint32_t)(most - least + 1));
+    size_t bytes = bench_size(bench_random(&w->random), least, most);
     if (w->count == w->room) {
       bench_fail("more objects than expected");
     }

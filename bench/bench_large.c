@@ -19,7 +19,7 @@ struct worker {
 static struct worker workers[BENCH_THREADS_MAX];
 
 LATENCY_LOOP unsigned char *block_new(uint64_t draw, bool is_timed) {
-  size_t bytes = min_bytes + bench_scale((uint32_t)draw, (uint32_t)(max_bytes - min_bytes + 1));
+  size_t bytes = bench_size(draw, min_bytes, max_bytes);
   unsigned char *byte = bench_touch(bench_malloc(bytes, is_timed), bytes);
   for (size_t i = 0; !sparse && i < bytes; i += PAGE_BYTES) {
     byte[i] = 1;

@@ -47,7 +47,7 @@ static struct array *queue_pop(void) {
 }
 
 LATENCY_LOOP void *object_new(uint64_t draw, bool is_timed) {
-  size_t bytes = min_bytes + bench_scale((uint32_t)draw, (uint32_t)(max_bytes - min_bytes + 1));
+  size_t bytes = bench_size(draw, min_bytes, max_bytes);
   return bench_touch(bench_malloc(bytes, is_timed), bytes);
 }
 

@@ -50,8 +50,7 @@ static struct batch *batch_await(uint64_t ticket, uint64_t turn) {
 
 LATENCY_LOOP void produce(struct batch *batch, uint64_t count, uint64_t *random, bool is_timed) {
   for (uint64_t i = 0; i < count; i++) {
-    size_t bytes = min_bytes + bench_scale((uint32_t)bench_random(random),
-                                           (uint32_t)(max_bytes - min_bytes + 1));
+    size_t bytes = bench_size(bench_random(random), min_bytes, max_bytes);
     batch->object[i].byte = bench_touch(bench_malloc(bytes, is_timed), bytes);
     batch->object[i].bytes = bytes;
   }

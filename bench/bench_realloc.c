@@ -61,13 +61,8 @@ static void prepare(unsigned thread) {
   grow(w, arrays * 8, false);
 }
 
-static uint64_t work(unsigned thread) {
-  uint64_t done = 0;
-  for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    LATENCY_EITHER(grow, &workers[thread], ops);
-  }
-  return done;
-}
+static void visit(unsigned thread, uint64_t ops) { LATENCY_EITHER(grow, &workers[thread], ops); }
+static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, visit); }
 
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {

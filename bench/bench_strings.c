@@ -32,7 +32,7 @@ static struct entry **bucket_of(struct worker *w, uint64_t key) {
 }
 
 LATENCY_LOOP void put(struct entry **at, uint64_t key, uint64_t draw, bool is_timed) {
-  size_t bytes = min_bytes + bench_scale((uint32_t)draw, (uint32_t)(max_bytes - min_bytes + 1));
+  size_t bytes = bench_size(draw, min_bytes, max_bytes);
   struct entry *e = bench_touch(bench_malloc(sizeof *e, is_timed), sizeof *e);
   *e = (struct entry){*at, bench_touch(bench_malloc(bytes, is_timed), bytes), key, bytes};
   memcpy(e->text, &key, sizeof key);
@@ -72,13 +72,10 @@ static void prepare(unsigned thread) {
   visit(w, keys * 2, false); /* half of the keys are there then */
 }
 
-static uint64_t work(unsigned thread) {
-  uint64_t done = 0;
-  for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    LATENCY_EITHER(visit, &workers[thread], ops);
-  }
-  return done;
+static void visit_all(unsigned thread, uint64_t ops) {
+  LATENCY_EITHER(visit, &workers[thread], ops);
 }
+static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, visit_all); }
 
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {

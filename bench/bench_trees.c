@@ -24,8 +24,7 @@ static struct worker workers[BENCH_THREADS_MAX];
 static uint64_t nodes_of(uint64_t levels) { return (UINT64_C(1) << levels) - 1; }
 
 static inline struct node *node_new(struct worker *w, bool is_timed) {
-  size_t bytes = min_bytes + bench_scale((uint32_t)bench_random(&w->random),
-                                         (uint32_t)(max_bytes - min_bytes + 1));
+  size_t bytes = bench_size(bench_random(&w->random), min_bytes, max_bytes);
   return bench_touch(bench_malloc(bytes, is_timed), bytes);
 }
 
