@@ -3,6 +3,7 @@
  * that, so a child does the work and may end in an abort; that it ends, and that handlers ran, is
  * asserted. The handler frees what it took in reverse, which leaves the bins as it found them. */
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 enum { SIGNAL_COUNT = 20000, BULK_COUNT = 3000 };
 
 static int handled;
+static sem_t handler_done; /* a wait that spins starves the handler where cores are few */
 static int done;
 
 static void handle(int signal_number) {
@@ -25,14 +27,16 @@ static void handle(int signal_number) {
     if (taken[i] != NULL) memset(taken[i], 1, SIZES[i]);
   }
   for (int i = 2; i >= 0; i--) free(taken[i]);
-  __atomic_add_fetch(&handled, 1, __ATOMIC_RELEASE);
+  handled++;
+  sem_post(&handler_done);
 }
 
 /* One signal after the other, each sent once the one before was handled. */
 static void *pester(void *main_thread) {
   for (int sent = 0; sent < SIGNAL_COUNT; sent++) {
     pthread_kill(*(pthread_t *)main_thread, SIGUSR1);
-    while (__atomic_load_n(&handled, __ATOMIC_ACQUIRE) <= sent) sched_yield();
+    while (sem_wait(&handler_done) != 0) {
+    }
   }
   __atomic_store_n(&done, 1, __ATOMIC_RELEASE);
   return NULL;
@@ -52,6 +56,7 @@ static int run_child(void) {
   pthread_t thread;
   pthread_t main_thread = pthread_self();
   struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
+  CHECK_THAT(sem_init(&handler_done, 0, 0) == 0);
   CHECK_THAT(sigaction(SIGUSR1, &action, NULL) == 0);
   CHECK_THAT(pthread_create(&thread, NULL, pester, &main_thread) == 0);
   work();
