@@ -53,6 +53,10 @@ function(hak_archive target name objects)
   set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   add_library(${target} STATIC "${object}")
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C)
+  # A program whose own objects name neither malloc nor what throws would leave out the archive's
+  # object, and of libstdc++.a what throws std::bad_alloc.
+  target_link_options(${target} INTERFACE LINKER:-u,malloc
+    $<$<LINK_LANGUAGE:CXX>:LINKER:-u,_ZSt17__throw_bad_allocv>)
   hak_public_headers(${target})
 endfunction()
 

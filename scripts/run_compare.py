@@ -9,8 +9,8 @@ the peak is that of the largest of them; every figure is the median of the round
 Took over: the process that CMD became (or, where CMD is several commands, the one that allocated
 most) has reported at exit that it got objects from hakmem.
 
-Exit: 0 hakmem took over and CMD behaved the same, 1 it did not take over, 2 bad usage or no build,
-3 CMD fails on the system's allocator too, 4 CMD ended differently under hakmem.
+Exit: 0 hakmem took over and CMD behaved the same, 1 it did not or nothing says so, 2 bad usage or
+no build, 3 CMD fails on the system's allocator too, 4 CMD ended differently under hakmem.
 """
 import argparse
 import json
@@ -69,8 +69,8 @@ def verdict(measured, reports):
     """Prints whether hakmem took over; returns True if so."""
     main = main_report(measured, reports)
     if main is None:
-        print("took over: NO. No process reported: CMD is static or set-user-ID, was killed, left "
-              "by _exit, or could not load the library.")
+        print("took over: unknown. No process reported: CMD is static or set-user-ID, could not "
+              "load the library, asked for no memory, was killed, or left by _exit.")
         return False
     if main["objects"] == 0:
         print(f"took over: NO. {main['program']} reported 0 objects: it brings an allocator of its "

@@ -33,6 +33,18 @@ static const char usage_text[] =
     "       hakmem check [--minimal]                   does that work here?\n"
     "       hakmem --help | --version\n";
 
+// As one would write it into the environment: 256K, not 262144.
+static void print_value(const struct option *o, unsigned long long value) {
+  static const char suffixes[] = "KMG";
+  int i = 0;
+  if (strcmp(o->type, "bytes") == 0 && value != 0) {
+    for (; suffixes[i] != '\0' && value % 1024 == 0; i++) {
+      value /= 1024;
+    }
+  }
+  printf("%llu%.1s", value, i > 0 ? &suffixes[i - 1] : "");
+}
+
 static void print_help(void) {
   fputs(usage_text, stdout);
   fputs("\n"
@@ -47,8 +59,13 @@ static void print_help(void) {
         stdout);
   for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
     const struct option *o = &options[i];
-    printf("  HAKMEM_%s (%s, %llu to %llu, default %llu)\n      %s\n", o->name, o->type, o->min,
-           o->max, o->def, o->doc);
+    printf("  HAKMEM_%s (%s, ", o->name, o->type);
+    print_value(o, o->min);
+    fputs(" to ", stdout);
+    print_value(o, o->max);
+    fputs(", default ", stdout);
+    print_value(o, o->def);
+    printf(")\n      %s\n", o->doc);
   }
 }
 

@@ -16,8 +16,9 @@ extern void std_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv")
     __attribute__((weak, visibility("default"), noreturn));
 
 static HAK_COLD HAK_NORETURN void throw_bad_alloc(void) {
-  static const char line[] = "hakmem: operator new: out of memory, and no C++ library is there to "
-                             "throw std::bad_alloc: link the program with one\n";
+  static const char line[] = "hakmem: operator new: out of memory, and nothing there throws "
+                             "std::bad_alloc: link a C++ library (static: "
+                             "-Wl,-u,_ZSt17__throw_bad_allocv)\n";
   if (std_throw_bad_alloc != NULL) std_throw_bad_alloc();
   os_write_stderr(line, sizeof line - 1);
   os_abort();

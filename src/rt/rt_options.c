@@ -11,7 +11,7 @@
 #include "os_proc.h"
 
 enum option_type { TYPE_bool, TYPE_bytes };
-static const char *const type_words[] = {"bool", "bytes"};
+static const char *const type_words[] = {"bool", "bytes with suffix K, M or G,"};
 
 struct option {
   const char *name; /* without the prefix */
@@ -39,9 +39,10 @@ static _Atomic(uint64_t) values[RT_OPTION_COUNT] = {
 #define PREFIX "HAKMEM_"
 enum { PREFIX_BYTES = sizeof PREFIX - 1 };
 enum { LINE_BYTES = 512 };
-enum { SHOWN_BYTES = 64 };  /* of a name or value in a warning; arbitrary */
-enum { NAME_DISTANCE = 4 }; /* edits up to which a name is taken for another's misspelling */
-enum { PATH_BYTES = 4096 }; /* the kernel's PATH_MAX: what is longer cannot be opened */
+enum { SHOWN_BYTES = 64 };     /* of a name or value in a warning; arbitrary */
+enum { PREFIX_SHOWN_MIN = 3 }; /* letters from which the start of a name is taken for it */
+enum { NAME_DISTANCE = 4 };    /* edits up to which a name is taken for another's misspelling */
+enum { PATH_BYTES = 4096 };    /* the kernel's PATH_MAX: what is longer cannot be opened */
 
 static bool is_read;
 static char report_path[PATH_BYTES] HAK_LARGE_BSS;
@@ -55,6 +56,17 @@ static void format_shown(struct format_buf *f, const char *s, size_t length) {
   if (length > SHOWN_BYTES) format_text(f, "...");
 }
 
+/* As one would write it: 16384G, not 17592186044416. */
+static void format_value(struct format_buf *f, const struct option *o, uint64_t value) {
+  static const char suffixes[] = {'K', 'M', 'G'};
+  size_t i = 0;
+  if (o->type == TYPE_bytes && value != 0) {
+    for (; i < sizeof suffixes && value % KIB == 0; i++) value /= KIB;
+  }
+  format_u64(f, value);
+  if (i > 0) format_bytes(f, &suffixes[i - 1], 1);
+}
+
 static void warn_value(const struct option *o, const char *value) {
   char line[LINE_BYTES];
   struct format_buf f;
@@ -66,19 +78,31 @@ static void warn_value(const struct option *o, const char *value) {
   format_text(&f, ": expected ");
   format_text(&f, type_words[o->type]);
   format_text(&f, " ");
-  format_u64(&f, o->min);
+  format_value(&f, o, o->min);
   format_text(&f, "..");
-  format_u64(&f, o->max);
+  format_value(&f, o, o->max);
   format_text(&f, "; keeping ");
-  format_u64(&f, o->preset);
+  format_value(&f, o, o->preset);
   format_text(&f, "\n");
   os_write_stderr(line, f.length);
+}
+
+static bool starts_with(const char *s, const char *prefix) {
+  while (*prefix != '\0' && *s == *prefix) {
+    s++;
+    prefix++;
+  }
+  return *prefix == '\0';
 }
 
 /* The option or reserved name that `name` looks like, or NULL. */
 static const char *nearest_name(const char *name) {
   const char *best = NULL;
   unsigned best_distance = NAME_DISTANCE + 1;
+  if (text_length(name) >= PREFIX_SHOWN_MIN) { /* a name cut short is nearer than a misspelling */
+    for (size_t i = 0; i < RT_OPTION_COUNT; i++)
+      if (starts_with(options[i].name, name)) return options[i].name;
+  }
   for (size_t i = 0; i <= RT_OPTION_COUNT; i++) {
     const char *candidate = i < RT_OPTION_COUNT ? options[i].name : "REPORT";
     unsigned distance = text_distance(name, candidate, NAME_DISTANCE);
@@ -135,14 +159,6 @@ static bool value_parse(const struct option *o, const char *text, uint64_t *out)
   }
   *out = value;
   return *s == '\0' && value >= o->min && value <= o->max;
-}
-
-static bool starts_with(const char *s, const char *prefix) {
-  while (*prefix != '\0' && *s == *prefix) {
-    s++;
-    prefix++;
-  }
-  return *prefix == '\0';
 }
 
 /* Read by the benchmarks, the wrapper command, and the test library. */

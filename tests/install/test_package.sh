@@ -12,6 +12,9 @@ took_over standard "$work/build/with-hakmem"
 took_over standard "$work/build/with-hakmem-static"
 took_over minimal "$work/build/with-hakmem-minimal"
 took_over minimal "$work/build/with-hakmem-minimal-static"
+took_over standard "$work/build/quiet-static"
+took_over standard "$work/build/throws-static"
+grep -qx caught "$work/output" || fail "throws-static: $(cat "$work/output")"
 readelf -d "$work/build/with-hakmem" | grep -q 'NEEDED.*\[libhakmem\.so\.0\]' ||
   fail "the program does not need libhakmem.so.0"
 

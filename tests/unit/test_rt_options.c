@@ -126,7 +126,8 @@ static void bad_values_keep_the_default(void **state) {
     char entry[128], err[256];
     snprintf(entry, sizeof entry, "HAKMEM_WARM_BYTES=%s", bad[i]);
     snprintf(err, sizeof err,
-             "hakmem: HAKMEM_WARM_BYTES=%s: expected bytes 0..1099511627776; keeping 16777216\n",
+             "hakmem: HAKMEM_WARM_BYTES=%s: expected bytes with suffix K, M or G, 0..1024G; "
+             "keeping 16M\n",
              bad[i]);
     expect_read(entry, NULL, value_is(RT_OPTION_WARM_BYTES, 16777216), err);
   }
@@ -134,9 +135,10 @@ static void bad_values_keep_the_default(void **state) {
               "hakmem: HAKMEM_CLASS_REFINE=yes: expected bool 0..1; keeping 1\n");
   expect_read("HAKMEM_CLASS_REFINE=0K", NULL, value_is(RT_OPTION_CLASS_REFINE, 1),
               "hakmem: HAKMEM_CLASS_REFINE=0K: expected bool 0..1; keeping 1\n");
-  expect_read("HAKMEM_REFINE_BYTES=1", NULL, value_is(RT_OPTION_REFINE_BYTES, 131072),
-              "hakmem: HAKMEM_REFINE_BYTES=1: expected bytes 65536..1099511627776; keeping "
-              "131072\n");
+  expect_read(
+      "HAKMEM_REFINE_BYTES=1", NULL, value_is(RT_OPTION_REFINE_BYTES, 131072),
+      "hakmem: HAKMEM_REFINE_BYTES=1: expected bytes with suffix K, M or G, 64K..1024G; keeping "
+      "128K\n");
 }
 
 static void unknown_names_get_the_nearest(void **state) {
@@ -148,6 +150,8 @@ static void unknown_names_get_the_nearest(void **state) {
               "hakmem: unknown option HAKMEM_class_refine, did you mean HAKMEM_CLASS_REFINE?\n");
   expect_read("HAKMEM_REPROT=x", NULL, any,
               "hakmem: unknown option HAKMEM_REPROT, did you mean HAKMEM_REPORT?\n");
+  expect_read("HAKMEM_DEPOT=1", NULL, any,
+              "hakmem: unknown option HAKMEM_DEPOT, did you mean HAKMEM_DEPOT_BYTES?\n");
   expect_read("HAKMEM_SOMETHING_ELSE=1", NULL, any,
               "hakmem: unknown option HAKMEM_SOMETHING_ELSE\n");
 }
