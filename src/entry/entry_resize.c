@@ -26,7 +26,8 @@ struct place {
   size_t chunk;
 };
 
-/* p is not NULL. Ends the process with `verdict` where p is no object of ours. */
+/* p is not NULL. Ends the process with `verdict` where p is no object of ours, and says so where it
+ * points into one. */
 static struct place place_of(const void *p, enum verdict verdict) {
   size_t i = chunk_index(p);
   if (HAK_LIKELY(i < region_chunk_count)) {
@@ -36,22 +37,26 @@ static struct place place_of(const void *p, enum verdict verdict) {
       const struct size_class *k = &size_classes[c];
       /* Free in its slab: never handed out, or freed and flushed. A look without the lock is
        * enough: nobody but a caller with a bad pointer changes the bit of a live object. */
-      if (HAK_UNLIKELY(!size_class_is_slot(k, p)) ||
-          (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(slab_has(slab_of_chunk(k, i), k, p))))
+      if (HAK_UNLIKELY(!size_class_is_slot(k, p))) guard_abort(VERDICT_INTERIOR, p, k->size);
+      if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(slab_has(slab_of_chunk(k, i), k, p)))
         guard_abort(verdict, p, k->size);
       return (struct place){PLACE_CLASS, size_classes[c].size, i};
     }
     if (map_entry_id(entry) == HEAP_ID_FREED && map_entry_class(entry) < CLASS_COUNT)
       guard_abort(verdict, p, size_classes[map_entry_class(entry)].size);
-    if (map_entry_id(entry) != HEAP_ID_RUN || chunk_address(i) != p) guard_abort(verdict, p, 0);
+    bool is_inside = map_entry_id(entry) == HEAP_ID_RUN_REST ||
+                     (map_entry_id(entry) == HEAP_ID_RUN && chunk_address(i) != p);
+    if (is_inside) guard_abort(VERDICT_INTERIOR, p, 0);
+    if (map_entry_id(entry) != HEAP_ID_RUN) guard_abort(verdict, p, 0);
     return (struct place){PLACE_RUN, run_bytes((uint32_t)i), i};
   }
   if (entry_signal_owns(p)) return (struct place){PLACE_RESERVE, entry_signal_bytes(p), 0};
   struct heap *h = entry_enter();
   if (h == NULL) return (struct place){PLACE_UNKNOWN, 0, 0}; /* a handler inside a slow path */
   struct large object = large_find(p);
+  bool is_inside = object.address == NULL && large_is_interior(p);
   entry_leave(h);
-  if (object.address == NULL) guard_abort(verdict, p, 0);
+  if (object.address == NULL) guard_abort(is_inside ? VERDICT_INTERIOR : verdict, p, 0);
   return (struct place){PLACE_MAPPING, object.bytes, 0};
 }
 

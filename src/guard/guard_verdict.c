@@ -26,8 +26,8 @@ static const struct words words_of[VERDICT_COUNT] = {
                               "no block is allocated there; free only what malloc returned",
                               FOREIGN},
     [VERDICT_INTERIOR] = {"interior pointer",
-                          "it points into a block; free the address that malloc returned",
-                          "it points into a block; free the address that malloc returned"},
+                          "it points into a block; pass the address that malloc returned",
+                          "it points into a block; pass the address that malloc returned"},
     [VERDICT_DOUBLE_FREE] = {"double free", "the block was freed before; look for two owners of it",
                              "the block was freed before; look for two owners of it"},
     [VERDICT_INVALID_REALLOC] =

@@ -37,15 +37,14 @@ def cases(folder):
     for order in ("owner-first", "other-first", "others"):
         yield ["double_free_other_thread", order], DOUBLE, OWN, ""
     for operation, verdict in OPERATIONS.items():
-        inside = INTERIOR if operation == "free" else verdict
         for size in ("33", "200", "1000", "5000", "32768"):
-            yield ["bad_interior", operation, size], inside, OWN, ""
+            yield ["bad_interior", operation, size], INTERIOR, OWN, ""
         for offset in ("1", "7", "8", "15", "33", "99"):
-            yield ["bad_misaligned", operation, offset], inside, OWN, ""
+            yield ["bad_misaligned", operation, offset], INTERIOR, OWN, ""
         for size, offset in (("70000", "64"), ("1048576", "65536"), ("3145728", "2097152")):
-            yield ["bad_interior_large", operation, size, offset], inside, ANY, ""
+            yield ["bad_interior_large", operation, size, offset], INTERIOR, ANY, ""
         for offset in ("16", "4096", "65536", "2097152", "33554432"):
-            either = f"{inside}|{verdict}"
+            either = f"{INTERIOR}|{verdict}"
             yield ["bad_interior_large", operation, "67108864", offset], either, ANY, ""
         yield ["bad_stack", operation], verdict, NONE, ""
         yield ["bad_static", operation], verdict, NONE, ""

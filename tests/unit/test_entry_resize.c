@@ -147,10 +147,10 @@ static void misuse_ends_the_process(void **state) {
   char *p[] = {hak_malloc(48), hak_malloc(30000), hak_malloc(200000), hak_malloc(20 * MIB)};
   for (size_t i = 0; i < 4; i++) {
     size_t class_bytes = i < 2 ? size_classes[object_class(p[i])].size : 0;
-    expect_verdict(reallocs, p[i] + 8, "invalid realloc", p[i] + 8, class_bytes);
-    expect_verdict(reallocs_absurdly, p[i] + 8, "invalid realloc", p[i] + 8, class_bytes);
-    expect_verdict(reallocs_to_nothing, p[i] + 8, "invalid realloc", p[i] + 8, class_bytes);
-    expect_verdict(asks_for_its_size, p[i] + 8, "invalid usable_size", p[i] + 8, class_bytes);
+    expect_verdict(reallocs, p[i] + 8, "interior pointer", p[i] + 8, class_bytes);
+    expect_verdict(reallocs_absurdly, p[i] + 8, "interior pointer", p[i] + 8, class_bytes);
+    expect_verdict(reallocs_to_nothing, p[i] + 8, "interior pointer", p[i] + 8, class_bytes);
+    expect_verdict(asks_for_its_size, p[i] + 8, "interior pointer", p[i] + 8, class_bytes);
     expect_verdict(frees_and_reallocs, p[i], "invalid realloc", p[i], class_bytes);
   }
   expect_verdict(reallocs, &on_stack, "invalid realloc", &on_stack, 0);

@@ -33,7 +33,7 @@ static const struct {
      "no block is allocated there; free only what malloc returned\n"},
     {{VERDICT_INTERIOR, 0x10, 16},
      "hakmem: interior pointer: pointer 0x10, class 16 B: "
-     "it points into a block; free the address that malloc returned\n"},
+     "it points into a block; pass the address that malloc returned\n"},
     {{VERDICT_DOUBLE_FREE, UINTPTR_MAX, 32768},
      "hakmem: double free: pointer 0xffffffffffffffff, class 32768 B: "
      "the block was freed before; look for two owners of it\n"},
