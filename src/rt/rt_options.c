@@ -39,10 +39,10 @@ static _Atomic(uint64_t) values[RT_OPTION_COUNT] = {
 #define PREFIX "HAKMEM_"
 enum { PREFIX_BYTES = sizeof PREFIX - 1 };
 enum { LINE_BYTES = 512 };
-enum { SHOWN_BYTES = 64 };     /* of a name or value in a warning; arbitrary */
-enum { PREFIX_SHOWN_MIN = 3 }; /* letters from which the start of a name is taken for it */
-enum { NAME_DISTANCE = 4 };    /* edits up to which a name is taken for another's misspelling */
-enum { PATH_BYTES = 4096 };    /* the kernel's PATH_MAX: what is longer cannot be opened */
+enum { SHOWN_BYTES = 64 };  /* of a name or value in a warning; arbitrary */
+enum { CUT_NAME_MIN = 3 };  /* letters from which the start of a name is taken for it */
+enum { NAME_DISTANCE = 4 }; /* edits up to which a name is taken for another's misspelling */
+enum { PATH_BYTES = 4096 }; /* the kernel's PATH_MAX: what is longer cannot be opened */
 
 static bool is_read;
 static char report_path[PATH_BYTES] HAK_LARGE_BSS;
@@ -99,7 +99,7 @@ static bool starts_with(const char *s, const char *prefix) {
 static const char *nearest_name(const char *name) {
   const char *best = NULL;
   unsigned best_distance = NAME_DISTANCE + 1;
-  if (text_length(name) >= PREFIX_SHOWN_MIN) { /* a name cut short is nearer than a misspelling */
+  if (text_length(name) >= CUT_NAME_MIN) { /* a name cut short is nearer than a misspelling */
     for (size_t i = 0; i < RT_OPTION_COUNT; i++)
       if (starts_with(options[i].name, name)) return options[i].name;
   }

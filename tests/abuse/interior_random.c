@@ -9,12 +9,6 @@ size_t hak_good_size(size_t bytes) __attribute__((weak));
 
 enum { OBJECT_COUNT = 64 };
 
-/* Of an own mapping only the start is known: elsewhere it is memory of nobody. */
-static const char *verdict_of_mapping(const char *operation) {
-  if (strcmp(operation, "free") == 0) return "invalid free";
-  return strcmp(operation, "realloc") == 0 ? "invalid realloc" : "invalid usable_size";
-}
-
 static void check_class(const char *operation, size_t bytes, size_t pointer_count) {
   static char *objects[OBJECT_COUNT];
   /* Blocks behind the classes have no class to name. */
@@ -25,9 +19,7 @@ static void check_class(const char *operation, size_t bytes, size_t pointer_coun
   for (size_t i = 0; i < pointer_count; i++) {
     char *object = objects[random_next() % object_count];
     char *inside = object + 1 + random_next() % (malloc_usable_size(object) - 1);
-    catch_misuse(operation, inside, "interior pointer",
-                 is_large ? verdict_of_mapping(operation) : NULL,
-                 is_large ? SIZE_MAX : usable_bytes);
+    catch_misuse(operation, inside, "interior pointer", NULL, is_large ? SIZE_MAX : usable_bytes);
   }
   for (size_t i = 0; i < object_count; i++) free(objects[i]);
 }
