@@ -83,6 +83,12 @@ def verdict(measured, reports):
     return True
 
 
+def statuses(values):
+    """Exit statuses as a user reads them: 'status 1', 'status 127 (not found)'."""
+    words = {126: " (cannot be run)", 127: " (not found)"}
+    return "status " + ", ".join(f"{v}{words.get(v, '')}" for v in sorted(values))
+
+
 def table(system, hakmem):
     print(f"{'':20}{'system':>14}{'hakmem':>14}{'ratio':>8}")
     for name, unit, value in ROWS:
@@ -121,24 +127,27 @@ def main():
             hakmem.append(measured)
             if turn == 0:
                 first_run, first_reports = measured, reports
+                if not reports and measured["status"] == system[0]["status"] != 0:
+                    break  # nothing to compare: further rounds would only repeat the complaint
     print()
     system_status = {m["status"] for m in system}
     hakmem_status = {m["status"] for m in hakmem}
     if system_status == hakmem_status != {0} and not first_reports:
-        print(f"CMD failed on both allocators, status {sorted(system_status)} (127: not found, "
-              "126: cannot be run). Nothing can be said about hakmem")
+        print(f"CMD failed on both allocators, {statuses(system_status)}. Nothing can be said about "
+              "hakmem")
         return 3
     took_over = verdict(first_run, first_reports)
     table(system, hakmem)
     print(f"medians of {options.rounds} rounds, turn by turn; ratio below 1: hakmem needs less")
     if system_status != hakmem_status:
-        print(f"CMD ended differently: status {sorted(system_status)} on the system's allocator, "
-              f"{sorted(hakmem_status)} under hakmem")
+        print(f"CMD ended differently: {statuses(system_status)} on the system's allocator, "
+              f"{statuses(hakmem_status)} under hakmem")
         return 4
     if not took_over:
         return 1
     if system_status != {0}:
-        print(f"CMD failed on both allocators, status {sorted(system_status)}")
+        print(f"CMD failed on both allocators, {statuses(system_status)}: the figures above are of "
+              "runs that failed")
         return 3
     return 0
 

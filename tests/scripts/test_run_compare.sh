@@ -13,8 +13,8 @@ grep -q '^peak memory (RSS)  *[0-9.]* MiB  *[0-9.]* MiB  *[0-9.]*$' "$work/outpu
   fail "no table: $(cat "$work/output")"
 # Shell syntax: the largest of several processes counts.
 ends 0 'took over: yes. perl .* more of [1-9][0-9]* processes' "(${perl#exec } 0) | cat | wc -l"
-ends 3 'failed on both allocators, status \[7\]' "$perl 7"
-ends 3 'Nothing can be said about hakmem' 'no-such-command-here'
+ends 3 'failed on both allocators, status 7: the figures above' "$perl 7"
+ends 3 'status 127 (not found). Nothing can be said about hakmem' 'no-such-command-here'
 ends 4 'ended differently' "$perl \${LD_PRELOAD:+5}"
 
 echo 'int main(void) { return 0; }' >"$work/static.c"
