@@ -23,7 +23,7 @@ build-release:
 	@[ -f $(BUILD)/build.ninja ] || cmake -S . -B $(BUILD) -G Ninja
 	@cmake --build $(BUILD)
 
-run: export HAK_CMD = $(CMD)
+run: export HAK_CMD = $(value CMD)
 run:
 	@scripts/deps.sh build
 	@$(MAKE) --no-print-directory build-release

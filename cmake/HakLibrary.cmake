@@ -34,6 +34,9 @@ function(hak_shared target name objects)
     # Fewer pages a process: code and constants share theirs, and so do small variables
     # (HAK_LARGE_BSS sorts behind .bss).
     LINKER:-z,noseparate-code,--sort-section=name)
+  # Many programs call malloc only through libc. A compiler that drops libraries of which the
+  # program's own objects name nothing (some distributions' default) would leave this one out.
+  target_link_options(${target} INTERFACE LINKER:--no-as-needed)
   hak_public_headers(${target})
 endfunction()
 
@@ -54,9 +57,10 @@ function(hak_archive target name objects)
   add_library(${target} STATIC "${object}")
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C)
   # A program whose own objects name neither malloc nor what throws would leave out the archive's
-  # object, and of libstdc++.a what throws std::bad_alloc.
+  # object, and of libstdc++.a what throws std::bad_alloc, or all of libstdc++.so where the compiler
+  # drops libraries that look unneeded.
   target_link_options(${target} INTERFACE LINKER:-u,malloc
-    $<$<LINK_LANGUAGE:CXX>:LINKER:-u,_ZSt17__throw_bad_allocv>)
+    $<$<LINK_LANGUAGE:CXX>:LINKER:-u,_ZSt17__throw_bad_allocv,--no-as-needed>)
   hak_public_headers(${target})
 endfunction()
 

@@ -3,7 +3,8 @@
  * A program linked with libhakmem, or started with it preloaded, needs nothing of this: malloc and
  * its family are hakmem's. The hak_ names are the same functions on the same heap, for those who
  * must be sure to call hakmem's: what malloc returned, hak_free may free, and the other way round.
- * Sizes are in bytes. Every function may be called from any thread at any time.
+ * Sizes are in bytes. Every function may be called from any thread at any time; from a signal
+ * handler with the limits that SECURITY.md names.
  *
  * A pointer that hakmem did not return, or that was freed before, ends the process with one line on
  * stderr wherever it is recognised.
@@ -77,8 +78,9 @@ void hak_free_aligned_sized(void *p, size_t align, size_t n) HAK_NOTHROW;
 /* Bytes behind p that the caller may use: at least what was requested, and constant as long as p
  * lives. 0 for NULL. */
 size_t hak_malloc_usable_size(void *p) HAK_NOTHROW;
-/* The size to ask for so that nothing is lost to rounding: at least n, and hak_malloc(n) may use no
- * less. Allocates nothing. */
+/* The size to ask for in place of n, at least n: the finest class that n fits. hak_malloc uses it
+ * once the process has enough objects of that size; before, it may use a coarser one, never a
+ * finer. Allocates nothing. */
 size_t hak_good_size(size_t n) HAK_NOTHROW;
 
 /* --- Memory of the process. docs/stats.md defines every figure. */

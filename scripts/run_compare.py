@@ -69,8 +69,9 @@ def verdict(measured, reports):
     """Prints whether hakmem took over; returns True if so."""
     main = main_report(measured, reports)
     if main is None:
-        print("took over: unknown. No process reported: CMD is static or set-user-ID, could not "
-              "load the library, asked for no memory, was killed, or left by _exit.")
+        print("took over: unknown. No process reported: CMD is static, set-user-ID or built into "
+              "the shell, could not load the library, asked for no memory, was killed, or left by "
+              "_exit.")
         return False
     if main["objects"] == 0:
         print(f"took over: NO. {main['program']} reported 0 objects: it brings an allocator of its "
@@ -133,8 +134,8 @@ def main():
     system_status = {m["status"] for m in system}
     hakmem_status = {m["status"] for m in hakmem}
     if system_status == hakmem_status != {0} and not first_reports:
-        print(f"CMD failed on both allocators, {statuses(system_status)}. Nothing can be said about "
-              "hakmem")
+        print(f"CMD failed on both allocators, {statuses(system_status)}. "
+              "Nothing can be said about hakmem")
         return 3
     took_over = verdict(first_run, first_reports)
     table(system, hakmem)

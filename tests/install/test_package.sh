@@ -12,9 +12,12 @@ took_over standard "$work/build/with-hakmem"
 took_over standard "$work/build/with-hakmem-static"
 took_over minimal "$work/build/with-hakmem-minimal"
 took_over minimal "$work/build/with-hakmem-minimal-static"
+took_over standard "$work/build/quiet"
 took_over standard "$work/build/quiet-static"
-took_over standard "$work/build/throws-static"
-grep -qx caught "$work/output" || fail "throws-static: $(cat "$work/output")"
+for throws in throws-static throws-shared-cxx; do
+  took_over standard "$work/build/$throws"
+  grep -qx caught "$work/output" || fail "$throws: $(cat "$work/output")"
+done
 readelf -d "$work/build/with-hakmem" | grep -q 'NEEDED.*\[libhakmem\.so\.0\]' ||
   fail "the program does not need libhakmem.so.0"
 
@@ -26,6 +29,10 @@ libdir=$(pkg-config --variable=libdir hakmem)
 gcc "$here/consumer/consumer.c" -o "$work/by-pc" $(pkg-config --cflags --libs hakmem) \
   -Wl,-rpath,"$libdir" || fail "pkg-config: $(pkg-config --cflags --libs hakmem)"
 took_over standard "$work/by-pc"
+# shellcheck disable=SC2046
+gcc -Wl,--as-needed "$here/consumer/quiet.c" -o "$work/quiet-by-pc" \
+  $(pkg-config --cflags --libs hakmem) -Wl,-rpath,"$libdir" || fail "quiet by pkg-config"
+took_over standard "$work/quiet-by-pc"
 
 took_over standard "$prefix/bin/hakmem" run -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
 [ -f "$prefix/share/man/man1/hakmem.1" ] || fail "no man page"
