@@ -26,8 +26,23 @@ struct place {
   size_t chunk;
 };
 
+/* The verdict that says of the same call that p was freed. */
+static enum verdict of_freed(enum verdict verdict) {
+  return verdict == VERDICT_INVALID_REALLOC ? VERDICT_FREED_REALLOC : VERDICT_FREED_USABLE_SIZE;
+}
+
+/* True when p, a slot of that map entry, is one of the two that its bin hands out next. */
+static bool waits_on_top(uint32_t entry, const void *p) {
+  struct heap *h = heap_current;
+  uint32_t scaled = entry ^ h->key;
+  if (scaled >= CLASS_COUNT * MAP_CLASS_SCALE) return false; /* another heap's */
+  const struct bin *b = heap_bin(h, scaled);
+  void *const *sp = load_relaxed(&b->sp);
+  return sp != NULL && bin_has_on_top(b, sp, p);
+}
+
 /* p is not NULL. Ends the process with `verdict` where p is no object of ours, and says so where it
- * points into one. */
+ * points into one, or was freed. */
 static struct place place_of(const void *p, enum verdict verdict) {
   size_t i = chunk_index(p);
   if (HAK_LIKELY(i < region_chunk_count)) {
@@ -40,13 +55,16 @@ static struct place place_of(const void *p, enum verdict verdict) {
       if (HAK_UNLIKELY(!size_class_is_slot(k, p))) guard_abort(VERDICT_INTERIOR, p, k->size);
       if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(slab_has(slab_of_chunk(k, i), k, p)))
         guard_abort(verdict, p, k->size);
-      return (struct place){PLACE_CLASS, size_classes[c].size, i};
+      if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(waits_on_top(entry, p)))
+        guard_abort(verdict, p, k->size);
+      return (struct place){PLACE_CLASS, k->size, i};
     }
     if (map_entry_id(entry) == HEAP_ID_FREED && map_entry_class(entry) < CLASS_COUNT)
       guard_abort(verdict, p, size_classes[map_entry_class(entry)].size);
     bool is_inside = map_entry_id(entry) == HEAP_ID_RUN_REST ||
                      (map_entry_id(entry) == HEAP_ID_RUN && chunk_address(i) != p);
     if (is_inside) guard_abort(VERDICT_INTERIOR, p, 0);
+    if (map_entry_id(entry) == HEAP_ID_FREED) guard_abort(of_freed(verdict), p, 0);
     if (map_entry_id(entry) != HEAP_ID_RUN) guard_abort(verdict, p, 0);
     return (struct place){PLACE_RUN, run_bytes((uint32_t)i), i};
   }
@@ -54,9 +72,12 @@ static struct place place_of(const void *p, enum verdict verdict) {
   struct heap *h = entry_enter();
   if (h == NULL) return (struct place){PLACE_UNKNOWN, 0, 0}; /* a handler inside a slow path */
   struct large object = large_find(p);
-  bool is_inside = object.address == NULL && large_is_interior(p);
+  if (HAK_UNLIKELY(object.address == NULL)) {
+    if (large_is_interior(p)) verdict = VERDICT_INTERIOR;
+    if (large_was_removed(p)) verdict = of_freed(verdict);
+  }
   entry_leave(h);
-  if (object.address == NULL) guard_abort(is_inside ? VERDICT_INTERIOR : verdict, p, 0);
+  if (HAK_UNLIKELY(object.address == NULL)) guard_abort(verdict, p, 0);
   return (struct place){PLACE_MAPPING, object.bytes, 0};
 }
 

@@ -21,6 +21,8 @@ struct words {
   "it was not allocated by hakmem; memory of another allocator (a plugin loaded with "             \
   "RTLD_DEEPBIND or dlmopen has its own) must be given back there"
 
+#define FREED "the block was freed before; look for two owners of it"
+
 static const struct words words_of[VERDICT_COUNT] = {
     [VERDICT_INVALID_FREE] = {"invalid free",
                               "no block is allocated there; free only what malloc returned",
@@ -28,8 +30,7 @@ static const struct words words_of[VERDICT_COUNT] = {
     [VERDICT_INTERIOR] = {"interior pointer",
                           "it points into a block; pass the address that malloc returned",
                           "it points into a block; pass the address that malloc returned"},
-    [VERDICT_DOUBLE_FREE] = {"double free", "the block was freed before; look for two owners of it",
-                             "the block was freed before; look for two owners of it"},
+    [VERDICT_DOUBLE_FREE] = {"double free", FREED, FREED},
     [VERDICT_INVALID_REALLOC] =
         {"invalid realloc",
          "no block is allocated there, or it was freed before; realloc only "
@@ -40,6 +41,8 @@ static const struct words words_of[VERDICT_COUNT] = {
          "no block is allocated there, or it was freed before; ask only "
          "about what malloc returned",
          FOREIGN},
+    [VERDICT_FREED_REALLOC] = {"invalid realloc", FREED, FREED},
+    [VERDICT_FREED_USABLE_SIZE] = {"invalid usable_size", FREED, FREED},
     [VERDICT_SIZE_MISMATCH] = {"size mismatch",
                                "the size given at free is not the block's; look for a wrong "
                                "free_sized, or a delete through a type without virtual destructor",

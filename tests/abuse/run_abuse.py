@@ -67,6 +67,8 @@ def cases(folder):
         for size in ("64", "100"):
             for slots in ("1", "2", "4", "7"):
                 seen = None if operation == "usable" else DOUBLE  # SECURITY.md: not seen
+                if operation != "free" and slots in ("1", "2"):  # the next that the bin hands out
+                    seen = verdict
                 yield ["bad_cached_slot", operation, size, slots], seen, OWN, ""
     for operation in ("realloc", "usable"):
         verdict = OPERATIONS[operation]
@@ -74,7 +76,11 @@ def cases(folder):
             for size in ("64", "500", "5000", "32768"):
                 yield ["use_after_free", operation, size, where], verdict, OWN, ""
             for size in ("70000", "1048576", "67108864"):
-                yield ["use_after_free", operation, size, where], verdict, ANY, ""
+                yield ["use_after_free", operation, size, where], verdict, NONE, "freed before"
+        # 300 B: a realloc that would stay in place.
+        for size in ("200", "300", "5000"):
+            for where in ("last", "last-but-one"):
+                yield ["use_after_free", operation, size, where], verdict, OWN, "freed before"
     for how in ("sized", "aligned", "delete", "delete-array"):
         yield ["size_mismatch", how, "100", "5000"], MISMATCH, OWN, ""
         yield ["size_mismatch", how, "5000", "16"], MISMATCH, OWN, ""

@@ -41,6 +41,12 @@ static const struct {
      "hakmem: invalid realloc: pointer 0x1000, class none: " FOREIGN},
     {{VERDICT_INVALID_USABLE_SIZE, 0x1000, 0},
      "hakmem: invalid usable_size: pointer 0x1000, class none: " FOREIGN},
+    {{VERDICT_FREED_REALLOC, 0x1000, 0},
+     "hakmem: invalid realloc: pointer 0x1000, class none: "
+     "the block was freed before; look for two owners of it\n"},
+    {{VERDICT_FREED_USABLE_SIZE, 0x1000, 64},
+     "hakmem: invalid usable_size: pointer 0x1000, class 64 B: "
+     "the block was freed before; look for two owners of it\n"},
     {{VERDICT_SIZE_MISMATCH, 0x1000, 48},
      "hakmem: size mismatch: pointer 0x1000, class 48 B: the size given at free is not the "
      "block's; look for a wrong free_sized, or a delete through a type without virtual "
