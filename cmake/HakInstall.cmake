@@ -1,7 +1,8 @@
 # make install: libraries, header, command, man page, CMake package, pkg-config file.
 include(CMakePackageConfigHelpers)
 
-install(TARGETS hakmem hakmem-static hakmem-minimal hakmem-minimal-static EXPORT hakmem-targets
+install(TARGETS hakmem hakmem-static hakmem-minimal hakmem-minimal-static
+  hakmem-observe hakmem-observe-static EXPORT hakmem-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES "${PROJECT_SOURCE_DIR}/include/hakmem.h" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET hakmem-tool)

@@ -1,7 +1,10 @@
-# hak_objects(TARGET TYPE MINIMAL 0|1 TWIN 0|1 DEBUG 0|1 OVERRIDE 0|1): src/ compiled once with
-# these constants. src/os has two implementations of one contract; TWIN chooses.
+# hak_objects(TARGET TYPE FLAVOUR standard|minimal|observe TWIN 0|1 DEBUG 0|1 OVERRIDE 0|1): src/
+# compiled once with these constants. src/os has two implementations of one contract; TWIN chooses.
 function(hak_objects target type)
-  cmake_parse_arguments(A "" "MINIMAL;TWIN;DEBUG;OVERRIDE" "" ${ARGN})
+  cmake_parse_arguments(A "" "FLAVOUR;TWIN;DEBUG;OVERRIDE" "" ${ARGN})
+  set(minimal 0)
+  set(observe 0)
+  set(${A_FLAVOUR} 1)
   set(sources ${HAK_SOURCES})
   if(A_TWIN)
     list(FILTER sources EXCLUDE REGEX "/src/os/os_sys\\.c$")
@@ -9,10 +12,19 @@ function(hak_objects target type)
     list(FILTER sources EXCLUDE REGEX "/src/os/os_twin\\.c$")
   endif()
   list(FILTER sources EXCLUDE REGEX "/src/entry/entry_resolver\\.c$") # shared libraries only
+  if(type STREQUAL "OBJECT") # the tests' libraries have it all
+    if(NOT observe)
+      list(FILTER sources EXCLUDE REGEX "/src/heap/ops\\.c$")
+    endif()
+    if(minimal)
+      list(FILTER sources EXCLUDE REGEX "/src/(view/view_dump|entry/entry_dump)\\.c$")
+    endif()
+  endif()
   add_library(${target} ${type} ${sources})
   target_link_libraries(${target} PRIVATE hak_flags_src)
-  target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=${A_MINIMAL}
-    HAK_DEBUG=${A_DEBUG} HAK_OVERRIDE=${A_OVERRIDE} HAK_OS_TWIN=${A_TWIN})
+  target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=${minimal}
+    HAK_FLAVOUR_OBSERVE=${observe} HAK_DEBUG=${A_DEBUG} HAK_OVERRIDE=${A_OVERRIDE}
+    HAK_OS_TWIN=${A_TWIN})
 endfunction()
 
 function(hak_public_headers target)
@@ -25,8 +37,8 @@ function(hak_shared target name objects)
   add_library(${target} SHARED $<TARGET_OBJECTS:${objects}>
     "${PROJECT_SOURCE_DIR}/src/entry/entry_resolver.c")
   target_link_libraries(${target} PRIVATE hak_flags_src)
-  target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=0 HAK_DEBUG=0 HAK_OVERRIDE=1
-    HAK_OS_TWIN=0) # the file depends on none of them
+  target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=0 HAK_FLAVOUR_OBSERVE=0
+    HAK_DEBUG=0 HAK_OVERRIDE=1 HAK_OS_TWIN=0) # the file depends on none of them
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${HAK_EXPORTS}")
   target_link_options(${target} PRIVATE "LINKER:--version-script=${HAK_EXPORTS}"
@@ -64,7 +76,7 @@ function(hak_archive target name objects)
   hak_public_headers(${target})
 endfunction()
 
-# hak_library(TARGET FILE_NAME MINIMAL 0|1 TWIN 0|1 DEBUG 0|1): TARGET, TARGET-static and aliases.
+# hak_library(TARGET FILE_NAME FLAVOUR ... TWIN 0|1 DEBUG 0|1): TARGET, TARGET-static and aliases.
 function(hak_library target name)
   hak_objects(${target}_objects OBJECT ${ARGN} OVERRIDE 1)
   hak_shared(${target} ${name} ${target}_objects)

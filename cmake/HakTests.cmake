@@ -1,7 +1,8 @@
 # What tests/*/CMakeLists.txt use:
 #   hak_unit_test(NAME [TWIN])       tests/unit/test_NAME.c on cmocka and all of src/ (asserts on)
 #   hak_program(NAME source...)      a plain program; its malloc calls are kept by the compiler
-#   hak_preload_test(NAME [LABEL short|long] [FLAVOUR standard|minimal|twin] [TIMEOUT seconds]
+#   hak_preload_test(NAME [LABEL short|long] [FLAVOUR standard|minimal|observe|twin]
+#                    [TIMEOUT seconds]
 #                    [ENV k=v...] [ALONE] [ONE_CORE] COMMAND arg...)
 #                                                   COMMAND under LD_PRELOAD of that flavour
 #   hak_test(NAME [LABEL ...] [TIMEOUT ...] [ENV ...] [ALONE] [ONE_CORE] [CROSS] COMMAND arg...)
@@ -19,20 +20,22 @@
 # themselves, but for those marked ONE_CORE: mostly one thread, and no bound that a busy machine
 # moves.
 
-hak_objects(hakmem_internal STATIC MINIMAL 0 TWIN 0 DEBUG 1 OVERRIDE 0)
-hak_objects(hakmem_internal_twin STATIC MINIMAL 0 TWIN 1 DEBUG 1 OVERRIDE 0)
+hak_objects(hakmem_internal STATIC FLAVOUR standard TWIN 0 DEBUG 1 OVERRIDE 0)
+hak_objects(hakmem_internal_twin STATIC FLAVOUR standard TWIN 1 DEBUG 1 OVERRIDE 0)
 foreach(target hakmem_internal hakmem_internal_twin)
   target_link_libraries(${target} PUBLIC hak_flags_common)
   target_include_directories(${target} PUBLIC ${HAK_INCLUDE_DIRS})
 endforeach()
 # Unit tests see the constants that the library was built with.
 target_compile_definitions(hakmem_internal INTERFACE
-  HAK_FLAVOUR_MINIMAL=0 HAK_DEBUG=1 HAK_OVERRIDE=0 HAK_OS_TWIN=0 HAK_VERSION="${PROJECT_VERSION}")
+  HAK_FLAVOUR_MINIMAL=0 HAK_FLAVOUR_OBSERVE=0 HAK_DEBUG=1 HAK_OVERRIDE=0 HAK_OS_TWIN=0
+  HAK_VERSION="${PROJECT_VERSION}")
 target_compile_definitions(hakmem_internal_twin INTERFACE
-  HAK_FLAVOUR_MINIMAL=0 HAK_DEBUG=1 HAK_OVERRIDE=0 HAK_OS_TWIN=1 HAK_VERSION="${PROJECT_VERSION}")
+  HAK_FLAVOUR_MINIMAL=0 HAK_FLAVOUR_OBSERVE=0 HAK_DEBUG=1 HAK_OVERRIDE=0 HAK_OS_TWIN=1
+  HAK_VERSION="${PROJECT_VERSION}")
 
 if(NOT HAK_SANITIZE)
-  hak_objects(hakmem-twin_objects OBJECT MINIMAL 0 TWIN 1 DEBUG 1 OVERRIDE 1)
+  hak_objects(hakmem-twin_objects OBJECT FLAVOUR standard TWIN 1 DEBUG 1 OVERRIDE 1)
   hak_shared(hakmem-twin hakmem-twin hakmem-twin_objects)
 endif()
 
@@ -137,9 +140,10 @@ function(hak_add_test name preload)
   if(preload AND NOT HAK_SANITIZE)
     set(library_standard libhakmem.so)
     set(library_minimal libhakmem-minimal.so)
+    set(library_observe libhakmem-observe.so)
     set(library_twin libhakmem-twin.so)
     if(NOT DEFINED library_${A_FLAVOUR})
-      message(FATAL_ERROR "${name}: FLAVOUR ${A_FLAVOUR}: must be standard, minimal or twin")
+      message(FATAL_ERROR "${name}: FLAVOUR ${A_FLAVOUR}: standard, minimal, observe or twin")
     endif()
     set(variable "LD_PRELOAD=${PROJECT_BINARY_DIR}/${library_${A_FLAVOUR}}")
     if(CMAKE_CROSSCOMPILING)

@@ -346,7 +346,8 @@ def check_headers(files, report):
     folders = sorted({os.path.dirname(p) for p in files if in_folder(p, "src")} |
                      {os.path.join(ROOT, "include")})
     command = ["gcc", "-std=gnu17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-x", "c",
-               "-DHAK_FLAVOUR_MINIMAL=0", "-DHAK_DEBUG=1", "-DHAK_OVERRIDE=1", "-DHAK_OS_TWIN=0",
+               "-DHAK_FLAVOUR_MINIMAL=0", "-DHAK_FLAVOUR_OBSERVE=0", "-DHAK_DEBUG=1",
+               "-DHAK_OVERRIDE=1", "-DHAK_OS_TWIN=0",
                '-DHAK_VERSION="0"', "-Wno-unused-function"] + ["-I" + f for f in folders]
 
     def compile_alone(path):

@@ -11,8 +11,8 @@ for folder in src include tools bench tests; do
 done
 mapfile -t all < <(find "${folders[@]}" -name '*.[ch]' -o -name '*.cc' | sort)
 mapfile -t code < <(find src tools -name '*.c' | sort)
-flags=(-Iinclude $(printf -- '-I%s ' src/*/) -DHAK_FLAVOUR_MINIMAL=0 -DHAK_DEBUG=1 -DHAK_OVERRIDE=1
-  '-DHAK_VERSION="0"' '-DHAK_LIBDIR="../lib"')
+flags=(-Iinclude $(printf -- '-I%s ' src/*/) -DHAK_FLAVOUR_MINIMAL=0 -DHAK_FLAVOUR_OBSERVE=0
+  -DHAK_DEBUG=1 -DHAK_OVERRIDE=1 '-DHAK_VERSION="0"' '-DHAK_LIBDIR="../lib"')
 
 tidy_one() { # file
   local twin=0

@@ -29,8 +29,8 @@ static const struct option options[] = {
 };
 
 static const char usage_text[] =
-    "usage: hakmem run [--minimal] [--] CMD [ARG...]   run CMD with hakmem as its allocator\n"
-    "       hakmem check [--minimal]                   does that work here?\n"
+    "usage: hakmem run [--minimal | --observe] [--] CMD [ARG...]   run CMD with hakmem\n"
+    "       hakmem check [--minimal | --observe]                   does that work here?\n"
     "       hakmem --help | --version\n";
 
 // As one would write it into the environment: 256K, not 262144.
@@ -49,7 +49,8 @@ static void print_help(void) {
   fputs(usage_text, stdout);
   fputs("\n"
         "run prepends the library to LD_PRELOAD. The library is $HAKMEM_LIB if set, else the one\n"
-        "beside this command or in " HAK_LIBDIR " from there. --minimal takes the bare allocator.\n"
+        "beside this command or in " HAK_LIBDIR " from there. --minimal takes the bare allocator,\n"
+        "--observe the one that counts every operation.\n"
         "HAKMEM_REPORT=FILE appends one JSON line about each process at its exit.\n"
         "\n"
         "exit status: CMD's own; 2 bad usage, 125 no library found, 126 CMD cannot be run, 127 no\n"
@@ -175,6 +176,9 @@ int main(int argc, char **argv) {
   int next = 2;
   if (next < argc && strcmp(argv[next], "--minimal") == 0) {
     name = "libhakmem-minimal.so";
+    next++;
+  } else if (next < argc && strcmp(argv[next], "--observe") == 0) {
+    name = "libhakmem-observe.so";
     next++;
   }
   if (is_run && next < argc && strcmp(argv[next], "--") == 0) {

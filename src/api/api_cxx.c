@@ -7,6 +7,7 @@
 
 #include "api_malloc.h"
 #include "entry_hot.h"
+#include "ops.h"
 #include "os_proc.h"
 
 typedef void (*new_handler)(void);
@@ -43,7 +44,7 @@ static HAK_COLD void *new_failed(size_t n, size_t align) {
 }
 
 void *api_cxx_new(size_t n) {
-  void *p = entry_malloc(n);
+  void *p = ops_out(entry_malloc(n));
   return HAK_LIKELY(p != NULL) ? p : new_failed(n, 1);
 }
 
@@ -54,7 +55,7 @@ void *api_cxx_new_aligned(size_t n, size_t align) {
 
 void *api_cxx_new_nothrow(size_t n, const void *tag) {
   (void)tag;
-  void *p = entry_malloc(n);
+  void *p = ops_out(entry_malloc(n));
   return HAK_LIKELY(p != NULL) ? p : call_handlers(n, 1);
 }
 
@@ -64,13 +65,14 @@ void *api_cxx_new_aligned_nothrow(size_t n, size_t align, const void *tag) {
   return HAK_LIKELY(p != NULL) ? p : call_handlers(n, align);
 }
 
-void api_cxx_delete(void *p) { entry_free(p); }
-
-void api_cxx_delete_sized(void *p, size_t n) { entry_free_sized(p, n, 1); }
-
-void api_cxx_delete_sized_aligned(void *p, size_t n, size_t align) {
-  entry_free_sized(p, n, align);
+void api_cxx_delete(void *p) {
+  ops_back(p);
+  entry_free(p);
 }
+
+void api_cxx_delete_sized(void *p, size_t n) { api_free_sized(p, n, 1); }
+
+void api_cxx_delete_sized_aligned(void *p, size_t n, size_t align) { api_free_sized(p, n, align); }
 
 #if HAK_OVERRIDE
 /* The array forms are the plain ones; so is a delete whose further arguments say nothing (by both

@@ -11,6 +11,7 @@
 #include "base_size.h"
 #include "entry_hot.h"
 #include "hakmem.h"
+#include "ops.h"
 #include "os_mem.h"
 
 static HAK_COLD void *fail(int error) {
@@ -21,38 +22,54 @@ static HAK_COLD void *fail(int error) {
 void *api_aligned(size_t align, size_t n) {
   size_t sum;
   if (HAK_UNLIKELY(!size_add(align, n, &sum) || sum > PTRDIFF_MAX)) return fail(ENOMEM);
-  return entry_aligned(align, n);
+  return ops_out(entry_aligned(align, n));
 }
 
-HAK_HOT_ENTRY void *hak_malloc(size_t n) { return entry_malloc(n); }
+HAK_HOT_ENTRY void *hak_malloc(size_t n) { return ops_out(entry_malloc(n)); }
 API_ALIAS(malloc, hak_malloc);
 API_ALIAS(__libc_malloc, hak_malloc);
 
-HAK_HOT_ENTRY void hak_free(void *p) { entry_free(p); }
+HAK_HOT_ENTRY void hak_free(void *p) {
+  ops_back(p);
+  entry_free(p);
+}
 API_ALIAS(free, hak_free);
 API_TWIN(hak_cfree, hak_free);
 API_ALIAS(cfree, hak_free); /* glibc keeps it for programs linked before 2.26 */
 API_ALIAS(__libc_free, hak_free);
 
-void *hak_calloc(size_t count, size_t size) { return entry_calloc(count, size); }
+void *hak_calloc(size_t count, size_t size) { return ops_out(entry_calloc(count, size)); }
 API_ALIAS(calloc, hak_calloc);
 API_ALIAS(__libc_calloc, hak_calloc);
 
-void *hak_realloc(void *p, size_t n) { return entry_realloc(p, n); }
+/* Counted where something came of it: a realloc to 0 bytes frees, one that fails does nothing. */
+static void *resize(void *p, size_t n) {
+  uint32_t old = HAK_FLAVOUR_OBSERVE ? ops_kind_of(p) : OPS_NONE;
+  void *out = entry_realloc(p, n);
+  if (HAK_FLAVOUR_OBSERVE && (out != NULL || n == 0)) ops_count_resize(old, out, out == p);
+  return out;
+}
+
+void *hak_realloc(void *p, size_t n) { return resize(p, n); }
 API_ALIAS(realloc, hak_realloc);
 API_ALIAS(__libc_realloc, hak_realloc);
 
 void *hak_reallocarray(void *p, size_t count, size_t size) {
   size_t n;
   if (HAK_UNLIKELY(!size_mul(count, size, &n))) return fail(ENOMEM);
-  return entry_realloc(p, n);
+  return resize(p, n);
 }
 API_ALIAS(reallocarray, hak_reallocarray);
 
-void hak_free_sized(void *p, size_t n) { entry_free_sized(p, n, 1); }
+void api_free_sized(void *p, size_t n, size_t align) {
+  ops_back(p);
+  entry_free_sized(p, n, align);
+}
+
+void hak_free_sized(void *p, size_t n) { api_free_sized(p, n, 1); }
 API_ALIAS(free_sized, hak_free_sized);
 
-void hak_free_aligned_sized(void *p, size_t align, size_t n) { entry_free_sized(p, n, align); }
+void hak_free_aligned_sized(void *p, size_t align, size_t n) { api_free_sized(p, n, align); }
 API_ALIAS(free_aligned_sized, hak_free_aligned_sized);
 
 /* An alignment that is no power of two is rounded up to one, as glibc does. */

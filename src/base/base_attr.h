@@ -10,17 +10,19 @@
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #error "hakmem supports x86-64 and aarch64 only: add the system calls of this machine to src/os"
 #endif
-#if !defined(HAK_FLAVOUR_MINIMAL) || !defined(HAK_DEBUG) || !defined(HAK_OVERRIDE) ||              \
-    !defined(HAK_OS_TWIN)
-#error                                                                                             \
-    "the build must define HAK_FLAVOUR_MINIMAL, HAK_DEBUG, HAK_OVERRIDE and HAK_OS_TWIN as 0 or 1"
+#if !defined(HAK_FLAVOUR_MINIMAL) || !defined(HAK_FLAVOUR_OBSERVE) || !defined(HAK_DEBUG) ||       \
+    !defined(HAK_OVERRIDE) || !defined(HAK_OS_TWIN)
+#error "the build must define HAK_FLAVOUR_{MINIMAL,OBSERVE}, HAK_{DEBUG,OVERRIDE,OS_TWIN} as 0 or 1"
 #endif
 /* The build's constants are 0 or 1. Overriding or not goes with all; so does DEBUG, but that the
  * twin is for tests: it injects failures, and the asserts are to find what comes of them. */
 _Static_assert(HAK_FLAVOUR_MINIMAL == 0 || HAK_FLAVOUR_MINIMAL == 1, "HAK_FLAVOUR_MINIMAL: 0 or 1");
+_Static_assert(HAK_FLAVOUR_OBSERVE == 0 || (HAK_FLAVOUR_OBSERVE == 1 && !HAK_FLAVOUR_MINIMAL),
+               "HAK_FLAVOUR_OBSERVE: 0, or 1 where HAK_FLAVOUR_MINIMAL is 0");
 _Static_assert(HAK_DEBUG == 0 || HAK_DEBUG == 1, "HAK_DEBUG: 0 or 1");
 _Static_assert(HAK_OVERRIDE == 0 || HAK_OVERRIDE == 1, "HAK_OVERRIDE: 0 or 1");
-_Static_assert(HAK_OS_TWIN == 0 || (HAK_OS_TWIN == 1 && HAK_DEBUG && !HAK_FLAVOUR_MINIMAL),
+_Static_assert(HAK_OS_TWIN == 0 ||
+                   (HAK_OS_TWIN == 1 && HAK_DEBUG && !HAK_FLAVOUR_MINIMAL && !HAK_FLAVOUR_OBSERVE),
                "HAK_OS_TWIN: 0, or 1 in the standard flavour with HAK_DEBUG");
 
 #define HAK_INLINE static inline __attribute__((always_inline))

@@ -16,12 +16,7 @@ enum { LINE_BYTES = 512, NAME_BYTES = 128 };
 /* Objects moved from slabs into bins, plus large ones: a lower bound, since hits are not counted.
  */
 static size_t objects_total(void) {
-  size_t total = run_alloc_count() + large_inserted_count();
-  for (uint32_t id = HEAP_ID_BOOTING; id < heap_id_end(); id++) {
-    struct heap *h = heap_of_id(id);
-    if (h != NULL) total += load_relaxed(&h->objects_out);
-  }
-  return total;
+  return run_alloc_count() + large_inserted_count() + heap_objects_out_total();
 }
 
 /* What the parent's line tells already; 0 in a process that no fork handler made. */
@@ -44,7 +39,7 @@ __attribute__((destructor)) static void entry_report_at_exit(void) {
   format_text(&f, ",\"program\":\"");
   format_json_text(&f, name);
   format_text(&f, "\",\"version\":\"" HAK_VERSION_TEXT "\",\"flavour\":\"");
-  format_text(&f, HAK_FLAVOUR_MINIMAL ? "minimal" : "standard");
+  format_text(&f, HAK_FLAVOUR_MINIMAL ? "minimal" : HAK_FLAVOUR_OBSERVE ? "observe" : "standard");
   format_text(&f, "\",\"objects\":");
   format_u64(&f, objects_total() - objects_before_fork);
   format_text(&f, ",\"peak_bytes\":");

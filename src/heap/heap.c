@@ -120,6 +120,16 @@ struct heap *heap_of_id(uint32_t id) {
 
 uint32_t heap_id_end(void) { return load_acquire(&id_end); }
 
+size_t heap_objects_out_total(void) {
+  size_t total = 0;
+  for (uint32_t id = HEAP_ID_BOOTING; id < heap_id_end(); id++) {
+    struct heap *h = heap_of_id(id);
+    ASSERT(h == NULL || heap_id(h) == id);
+    if (h != NULL) total += load_relaxed(&h->objects_out);
+  }
+  return total;
+}
+
 bool heap_enter_with(struct heap *own, struct heap *other) {
   for (;;) { /* ends: whoever holds `other` waits for no heap lock while holding it */
     if (!lock_enter(&own->lock)) return false;

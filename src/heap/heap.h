@@ -141,6 +141,8 @@ HAK_MUST_USE struct heap_fault heap_abandon(struct heap *h);
 HAK_MUST_USE struct heap *heap_of_id(uint32_t id);
 /* How many ids have been given out, reserved ones included: ids below it may be passed above. */
 uint32_t heap_id_end(void);
+/* Objects that all heaps have moved out of slabs since the start. */
+size_t heap_objects_out_total(void);
 /* Lock `own`, and `other` besides (which may be `own`), waiting for it while holding nothing.
  * False, with nothing held, on self-entry. */
 HAK_MUST_USE bool heap_enter_with(struct heap *own, struct heap *other);

@@ -18,7 +18,8 @@ static _Atomic(size_t) superslab_count;    /* announced; only grows */
 static _Atomic(size_t) announced_chunks;
 static _Atomic(size_t) claimed_bytes;
 static _Atomic(size_t) peak_bytes;
-static _Atomic(size_t) empty_count;      /* superslabs that are empty and resident */
+static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
+static _Atomic(size_t) claim_count, warm_claim_count, release_count, purge_count; /* ever */
 static size_t warm_bytes_min = 16 * MIB; /* constant after init */
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 
@@ -74,7 +75,9 @@ static void count_transition(uint64_t from, uint64_t to) {
   if (word_is_empty_resident(to)) add_relaxed(&empty_count, (size_t)1);
 }
 
-static void count_claimed(size_t chunks) {
+static void count_claimed(size_t chunks, bool is_zero) {
+  add_relaxed(&claim_count, (size_t)1);
+  if (!is_zero) add_relaxed(&warm_claim_count, (size_t)1);
   size_t now = add_relaxed(&claimed_bytes, chunks * CHUNK_BYTES) + chunks * CHUNK_BYTES;
   size_t peak = load_relaxed(&peak_bytes);
   while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now)) { /* ends: the peak only rises */
@@ -191,7 +194,7 @@ struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred
   }
   if (!is_found) return (struct chunk_run){CHUNK_NONE, 0, false};
   ASSERT(run.count >= count);
-  count_claimed(run.count);
+  count_claimed(run.count, run.is_zero);
   return run;
 }
 
@@ -204,7 +207,7 @@ bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero) {
   uint64_t word = load_relaxed(&superslab_words[index]);
   if (!take(index, mask, &word)) return false;
   *is_zero = (word_zero(word) & mask) == mask;
-  count_claimed(count);
+  count_claimed(count, *is_zero);
   return true;
 }
 
@@ -213,6 +216,7 @@ void superslab_release(uint32_t first, uint32_t count) {
   ASSERT(first + count <= load_relaxed(&superslab_count) * SUPERSLAB_CHUNKS);
   ASSERT(load_relaxed(&claimed_bytes) >= (size_t)count * CHUNK_BYTES);
   sub_relaxed(&claimed_bytes, (size_t)count * CHUNK_BYTES);
+  add_relaxed(&release_count, (size_t)1);
   while (count > 0) {
     uint32_t at = first % SUPERSLAB_CHUNKS;
     uint32_t here = count < SUPERSLAB_CHUNKS - at ? count : SUPERSLAB_CHUNKS - at;
@@ -243,6 +247,7 @@ size_t superslab_purge(bool all) {
     give(i - 1, ALL_FREE, is_zero);
     if (!is_zero) break; /* the kernel refuses: the next one would be refused too */
     purged += SUPERSLAB_BYTES;
+    add_relaxed(&purge_count, (size_t)1);
   }
   lock_leave(&purge_lock);
   return purged;
@@ -252,3 +257,21 @@ size_t superslab_claimed_bytes(void) { return load_relaxed(&claimed_bytes); }
 size_t superslab_peak_bytes(void) { return load_relaxed(&peak_bytes); }
 size_t superslab_announced_bytes(void) { return load_relaxed(&announced_chunks) * CHUNK_BYTES; }
 size_t superslab_empty_bytes(void) { return load_relaxed(&empty_count) * SUPERSLAB_BYTES; }
+
+size_t superslab_dirty_bytes(void) {
+  size_t chunks = 0;
+  for (size_t i = 0; i < load_acquire(&superslab_count); i++) {
+    uint64_t word = load_relaxed(&superslab_words[i]);
+    chunks += (size_t)__builtin_popcount(word_free(word) & ~word_zero(word));
+  }
+  return chunks * CHUNK_BYTES;
+}
+
+struct superslab_events superslab_events(void) {
+  return (struct superslab_events){
+      .claim_count = load_relaxed(&claim_count),
+      .warm_count = load_relaxed(&warm_claim_count),
+      .release_count = load_relaxed(&release_count),
+      .purge_count = load_relaxed(&purge_count),
+  };
+}

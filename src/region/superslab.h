@@ -63,6 +63,15 @@ size_t superslab_claimed_bytes(void); /* in slabs and runs */
 size_t superslab_peak_bytes(void);    /* highest of the above */
 size_t superslab_announced_bytes(void);
 size_t superslab_empty_bytes(void); /* resident and empty: candidates for a purge */
+size_t superslab_dirty_bytes(void); /* free chunks that have pages. O(superslabs) */
+/* Since the start. */
+struct superslab_events {
+  size_t claim_count; /* of runs of chunks */
+  size_t warm_count;  /* ... of which some chunk had been used before and kept its pages */
+  size_t release_count;
+  size_t purge_count; /* superslabs given back to the kernel */
+};
+HAK_MUST_USE struct superslab_events superslab_events(void);
 void superslab_set_warm_bytes(size_t bytes);
 
 #endif

@@ -125,6 +125,28 @@ static bool collect_heaps(struct view_totals *t) {
   return true;
 }
 
+/* Slabs without a free object are on no list, and used up. */
+static void add_untouched(size_t bytes[CLASS_COUNT], struct heap *h) {
+  struct heap *own = heap_current;
+  if (!heap_enter_with(own, h)) return;
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    for (const struct slab *s = h->cls[c].slabs; s != NULL; s = s->next) {
+      ASSERT(s->carved_count <= size_classes[c].slab_objects);
+      bytes[c] += (size_t)(size_classes[c].slab_objects - s->carved_count) * size_classes[c].size;
+    }
+  }
+  heap_leave_with(own, h);
+}
+
+void view_stats_untouched(size_t bytes[CLASS_COUNT]) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) bytes[c] = 0;
+  if (heap_current == &heap_busy) return;
+  for (uint32_t id = HEAP_ID_BOOTING; id < heap_id_end(); id++) {
+    struct heap *h = heap_of_id(id);
+    if (h != NULL) add_untouched(bytes, h);
+  }
+}
+
 void view_stats_collect(struct view_totals *out) {
   *out = (struct view_totals){.is_exact = true};
   if (collect_heaps(out)) {

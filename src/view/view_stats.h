@@ -43,5 +43,8 @@ struct view_totals {
  * too when a bare fork left a heap locked: all that it had taken then counts as live.
  * O(heaps * classes). */
 void view_stats_collect(struct view_totals *out);
+/* Bytes of slabs of each class that no object has ever used: free, and never touched. A part of
+ * free_count * size, and exact at rest. 0 where a heap cannot be locked. O(slabs). */
+void view_stats_untouched(size_t bytes[CLASS_COUNT]);
 
 #endif

@@ -2,7 +2,7 @@
 # The archives define exactly the names that the shared libraries export, and no other.
 . "$(dirname "$0")/common.sh"
 
-for name in libhakmem libhakmem-minimal; do
+for name in libhakmem libhakmem-minimal libhakmem-observe; do
   nm -g --defined-only "$HAK_BUILD_DIR/$name.a" | awk 'NF == 3 { print $3 }' | sort >"$work/archive"
   nm -D --defined-only "$HAK_BUILD_DIR/$name.so" | awk 'NF == 3 { sub(/@.*/, "", $3); print $3 }' |
     sort >"$work/shared"

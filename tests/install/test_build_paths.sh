@@ -2,7 +2,7 @@
 # No path of the build machine in what gets installed; the loader flags that the library relies on.
 . "$(dirname "$0")/common.sh"
 
-for name in libhakmem libhakmem-minimal; do
+for name in libhakmem libhakmem-minimal libhakmem-observe; do
   for file in "$HAK_BUILD_DIR/$name.so" "$HAK_BUILD_DIR/$name.a"; do
     if grep -qaF "$HAK_SOURCE_DIR/" "$file"; then
       fail "$file names the folder it was built in"

@@ -32,8 +32,11 @@ HAKMEM_LIB=$HAK_BUILD_DIR/libhakmem.so expect 0 "$work/bin/hakmem" check
 
 expect 0 "$tool" check
 expect 0 "$tool" check --minimal
+expect 0 "$tool" check --observe
+expect 2 "$tool" check --minimal --observe && one_line
 took_over standard "$tool" run /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
 took_over minimal "$tool" run --minimal -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
+took_over observe "$tool" run --observe -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
 # What was preloaded stays, after hakmem; HAKMEM_LIB is no option of the library.
 expect 0 env LD_PRELOAD=libdl.so.2 HAKMEM_LIB="$HAK_BUILD_DIR/libhakmem.so" "$tool" run -- \
   sh -c 'echo "$LD_PRELOAD ${HAKMEM_LIB-unset}"'

@@ -12,6 +12,8 @@ took_over standard "$work/build/with-hakmem"
 took_over standard "$work/build/with-hakmem-static"
 took_over minimal "$work/build/with-hakmem-minimal"
 took_over minimal "$work/build/with-hakmem-minimal-static"
+took_over observe "$work/build/with-hakmem-observe"
+took_over observe "$work/build/with-hakmem-observe-static"
 took_over standard "$work/build/quiet"
 took_over standard "$work/build/quiet-static"
 for throws in throws-static throws-shared-cxx; do
