@@ -7,7 +7,8 @@ usage: soak.py single|fresh, with the environment
   WS             slots (default 400)
   SOAK_PRELOAD   the allocator to preload; none: what BENCH_BIN is linked with
   SOAK_SYSCALLS  0: do not count system calls
-  SOAK_RESUME    a CSV of an earlier run with the same parameters: go on in that file
+  SOAK_RESUME    a CSV of an earlier run with the same parameters: go on in that file for the time
+                 that is left (stdout stays empty)
 single: one process for all of it. fresh: a new process an epoch.
 Exit status: 0 done, 128 and the signal's number after SIGINT or SIGTERM (finished epochs are kept),
 2 bad input. docs/soak.md describes the columns.
@@ -40,7 +41,7 @@ PROBE_SECONDS_MOST = 60  # arbitrary: a run of 1,000 operations takes millisecon
 EPOCHS_LATE_MOST, LATE_SECONDS_LEAST, GRACE_SECONDS = 10, 60, 20
 MODES = {"single": "single_process", "fresh": "process_an_epoch"}
 # A file can go on only where all of these are the same.
-PARAMETERS = ["schema", "mode", "bench", "ws", "epoch_s", "allocator", "cpu"]
+PARAMETERS = ["schema", "mode", "bench", "ws", "epoch_s", "allocator", "options", "cpu"]
 
 Settings = namedtuple("Settings", "mode bench duration_s epoch_s ws preload counts resume")
 
@@ -91,7 +92,7 @@ def settings_read(arguments):
 
 def child_environment(settings, **more):
     env = {name: value for name, value in os.environ.items()
-           if name not in ("LD_PRELOAD", "HAKMEM_REPORT")}
+           if name not in ("LD_PRELOAD", "HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")}
     if settings.preload:
         env["LD_PRELOAD"] = str(settings.preload)
     return {**env, **more}
@@ -270,7 +271,8 @@ def records_timed(settings, seconds, counted, stop):
     """(record, seconds since this run's start) of each epoch, from one process or many."""
     begin = time.monotonic()
     while True:
-        bench = Bench(settings, settings.epoch_s if settings.mode == "fresh" else seconds, counted)
+        bench = Bench(settings, settings.epoch_s if settings.mode == "fresh"
+                      else max(seconds, settings.epoch_s), counted)
         stop.watch(bench)
         try:
             for record in bench.epochs(stop):
@@ -284,17 +286,43 @@ def records_timed(settings, seconds, counted, stop):
             return
 
 
+def begin_new(about):
+    """The head of a new file on stdout."""
+    for key, value in about.items():
+        print(f"# {key}: {value}")
+    print(soak_csv.header(), flush=True)
+    return sys.stdout, 0, 0.0
+
+
+def begin_resumed(path, about, duration_s):
+    """An earlier run's file, ready for its next row: (file, the next epoch, seconds so far)."""
+    earlier = soak_csv.read(path, drop_torn=True)
+    for key in PARAMETERS:
+        if earlier.about.get(key) != about[key]:
+            raise BadInput(f"SOAK_RESUME: {path.name} has {key} '{earlier.about.get(key)}', this "
+                           f"run has '{about[key]}'")
+    time_s = earlier.rows[-1]["time_s"] if earlier.rows else 0.0
+    file = open(path, "r+", encoding="utf-8")  # open for the rest of this process's life
+    file.truncate(earlier.kept_bytes)
+    file.seek(0, os.SEEK_END)
+    if time_s < duration_s:
+        print(f"# resumed: after {time_s:.3f} s, commit {about['commit']}, "
+              f"{about['started_utc']}", file=file, flush=True)
+    return file, len(earlier.rows), time_s
+
+
 def soak(settings):
     stop = Stop()
     allocator = allocator_probe(settings)
     refused = counting_refused(settings)
     about = about_run(settings, allocator, refused)
-    for key, value in about.items():
-        print(f"# {key}: {value}")
-    print(soak_csv.header(), flush=True)
-    epoch = 0
-    for record, time_s in records_timed(settings, settings.duration_s, refused is None, stop):
-        print(soak_csv.row_text(row_of(record, epoch, time_s)), flush=True)
+    file, epoch, begin_s = (begin_resumed(settings.resume, about, settings.duration_s)
+                            if settings.resume else begin_new(about))
+    left_s = settings.duration_s - begin_s
+    if left_s <= 0:
+        return 0  # there is nothing left to do
+    for record, time_s in records_timed(settings, left_s, refused is None, stop):
+        print(soak_csv.row_text(row_of(record, epoch, begin_s + time_s)), file=file, flush=True)
         epoch += 1
     return 128 + stop.number if stop.number else 0
 
