@@ -215,9 +215,9 @@ static struct reading reading_take(unsigned threads) {
   };
 }
 
-/* The number of KiB after `key` in a /proc file, in bytes. open and read, not stdio: a stream's
- * buffer would come from the allocator that is being measured. */
-static uint64_t proc_bytes(const char *path, const char *key) {
+/* open and read, not stdio: a stream's buffer would come from the allocator that is being
+ * measured. */
+uint64_t bench_proc_bytes(const char *path, const char *key) {
   static char text[8192];
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) {
@@ -239,7 +239,7 @@ static uint64_t proc_bytes(const char *path, const char *key) {
 }
 
 #ifdef BENCH_FLOOR
-static void allocator_name(char *name, size_t size) { snprintf(name, size, "floor"); }
+void bench_allocator_name(char *name, size_t size) { snprintf(name, size, "floor"); }
 #else
 static const char *library_of(const char *symbol) {
   Dl_info info;
@@ -251,8 +251,7 @@ static const char *library_of(const char *symbol) {
   return slash != NULL ? slash + 1 : info.dli_fname;
 }
 
-/* The library whose malloc and free this process calls: the proof that a preload took over. */
-static void allocator_name(char *name, size_t size) {
+void bench_allocator_name(char *name, size_t size) {
   const char *allocates = library_of("malloc");
   const char *frees = library_of("free");
   if (strcmp(allocates, frees) == 0) {
@@ -294,8 +293,8 @@ static void latency_print(struct latency_summary s) {
 
 static void result_print(unsigned threads, uint64_t ops, struct reading begin, struct reading end) {
   /* Memory first: all that follows may allocate. */
-  uint64_t rss_end = proc_bytes("/proc/self/smaps_rollup", "Rss:");
-  uint64_t rss_peak = proc_bytes("/proc/self/status", "VmHWM:");
+  uint64_t rss_end = bench_proc_bytes("/proc/self/smaps_rollup", "Rss:");
+  uint64_t rss_peak = bench_proc_bytes("/proc/self/status", "VmHWM:");
   if (rss_peak < rss_end) {
     rss_peak = rss_end; /* the kernel counts the peak in batches, so it may lag */
   }
@@ -303,7 +302,7 @@ static void result_print(unsigned threads, uint64_t ops, struct reading begin, s
   uint64_t wall_ns = end.wall_ns - begin.wall_ns;
   uint64_t faults = end.faults - begin.faults;
   char allocator[256];
-  allocator_name(allocator, sizeof allocator);
+  bench_allocator_name(allocator, sizeof allocator);
   if (!bench_options.json) {
     double per = ops != 0 ? (double)ops : 1;
     printf("%s: %.2f ns an operation (CPU), %.2f ns (wall), %llu operations, RSS %llu KiB, peak "
@@ -364,7 +363,7 @@ uint64_t bench_chunks(unsigned thread, uint64_t chunk,
   return done;
 }
 
-static void marker_emit(unsigned long which) {
+void bench_marker_emit(unsigned long which) {
   if (bench_options.markers) {
     prctl((int)BENCH_MARKER, which, 0ul, 0ul, 0ul);
   }
@@ -373,12 +372,12 @@ static void marker_emit(unsigned long which) {
 static struct reading run_begin(unsigned threads) {
   struct reading begin = reading_take(threads);
   deadline_ns = bench_options.seconds_ns != 0 ? begin.wall_ns + bench_options.seconds_ns : 0;
-  marker_emit(1);
+  bench_marker_emit(1);
   return begin;
 }
 
 static struct reading run_end(unsigned threads) {
-  marker_emit(2);
+  bench_marker_emit(2);
   return reading_take(threads);
 }
 

@@ -54,6 +54,8 @@ extern struct bench_options bench_options;
 /* The option of prctl(2) that marks the timed part for `strace`: 1 begins it, 2 ends it. The kernel
  * knows no such option and refuses it with EINVAL, which is the point. */
 #define BENCH_MARKER 0x48414bu
+/* Makes that call if the run has --markers. */
+void bench_marker_emit(unsigned long which);
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -92,6 +94,13 @@ uint64_t bench_chunks(unsigned thread, uint64_t chunk,
  * thread, process CPU time for more. */
 void bench_parallel(unsigned threads, void (*prepare)(unsigned index),
                     uint64_t (*work)(unsigned index));
+
+/* The number of KiB after `key` in a /proc file, in bytes. */
+uint64_t bench_proc_bytes(const char *path, const char *key);
+
+/* The file name of the library whose malloc and free this process calls, "static" for its own: the
+ * proof that a preload took over. */
+void bench_allocator_name(char *name, size_t size);
 
 /* xorshift64: three shifts a draw, no multiplication; the state must not be 0. */
 static inline uint64_t bench_random(uint64_t *state) {

@@ -2,12 +2,14 @@
  * picks a slot at random: an empty one gets an object of a random size, first and last byte
  * written; a full one is freed and emptied.
  *
+ * With --epoch-seconds it prints a line an epoch (bench_epoch.h).
  * HAKMEM_BENCH_PREFAULT operations run before the clock starts (unset: cycles/10; 0: none).
  * Built a second time as bench_floor, with BENCH_FLOOR: the same loop over storage that needs no
  * allocator, so that its time is the floor under every allocator's. */
 #include <stdlib.h>
 
 #include "bench_common.h"
+#include "bench_epoch.h"
 #include "bench_latency.h"
 
 /* Derived: a slot index and a size are scaled from 32 random bits each. */
@@ -88,10 +90,18 @@ static void prepare(unsigned thread) {
   mix(w, bench_env_number("HAKMEM_BENCH_PREFAULT", cycles / 10), false);
 }
 
+static void visit(unsigned thread, uint64_t ops, bool is_timed) {
+  if (is_timed) {
+    mix(&workers[thread], ops, true);
+  } else {
+    mix(&workers[thread], ops, false);
+  }
+}
+
 static uint64_t work(unsigned thread) {
   uint64_t done = 0;
   for (uint64_t ops; (ops = bench_take(CHUNK_OPS)) != 0; done += ops) {
-    LATENCY_EITHER(mix, &workers[thread], ops);
+    visit(thread, ops, bench_options.latency);
   }
   return done;
 }
@@ -106,6 +116,7 @@ int main(int argc, char **argv) {
       BENCH_THREADS_FLAG,
 #ifndef BENCH_FLOOR
       BENCH_LATENCY_FLAG,
+      BENCH_EPOCH_FLAG,
 #endif
       BENCH_COMMON_FLAGS,
   };
@@ -121,6 +132,9 @@ int main(int argc, char **argv) {
     bench_options.ops = cycles;
   }
   workers = bench_map(bench_options.threads * sizeof *workers);
+  if (bench_epoch_ns != 0) {
+    return bench_epochs_run("bench_random_mixed", prepare, visit);
+  }
   bench_parallel((unsigned)bench_options.threads, prepare, work);
   return 0;
 }

@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+"""Soaks an allocator: bench_random_mixed for hours, one CSV row an epoch on stdout.
+
+usage: soak.py single|fresh, with the environment
+  BENCH_BIN      the program (default build/bench_random_mixed)
+  DURATION_SEC   how long (default 3600), EPOCH_SEC how long an epoch (default 10)
+  WS             slots (default 400)
+  SOAK_PRELOAD   the allocator to preload; none: what BENCH_BIN is linked with
+  SOAK_SYSCALLS  0: do not count system calls
+  SOAK_RESUME    a CSV of an earlier run with the same parameters: go on in that file for the time
+                 that is left (stdout stays empty)
+single: one process for all of it. fresh: a new process an epoch.
+Exit status: 0 done, 128 and the signal's number after SIGINT or SIGTERM (finished epochs are kept),
+2 bad input. docs/soak.md describes the columns.
+"""
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import namedtuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.dont_write_bytecode = True  # the source tree stays as it is
+sys.path.insert(0, str(ROOT / "bench"))
+import run as bench_run
+import soak_csv
+
+CYCLES = 20_000_000  # bench_random_mixed's default; a tenth of it is the warm-up
+MARKER_PAIRS = 2  # bench_epoch.c: one around the timed operations, one around the others
+PROBE_SECONDS_MOST = 60  # arbitrary: a run of 1,000 operations takes milliseconds
+# Arbitrary: a process that prints no epoch for this long hangs; so does one that a signal does not
+# end within the grace.
+EPOCHS_LATE_MOST, LATE_SECONDS_LEAST, GRACE_SECONDS = 10, 60, 20
+MODES = {"single": "single_process", "fresh": "process_an_epoch"}
+# A file can go on only where all of these are the same.
+PARAMETERS = ["schema", "mode", "bench", "ws", "epoch_s", "allocator", "options", "cpu"]
+
+Settings = namedtuple("Settings", "mode bench duration_s epoch_s ws preload counts resume")
+
+
+class BadInput(Exception):
+    """What ends the run with one line and exit 2."""
+
+
+# ---- the environment ----
+
+def seconds_of(name, otherwise):
+    text = os.environ.get(name, otherwise)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 1e6:
+        raise BadInput(f"{name} must be a number of seconds above 0, at most 1000000, not '{text}'")
+    return value
+
+
+def existing_file(name, path):
+    if not path.is_file():
+        raise BadInput(f"{name}: there is no file {path}")
+    return path.absolute()
+
+
+def settings_read(arguments):
+    if len(arguments) != 1 or arguments[0] not in MODES:
+        raise BadInput("usage: soak.py single|fresh (the rest is in the environment, see its head)")
+    env = os.environ
+    duration_s, epoch_s = seconds_of("DURATION_SEC", "3600"), seconds_of("EPOCH_SEC", "10")
+    if epoch_s > duration_s:
+        raise BadInput(f"EPOCH_SEC ({epoch_s:g}) is above DURATION_SEC ({duration_s:g})")
+    ws = env.get("WS", "400")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", ws):
+        raise BadInput(f"WS must be a whole number from 1 to 999999999, not '{ws}'")
+    bench = existing_file("BENCH_BIN", pathlib.Path(
+        env.get("BENCH_BIN") or ROOT / "build" / "bench_random_mixed"))
+    if not os.access(bench, os.X_OK):
+        raise BadInput(f"BENCH_BIN: {bench} is no program")
+    preload, resume = env.get("SOAK_PRELOAD"), env.get("SOAK_RESUME")
+    return Settings(arguments[0], bench, duration_s, epoch_s, ws,
+                    existing_file("SOAK_PRELOAD", pathlib.Path(preload)) if preload else None,
+                    env.get("SOAK_SYSCALLS", "1") != "0",
+                    existing_file("SOAK_RESUME", pathlib.Path(resume)) if resume else None)
+
+
+def child_environment(settings, **more):
+    env = {name: value for name, value in os.environ.items()
+           if name not in ("LD_PRELOAD", "HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")}
+    if settings.preload:
+        env["LD_PRELOAD"] = str(settings.preload)
+    return {**env, **more}
+
+
+# ---- before the first epoch ----
+
+def allocator_probe(settings):
+    """The allocator that a short run finds in place; the one asked for, or bad input."""
+    with tempfile.TemporaryDirectory(prefix="hakmem-soak-") as scratch:
+        report = os.path.join(scratch, "report")
+        command = [settings.bench, "1", settings.ws, "--ops", "1000", "--json"]
+        try:
+            done = subprocess.run(command, env=child_environment(settings, HAKMEM_REPORT=report),
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  check=False, timeout=PROBE_SECONDS_MOST)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BadInput(f"BENCH_BIN: {settings.bench.name} does not run: {error}") from None
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+            raise BadInput(f"BENCH_BIN: {settings.bench.name} ends with {done.returncode}: {said}")
+        try:
+            found = json.loads(done.stdout)["allocator"]
+        except (ValueError, KeyError, TypeError):
+            raise BadInput(f"BENCH_BIN: {settings.bench.name} prints no benchmark record") from None
+        if settings.preload and found != settings.preload.name:
+            raise BadInput(f"SOAK_PRELOAD: {settings.preload.name} is not in place: "
+                           f"{settings.bench.name} runs on {found}")
+        if found.startswith("libhakmem"):
+            bench_run.report_check(bench_run.Allocator(found, None, found), report)
+    return found
+
+
+def counting_refused(settings):
+    """Why system calls cannot be counted; None when they can."""
+    if not settings.counts:
+        return "not counted (SOAK_SYSCALLS=0)"
+    if shutil.which("strace") is None:
+        return "not counted (strace is not installed)"
+    done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True,
+                          text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        return f"not counted ({(done.stderr.strip().splitlines() or ['strace fails'])[-1]})"
+    return None
+
+
+def about_run(settings, allocator, refused):
+    machine = bench_run.machine()
+    options = " ".join(f"{name}={value}" for name, value in machine["options"].items())
+    return {
+        "schema": soak_csv.SCHEMA, "mode": MODES[settings.mode], "bench": settings.bench.name,
+        "ws": settings.ws, "epoch_s": f"{settings.epoch_s:g}",
+        "duration_s": f"{settings.duration_s:g}", "allocator": allocator,
+        "options": options or "none", "syscalls": refused or "counted by strace",
+        "cpu": machine["cpu"], "cores": str(machine["cores"]),
+        "ram_gib": str(machine["ram_gib"]), "kernel": machine["kernel"], "thp": machine["thp"],
+        "commit": machine["commit"],
+        "started_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+# ---- one process ----
+
+class Bench:
+    """A running bench_random_mixed, under strace when calls are counted. Its lines and the counts
+    come through one queue, from a thread each."""
+
+    def __init__(self, settings, seconds, counted):
+        self.events = queue.SimpleQueue()
+        self.late_seconds = max(EPOCHS_LATE_MOST * settings.epoch_s, LATE_SECONDS_LEAST)
+        self.counted = counted
+        command = [str(settings.bench), str(CYCLES), settings.ws, "--epoch-seconds",
+                   f"{settings.epoch_s:.9f}", "--seconds", f"{seconds:.9f}", "--markers"]
+        env, pipe = child_environment(settings), None
+        if counted:
+            pipe = os.pipe()
+            preload = env.pop("LD_PRELOAD", None)
+            command = ["strace", "-f", "-qq", "-o", f"/dev/fd/{pipe[1]}",
+                       *(["-E", f"LD_PRELOAD={preload}"] if preload else []), *command]
+        # A session of its own: ^C at a terminal reaches this script alone, which then ends both.
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        pass_fds=pipe[1:] if pipe else (), start_new_session=True)
+        threads = [(self._lines_read, self.process.stdout)]
+        if pipe:
+            os.close(pipe[1])
+            threads.append((self._calls_count, os.fdopen(pipe[0], encoding="utf-8",
+                                                         errors="replace")))
+        self.running = len(threads)
+        for target, file in threads:
+            threading.Thread(target=target, args=(file,), daemon=True).start()
+
+    def _lines_read(self, file):
+        with file:
+            for line in file:
+                self.events.put(("line", line))
+        self.events.put(("end", None))
+
+    def _calls_count(self, file):
+        inside, calls = False, 0
+        with file:
+            for line in file:
+                if bench_run.MARKER in line:
+                    inside = not inside
+                    if not inside:
+                        self.events.put(("calls", calls))
+                        calls = 0
+                elif inside and re.match(r"\d+\s+\w+\(", line):  # no '<... resumed', no '--- SIG'
+                    calls += 1
+        self.events.put(("end", None))
+
+    def signal(self, number):
+        """To strace and the program; strace holds it back until the program has ended."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def epochs(self, stop):
+        """The records, each with its `syscalls`; stop.number is the signal that was caught."""
+        records, counts = [], []
+        while self.running > 0:
+            try:
+                kind, value = self.events.get(
+                    timeout=GRACE_SECONDS if stop.number else self.late_seconds)
+            except queue.Empty:
+                self.signal(signal.SIGKILL)
+                raise BadInput(f"no epoch for {self.late_seconds:g} s: the program hangs") from None
+            if kind == "end":
+                self.running -= 1
+            elif kind == "calls":
+                counts.append(value)
+            elif '"epoch"' in value:
+                records.append(json.loads(value))
+            while records and (not self.counted or len(counts) >= MARKER_PAIRS):
+                record = records.pop(0)
+                record["syscalls"] = sum(counts[:MARKER_PAIRS]) if self.counted else None
+                del counts[:MARKER_PAIRS]
+                yield record
+        status = self.process.wait()
+        said = self.process.stderr.read().strip().splitlines()
+        self.process.stderr.close()
+        if status != 0 and not stop.number:
+            raise BadInput(f"the program ended with {status}: {(said or ['no message'])[-1]}")
+
+
+class Stop:
+    """SIGINT and SIGTERM: remembered, and passed on to the running program."""
+
+    def __init__(self):
+        self.number, self.bench = None, None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._catch)
+
+    def _catch(self, number, _frame):
+        self.number = number
+        if self.bench:
+            self.bench.signal(signal.SIGTERM)
+
+    def watch(self, bench):
+        self.bench = bench
+        if self.number:  # it came before there was a program to pass it on to
+            bench.signal(signal.SIGTERM)
+
+
+# ---- the run ----
+
+def row_of(record, epoch, time_s):
+    return {"epoch": epoch, "time_s": time_s, "ops_per_s": record["ops_per_s"],
+            "rss_kib": record["rss_bytes"] // 1024, "peak_kib": record["rss_peak_bytes"] // 1024,
+            **{name: record[name] for name in soak_csv.COLUMNS if name in record
+               and name not in ("epoch", "ops_per_s")}}
+
+
+def records_timed(settings, seconds, counted, stop):
+    """(record, seconds since this run's start) of each epoch, from one process or many."""
+    begin = time.monotonic()
+    while True:
+        bench = Bench(settings, settings.epoch_s if settings.mode == "fresh"
+                      else max(seconds, settings.epoch_s), counted)
+        stop.watch(bench)
+        try:
+            for record in bench.epochs(stop):
+                yield record, (record["time_ns"] / 1e9 if settings.mode == "single"
+                               else time.monotonic() - begin)
+        finally:
+            if bench.process.poll() is None:
+                bench.signal(signal.SIGKILL)
+                bench.process.wait()
+        if settings.mode == "single" or stop.number or time.monotonic() - begin >= seconds:
+            return
+
+
+def begin_new(about):
+    """The head of a new file on stdout."""
+    for key, value in about.items():
+        print(f"# {key}: {value}")
+    print(soak_csv.header(), flush=True)
+    return sys.stdout, 0, 0.0
+
+
+def begin_resumed(path, about, duration_s):
+    """An earlier run's file, ready for its next row: (file, the next epoch, seconds so far)."""
+    earlier = soak_csv.read(path, drop_torn=True)
+    for key in PARAMETERS:
+        if earlier.about.get(key) != about[key]:
+            raise BadInput(f"SOAK_RESUME: {path.name} has {key} '{earlier.about.get(key)}', this "
+                           f"run has '{about[key]}'")
+    time_s = earlier.rows[-1]["time_s"] if earlier.rows else 0.0
+    file = open(path, "r+", encoding="utf-8")  # open for the rest of this process's life
+    file.truncate(earlier.kept_bytes)
+    file.seek(0, os.SEEK_END)
+    if time_s < duration_s:
+        print(f"# resumed: after {time_s:.3f} s, commit {about['commit']}, "
+              f"{about['started_utc']}", file=file, flush=True)
+    return file, len(earlier.rows), time_s
+
+
+def soak(settings):
+    stop = Stop()
+    allocator = allocator_probe(settings)
+    refused = counting_refused(settings)
+    about = about_run(settings, allocator, refused)
+    file, epoch, begin_s = (begin_resumed(settings.resume, about, settings.duration_s)
+                            if settings.resume else begin_new(about))
+    left_s = settings.duration_s - begin_s
+    if left_s <= 0:
+        return 0  # there is nothing left to do
+    for record, time_s in records_timed(settings, left_s, refused is None, stop):
+        print(soak_csv.row_text(row_of(record, epoch, begin_s + time_s)), file=file, flush=True)
+        epoch += 1
+    return 128 + stop.number if stop.number else 0
+
+
+def main():
+    try:
+        return soak(settings_read(sys.argv[1:]))
+    except (BadInput, bench_run.BadInput, soak_csv.BadCsv, OSError) as error:
+        print(f"soak: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
