@@ -6,16 +6,19 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import unittest
 
 BUILD = pathlib.Path(os.environ.get("HAK_BUILD_DIR", "build"))
 FIELDS = {"schema": int, "bench": str, "args": list, "ops": int, "cpu_ns": int, "wall_ns": int,
           "rss_end_bytes": int, "rss_peak_bytes": int, "faults": int, "allocator": str}
+IDLE = {"rss_idle_bytes": int}
 
 # Every program: words for a short run, its operations, calls of the allocator an operation (None:
 # not a constant), fields of its own. Operations None: as many as whole rounds give.
 SHORT = {
     "bench_random_mixed": (["--ops", 20000], 20000, 1, {}),
+    "bench_random_mixed_system": (["--ops", 20000], 20000, 1, {}),
     "bench_batch": (["--count", 500, "--ops", 20000], 20000, 2, {}),
     "bench_larson": (["--ops", 20000], 20000, 2, {}),
     "bench_prodcons": (["--ops", 20001], 20001, 2, {}),
@@ -27,6 +30,9 @@ SHORT = {
     "bench_fragment": (["--mib", 1, "--ops", 10000], None, 2, {}),
     "bench_false_sharing": (["--writes", 20, "--ops", 5000], 5000, 2, {}),
     "bench_hello": (["--ops", 30], 30, None, {}),
+    "bench_short_lived": (["--ops", 20001], 20001, 2, {}),
+    "bench_thread_churn": (["--objects", 50, "--ops", 2000], 2000, 2, {}),
+    "bench_bursts": (["--mib", 1, "--idle-ms", 2, "--ops", 4000], None, 2, IDLE),
 }
 # A producer needs a consumer.
 LEAST_THREADS = {"bench_prodcons": 2}
@@ -95,7 +101,8 @@ class EveryProgram(Case):
     def test_seconds_and_markers(self):
         for program, (_, _, _, fields) in SHORT.items():
             words = ["--seconds", "0.02", "--markers", "--threads", LEAST_THREADS.get(program, 1)]
-            words += {"bench_fragment": ["--mib", 1]}.get(program, [])
+            words += {"bench_fragment": ["--mib", 1],
+                      "bench_bursts": ["--mib", 1, "--idle-ms", 2]}.get(program, [])
             self.assertGreaterEqual(self.record(program, *words, fields=fields)["wall_ns"],
                                     20_000_000)
 
@@ -216,9 +223,10 @@ class Shapes(Case):
     def test_cpu_time_of_short_threads_counts(self):
         """What ten threads of a program's own do is in cpu_ns with --threads 1 too. No processor
         frees and allocates within a nanosecond; to start ten threads takes less than 2 ms."""
-        record = self.record("bench_larson", "--churn", "--round", 200000, "--ops", 2000000,
-                             "--threads", 1)
-        self.assertGreater(record["cpu_ns"], record["ops"])
+        for words in (["bench_larson", "--churn", "--round", 200000],
+                      ["bench_thread_churn", "--objects", 200000]):
+            record = self.record(*words, "--ops", 2000000, "--threads", 1)
+            self.assertGreater(record["cpu_ns"], record["ops"])
 
     def test_prodcons_sides(self):
         for words in (["--producers", 3], ["--consumers", 3], ["--producers", 2, "--consumers", 2],
@@ -254,6 +262,14 @@ class Shapes(Case):
         for word in ("--refill-min", "--min"):
             self.refuses("bench_fragment", word, 100000)
 
+    def test_bursts_come_and_go(self):
+        words = ["--mib", 16, "--idle-ms", 2, "--ops", 40000]
+        record = self.record("bench_bursts", *words, fields=IDLE)
+        self.assertGreater(record["rss_peak_bytes"], 16 << 20)
+        self.assertGreater(record["rss_idle_bytes"], 16 << 20 >> 5)  # a twentieth is live
+        self.assertGreaterEqual(record["wall_ns"], 2 * 2_000_000)
+        self.refuses("bench_bursts", "--idle-ms", 0)
+
     def test_passive_and_active_sharing(self):
         for mode in ("active", "passive"):
             self.assertEqual(self.record("bench_false_sharing", "--mode", mode, "--writes", 10,
@@ -268,6 +284,41 @@ class Shapes(Case):
     def test_help(self):
         done = start("bench_batch", "--help")
         self.assertTrue(re.match(r"usage: bench_batch .*--count N", done.stdout))
+
+
+class Linked(Case):
+    """Which allocator served the program is told truly, whatever is preloaded."""
+
+    def static(self, flavour):
+        program = f"bench_random_mixed_hakmem_{flavour}"
+        if not (BUILD / program).exists():
+            self.skipTest(f"SKIP: this build has no {program}")
+        return program
+
+    def check_flavour(self, flavour):
+        program = self.static(flavour)
+        with tempfile.TemporaryDirectory() as folder:
+            report = os.path.join(folder, "report")
+            self.record(program, 100000, allocator=r"^hakmem \(static\)$", HAKMEM_REPORT=report)
+            with open(report, encoding="utf-8") as file:
+                lines = [json.loads(line) for line in file]
+        self.assertEqual([line["flavour"] for line in lines], [flavour])
+        self.assertGreater(lines[0]["objects"], 0)
+
+    def test_minimal(self):
+        self.check_flavour("minimal")
+
+    def test_observe(self):
+        self.check_flavour("observe")
+
+    def test_no_preload_replaces_an_archive(self):
+        self.record(self.static("minimal"), 10000, allocator=r"^hakmem \(static\)$",
+                    LD_PRELOAD=str(BUILD / "libhakmem.so"))
+
+    def test_a_preload_serves_the_program_that_is_linked_with_nothing(self):
+        for program in ("bench_random_mixed_system", "bench_short_lived"):
+            self.record(program, "--ops", 10000, allocator=r"^libhakmem\.so$",
+                        LD_PRELOAD=str(BUILD / "libhakmem.so"))
 
 
 if __name__ == "__main__":
