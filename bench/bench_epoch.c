@@ -13,6 +13,7 @@
 
 #include "bench_common.h"
 #include "bench_latency.h"
+#include "bench_record.h"
 
 /* Arbitrary: so many operations between two looks at the clock (30 ns each). */
 #define CHUNK_OPS 65536u
@@ -132,8 +133,8 @@ static struct epoch epoch_run(void (*visit)(unsigned, uint64_t, bool), uint64_t 
 }
 
 static void epoch_print(uint64_t index, uint64_t time_ns, const struct epoch *epoch) {
-  uint64_t rss = bench_proc_bytes("/proc/self/smaps_rollup", "Rss:");
-  uint64_t peak = bench_proc_bytes("/proc/self/status", "VmHWM:");
+  uint64_t rss = bench_rss_bytes();
+  uint64_t peak = record_rss_peak_bytes();
   const struct bench_latency *of = bench_latency;
 #define NUMBER(value) ((unsigned long long)(value))
   line_write("{\"epoch\":%llu,\"time_ns\":%llu,\"ops\":%llu,\"ops_per_s\":%llu,"
@@ -168,7 +169,7 @@ int bench_epochs_run(const char *program, void (*prepare)(unsigned thread),
   options_check();
   signals_catch();
   bench_latency = bench_map(sizeof *bench_latency);
-  bench_allocator_name(allocator, sizeof allocator);
+  record_allocator_name(allocator, sizeof allocator);
   line_write("{\"schema\":1,\"bench\":\"%s\",\"allocator\":\"%s\",\"pid\":%ld}\n", program,
              allocator, (long)getpid());
   prepare(0);
