@@ -32,6 +32,7 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 sys.path.insert(0, str(ROOT / "bench"))
 import run as bench_run
 import soak_csv
+from soak_input import BadInput, exit_status
 
 CYCLES = 20_000_000  # bench_random_mixed's default; a tenth of it is the warm-up
 MARKER_PAIRS = 2  # bench_epoch.c: one around the timed operations, one around the others
@@ -44,10 +45,6 @@ MODES = {"single": "single_process", "fresh": "process_an_epoch"}
 PARAMETERS = ["schema", "mode", "bench", "ws", "epoch_s", "allocator", "options", "cpu"]
 
 Settings = namedtuple("Settings", "mode bench duration_s epoch_s ws preload counts resume")
-
-
-class BadInput(Exception):
-    """What ends the run with one line and exit 2."""
 
 
 # ---- the environment ----
@@ -100,6 +97,13 @@ def child_environment(settings, **more):
 
 # ---- before the first epoch ----
 
+def report_check(allocator, report):
+    try:
+        bench_run.report_check(bench_run.Allocator(allocator, None, allocator), report)
+    except bench_run.BadInput as error:
+        raise BadInput(error) from None
+
+
 def allocator_probe(settings):
     """The allocator that a short run finds in place; the one asked for, or bad input."""
     with tempfile.TemporaryDirectory(prefix="hakmem-soak-") as scratch:
@@ -122,7 +126,7 @@ def allocator_probe(settings):
             raise BadInput(f"SOAK_PRELOAD: {settings.preload.name} is not in place: "
                            f"{settings.bench.name} runs on {found}")
         if found.startswith("libhakmem"):
-            bench_run.report_check(bench_run.Allocator(found, None, found), report)
+            report_check(found, report)
     return found
 
 
@@ -311,7 +315,8 @@ def begin_resumed(path, about, duration_s):
     return file, len(earlier.rows), time_s
 
 
-def soak(settings):
+def run(words):
+    settings = settings_read(words)
     stop = Stop()
     allocator = allocator_probe(settings)
     refused = counting_refused(settings)
@@ -327,13 +332,5 @@ def soak(settings):
     return 128 + stop.number if stop.number else 0
 
 
-def main():
-    try:
-        return soak(settings_read(sys.argv[1:]))
-    except (BadInput, bench_run.BadInput, soak_csv.BadCsv, OSError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("soak", run))
