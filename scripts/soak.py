@@ -15,27 +15,23 @@ Exit status: 0 done, 128 and the signal's number after SIGINT or SIGTERM (finish
 """
 import json
 import os
-import pathlib
 import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import namedtuple
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True  # the source tree stays as it is
-sys.path.insert(0, str(ROOT / "bench"))
-import run as bench_run
+import soak_bench
 import soak_csv
+from soak_input import BadInput, exit_status
 
 CYCLES = 20_000_000  # bench_random_mixed's default; a tenth of it is the warm-up
 MARKER_PAIRS = 2  # bench_epoch.c: one around the timed operations, one around the others
-PROBE_SECONDS_MOST = 60  # arbitrary: a run of 1,000 operations takes milliseconds
 # Arbitrary: a process that prints no epoch for this long hangs; so does one that a signal does not
 # end within the grace.
 EPOCHS_LATE_MOST, LATE_SECONDS_LEAST, GRACE_SECONDS = 10, 60, 20
@@ -44,10 +40,6 @@ MODES = {"single": "single_process", "fresh": "process_an_epoch"}
 PARAMETERS = ["schema", "mode", "bench", "ws", "epoch_s", "allocator", "options", "cpu"]
 
 Settings = namedtuple("Settings", "mode bench duration_s epoch_s ws preload counts resume")
-
-
-class BadInput(Exception):
-    """What ends the run with one line and exit 2."""
 
 
 # ---- the environment ----
@@ -63,12 +55,6 @@ def seconds_of(name, otherwise):
     return value
 
 
-def existing_file(name, path):
-    if not path.is_file():
-        raise BadInput(f"{name}: there is no file {path}")
-    return path.absolute()
-
-
 def settings_read(arguments):
     if len(arguments) != 1 or arguments[0] not in MODES:
         raise BadInput("usage: soak.py single|fresh (the rest is in the environment, see its head)")
@@ -76,55 +62,15 @@ def settings_read(arguments):
     duration_s, epoch_s = seconds_of("DURATION_SEC", "3600"), seconds_of("EPOCH_SEC", "10")
     if epoch_s > duration_s:
         raise BadInput(f"EPOCH_SEC ({epoch_s:g}) is above DURATION_SEC ({duration_s:g})")
-    ws = env.get("WS", "400")
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", ws):
-        raise BadInput(f"WS must be a whole number from 1 to 999999999, not '{ws}'")
-    bench = existing_file("BENCH_BIN", pathlib.Path(
-        env.get("BENCH_BIN") or ROOT / "build" / "bench_random_mixed"))
-    if not os.access(bench, os.X_OK):
-        raise BadInput(f"BENCH_BIN: {bench} is no program")
     preload, resume = env.get("SOAK_PRELOAD"), env.get("SOAK_RESUME")
-    return Settings(arguments[0], bench, duration_s, epoch_s, ws,
-                    existing_file("SOAK_PRELOAD", pathlib.Path(preload)) if preload else None,
+    return Settings(arguments[0], soak_bench.bench_find(), duration_s, epoch_s,
+                    soak_bench.ws_read(),
+                    soak_bench.existing_file("SOAK_PRELOAD", preload) if preload else None,
                     env.get("SOAK_SYSCALLS", "1") != "0",
-                    existing_file("SOAK_RESUME", pathlib.Path(resume)) if resume else None)
-
-
-def child_environment(settings, **more):
-    env = {name: value for name, value in os.environ.items()
-           if name not in ("LD_PRELOAD", "HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")}
-    if settings.preload:
-        env["LD_PRELOAD"] = str(settings.preload)
-    return {**env, **more}
+                    soak_bench.existing_file("SOAK_RESUME", resume) if resume else None)
 
 
 # ---- before the first epoch ----
-
-def allocator_probe(settings):
-    """The allocator that a short run finds in place; the one asked for, or bad input."""
-    with tempfile.TemporaryDirectory(prefix="hakmem-soak-") as scratch:
-        report = os.path.join(scratch, "report")
-        command = [settings.bench, "1", settings.ws, "--ops", "1000", "--json"]
-        try:
-            done = subprocess.run(command, env=child_environment(settings, HAKMEM_REPORT=report),
-                                  stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                  check=False, timeout=PROBE_SECONDS_MOST)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BadInput(f"BENCH_BIN: {settings.bench.name} does not run: {error}") from None
-        if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
-            raise BadInput(f"BENCH_BIN: {settings.bench.name} ends with {done.returncode}: {said}")
-        try:
-            found = json.loads(done.stdout)["allocator"]
-        except (ValueError, KeyError, TypeError):
-            raise BadInput(f"BENCH_BIN: {settings.bench.name} prints no benchmark record") from None
-        if settings.preload and found != settings.preload.name:
-            raise BadInput(f"SOAK_PRELOAD: {settings.preload.name} is not in place: "
-                           f"{settings.bench.name} runs on {found}")
-        if found.startswith("libhakmem"):
-            bench_run.report_check(bench_run.Allocator(found, None, found), report)
-    return found
-
 
 def counting_refused(settings):
     """Why system calls cannot be counted; None when they can."""
@@ -140,7 +86,7 @@ def counting_refused(settings):
 
 
 def about_run(settings, allocator, refused):
-    machine = bench_run.machine()
+    machine = soak_bench.machine()
     options = " ".join(f"{name}={value}" for name, value in machine["options"].items())
     return {
         "schema": soak_csv.SCHEMA, "mode": MODES[settings.mode], "bench": settings.bench.name,
@@ -166,7 +112,7 @@ class Bench:
         self.counted = counted
         command = [str(settings.bench), str(CYCLES), settings.ws, "--epoch-seconds",
                    f"{settings.epoch_s:.9f}", "--seconds", f"{seconds:.9f}", "--markers"]
-        env, pipe = child_environment(settings), None
+        env, pipe = soak_bench.environment(settings.preload), None
         if counted:
             pipe = os.pipe()
             preload = env.pop("LD_PRELOAD", None)
@@ -195,7 +141,7 @@ class Bench:
         inside, calls = False, 0
         with file:
             for line in file:
-                if bench_run.MARKER in line:
+                if soak_bench.MARKER in line:
                     inside = not inside
                     if not inside:
                         self.events.put(("calls", calls))
@@ -311,11 +257,13 @@ def begin_resumed(path, about, duration_s):
     return file, len(earlier.rows), time_s
 
 
-def soak(settings):
+def run(words):
+    settings = settings_read(words)
     stop = Stop()
-    allocator = allocator_probe(settings)
+    probe, _ = soak_bench.bench_record(settings.bench, settings.preload,
+                                       ["1", settings.ws, "--ops", "1000"])
     refused = counting_refused(settings)
-    about = about_run(settings, allocator, refused)
+    about = about_run(settings, probe["allocator"], refused)
     file, epoch, begin_s = (begin_resumed(settings.resume, about, settings.duration_s)
                             if settings.resume else begin_new(about))
     left_s = settings.duration_s - begin_s
@@ -327,13 +275,5 @@ def soak(settings):
     return 128 + stop.number if stop.number else 0
 
 
-def main():
-    try:
-        return soak(settings_read(sys.argv[1:]))
-    except (BadInput, bench_run.BadInput, soak_csv.BadCsv, OSError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("soak", run))

@@ -3,6 +3,8 @@ line and column. Lines that start with `#` say what the run was (`# key: value`)
 import math
 from collections import namedtuple
 
+from soak_input import BadInput
+
 SCHEMA = "1"
 
 # What a row holds, in its order. docs/soak.md has the meaning of each.
@@ -10,14 +12,11 @@ WHOLE = {"epoch", "rss_kib", "peak_kib", "faults", "syscalls", "ops"}
 OPTIONAL = {"syscalls"}  # empty where the kernel refuses to count them
 COLUMNS = ["epoch", "time_s", "ops_per_s", "rss_kib", "peak_kib", "faults", "syscalls", "p50_ns",
            "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns", "ops", "cpu_ns_per_op", "floor_ops_per_s"]
+TAILS = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"]
 
 # about: the `# key: value` lines; rows: dicts by column; segments: where each run's rows begin
 # (the first at 0, one more a resumption); kept_bytes: the length of all whole lines.
 Soak = namedtuple("Soak", "about rows segments kept_bytes")
-
-
-class BadCsv(Exception):
-    """What is wrong with the file, in one line."""
 
 
 def header():
@@ -43,22 +42,22 @@ def cell_read(where, name, text):
     try:
         value = int(text) if name in WHOLE else float(text)
     except ValueError:
-        raise BadCsv(f"{where}, column {name}: '{text}' is no number") from None
+        raise BadInput(f"{where}, column {name}: '{text}' is no number") from None
     if not math.isfinite(value) or value < 0:
-        raise BadCsv(f"{where}, column {name}: {text} is out of range")
+        raise BadInput(f"{where}, column {name}: {text} is out of range")
     return value
 
 
 def row_read(where, names, text, last):
     cells = text.split(",")
     if len(cells) != len(names):
-        raise BadCsv(f"{where}: {len(cells)} columns where the header has {len(names)}")
+        raise BadInput(f"{where}: {len(cells)} columns where the header has {len(names)}")
     row = {name: cell_read(where, name, cell) for name, cell in zip(names, cells)}
     due = 0 if last is None else last["epoch"] + 1
     if row["epoch"] != due:
-        raise BadCsv(f"{where}, column epoch: {row['epoch']} where {due} is due")
+        raise BadInput(f"{where}, column epoch: {row['epoch']} where {due} is due")
     if last is not None and row["time_s"] <= last["time_s"]:
-        raise BadCsv(f"{where}, column time_s: {row['time_s']} is not after {last['time_s']}")
+        raise BadInput(f"{where}, column time_s: {row['time_s']} is not after {last['time_s']}")
     return row
 
 
@@ -66,23 +65,63 @@ def header_read(where, text):
     names = text.split(",")
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise BadCsv(f"{where}: no column {missing[0]} in the header")
+        raise BadInput(f"{where}: no column {missing[0]} in the header")
     if len(set(names)) != len(names):
-        raise BadCsv(f"{where}: a column is there twice")
+        raise BadInput(f"{where}: a column is there twice")
     return names
+
+
+def lines_read(path):
+    """(the whole lines, what follows the last line end)"""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = file.read().split("\n")
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: no text file") from None
+    torn = lines.pop()
+    return lines, torn
+
+
+def number_read(where, text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadInput(f"{where}: '{text}' is no number")
+    return value
+
+
+def column_read(path, name):
+    """The numbers of one column of any CSV with a header line; empty cells are left out."""
+    lines, torn = lines_read(path)
+    if torn:
+        lines.append(torn)  # a CSV in general may end without a line end
+    numbered = [(number, line) for number, line in enumerate(lines, 1)
+                if line.strip() and not line.startswith("#")]
+    if not numbered:
+        raise BadInput(f"{path}: no header line")
+    names = numbered[0][1].rstrip("\r").split(",")
+    if name not in names:
+        raise BadInput(f"{path}: no column {name}; it has {', '.join(names)}")
+    values = []
+    for number, line in numbered[1:]:
+        cells = line.rstrip("\r").split(",")
+        where = f"{path}, line {number}"
+        if len(cells) != len(names):
+            raise BadInput(f"{where}: {len(cells)} columns where the header has {len(names)}")
+        cell = cells[names.index(name)]
+        if cell:
+            values.append(number_read(f"{where}, column {name}", cell))
+    return values
 
 
 def read(path, drop_torn=False):
     """The file as a Soak. drop_torn: leave out a last line that has no line end (the run was
     killed while writing it) instead of refusing it."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = file.read().split("\n")
-    except UnicodeDecodeError:
-        raise BadCsv(f"{path}: no text file") from None
-    torn = lines.pop()
+    lines, torn = lines_read(path)
     if torn and not drop_torn:
-        raise BadCsv(f"{path}, line {len(lines) + 1}: cut off (no line end)")
+        raise BadInput(f"{path}, line {len(lines) + 1}: cut off (no line end)")
     about, rows, segments, names = {}, [], [0], None
     for number, text in enumerate(lines, 1):
         where = f"{path}, line {number}"
@@ -97,7 +136,7 @@ def read(path, drop_torn=False):
         else:
             rows.append(row_read(where, names, text, rows[-1] if rows else None))
     if names is None:
-        raise BadCsv(f"{path}: no header line, so no soak's CSV")
+        raise BadInput(f"{path}: no header line, so no soak's CSV")
     if about.get("schema") != SCHEMA:
-        raise BadCsv(f"{path}: schema {about.get('schema', 'unknown')}, not {SCHEMA}")
+        raise BadInput(f"{path}: schema {about.get('schema', 'unknown')}, not {SCHEMA}")
     return Soak(about, rows, segments, sum(len(line.encode()) + 1 for line in lines))
