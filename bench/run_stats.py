@@ -4,7 +4,7 @@ A sample is one round's figure of one allocator (time an operation, bytes, calls
 allocators are paired by round.
 """
 import random
-from statistics import median
+from statistics import geometric_mean, mean, median, stdev
 
 BOOTSTRAP_RESAMPLES = 2000  # arbitrary: the interval's ends then repeat to about 1 % of its width
 
@@ -15,6 +15,12 @@ def spread_percent(samples):
     if middle == 0:
         return 0.0
     return 100 * median(abs(sample - middle) for sample in samples) / middle
+
+
+def cv_percent(samples):
+    """Coefficient of variation: the sample standard deviation in percent of the mean; None of
+    fewer than two samples."""
+    return 100 * stdev(samples) / mean(samples) if len(samples) > 1 else None
 
 
 def summary(samples):
@@ -36,6 +42,14 @@ def bootstrap_median_interval(values, seed=1):
     medians = sorted(median(source.choices(values, k=len(values)))
                      for _ in range(BOOTSTRAP_RESAMPLES))
     return [quantile(medians, 0.025), quantile(medians, 0.975)]
+
+
+def bootstrap_mean_interval(rows, seed=1):
+    """The same of the geometric mean of the rows' medians; each row is resampled by itself."""
+    source = random.Random(seed)
+    means = sorted(geometric_mean(median(source.choices(row, k=len(row))) for row in rows)
+                   for _ in range(BOOTSTRAP_RESAMPLES))
+    return [quantile(means, 0.025), quantile(means, 0.975)]
 
 
 def compare(ours, theirs):

@@ -17,6 +17,11 @@ class Summaries(unittest.TestCase):
         self.assertAlmostEqual(run_stats.quantile([0, 10], 0.25), 2.5)
         self.assertEqual(run_stats.quantile([7], 0.975), 7)
 
+    def test_cv_is_of_the_sample(self):
+        # mean 10, squares 4 + 0 + 4 over n - 1
+        self.assertAlmostEqual(run_stats.cv_percent([8, 10, 12]), 20.0)
+        self.assertIsNone(run_stats.cv_percent([8]))
+
     def test_summary_keeps_the_samples(self):
         got = run_stats.summary([3.0, 1.0, 2.0])
         self.assertEqual((got["min"], got["median"], got["samples"]), (1.0, 2.0, [3.0, 1.0, 2.0]))
@@ -40,6 +45,13 @@ class Intervals(unittest.TestCase):
             covered += low <= 1.0 <= high
         self.assertGreater(covered / trials, 0.88)
         self.assertLess(covered / trials, 1.0)
+
+
+    def test_of_a_geometric_mean(self):
+        for end in run_stats.bootstrap_mean_interval([[2.0] * 5, [8.0] * 5]):
+            self.assertAlmostEqual(end, 4.0)
+        low, high = run_stats.bootstrap_mean_interval([[1.0, 1.1, 1.2], [2.0]])
+        self.assertTrue(2 ** 0.5 <= low + 1e-9 and high <= 2.4 ** 0.5 + 1e-9 and low < high)
 
 
 class Comparisons(unittest.TestCase):
