@@ -6,7 +6,7 @@ the whole interval is within it, missed when the whole interval is outside, else
 import pathlib
 import sys
 from collections import namedtuple
-from statistics import geometric_mean, median
+from statistics import median
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 import run_stats
@@ -108,12 +108,16 @@ def time_row(result, flavour):
     low, high = compared["ratio_interval_95"]
     rounds = compared["ratios"]
     return TimeRow(result, limit, ratios, best, (low, high), compared["ratio_of_minima"],
-                   run_stats.cv_percent(rounds), verdict_of(low, high, limit, len(rounds)))
+                   cv_percent(rounds), verdict_of(low, high, limit, len(rounds)))
+
+
+def cv_percent(samples):
+    """None of fewer than two: one sample says nothing about noise."""
+    return run_stats.cv_percent(samples) if samples and len(samples) > 1 else None
 
 
 def floor_cv(result):
-    samples = samples_of(result, FLOOR)
-    return run_stats.cv_percent(samples) if samples else None
+    return cv_percent(samples_of(result, FLOOR))
 
 
 def cv_row(row, run_floor):
@@ -142,11 +146,12 @@ def mean_rows(bench, flavour):
                   if (found := ratios_to(result, flavour, [peer]))}
         mean = interval = None
         verdict = NOT_MEASURED if peer == MEAN_PEER else None
-        if rounds:
-            mean = geometric_mean(median(each) for each in rounds.values())
         if rounds and peer == MEAN_PEER:
-            interval = run_stats.bootstrap_mean_interval(list(rounds.values()))
+            together = run_stats.compare_together(list(rounds.values()))
+            mean, interval = together["ratio"], together["ratio_interval_95"]
             verdict = verdict_of(*interval, MEAN_LIMIT, min(map(len, rounds.values())))
+        elif rounds:
+            mean = run_stats.geometric_mean([median(each) for each in rounds.values()])
         rows.append(MeanRow(peer, mean, interval, list(rounds), verdict))
     return rows
 
