@@ -285,9 +285,9 @@ def peer_cell(row, peer):
 def mean_part(flavours):
     rows = []
     for flavour in flavours:
-        cells = [f"{ratio_text(row.mean)}" for row in flavour.means]
+        cells = [ratio_text(row.mean) for row in flavour.means]
         held = next(row for row in flavour.means if row.peer == judge.MEAN_PEER)
-        rows.append([flavour.name, *cells, interval_text(held.interval), f"{judge.MEAN_LIMIT}",
+        rows.append([flavour.name, *cells, interval_text(held.interval), str(judge.MEAN_LIMIT),
                      held.verdict])
     names = next((row.workloads for flavour in flavours for row in flavour.means
                   if row.peer == judge.MEAN_PEER and row.workloads), [])
