@@ -3,17 +3,20 @@
 #   make run [CMD="..."]  run a program on hakmem and on the system's allocator, and compare
 #   make test             the short tests: release, sanitizers, clang
 #   make test-long [PART=PRESET-FOLDER]   the long tests, restartable; docs/results/ has the results
-#   make check            style, layers, generated docs, clang-format, clang-tidy, cppcheck
+#   make check            style, layers, generated files, clang-format, clang-tidy, cppcheck
 #   make format           let clang-format change the files
 #   make bench            quick benchmark against the peers
+#   make scorecard        targets beside results: docs/PERFORMANCE_TARGETS_SCORECARD.md
 #   make install [PREFIX=/usr/local] [DESTDIR=]
 #   make clean
 BUILD := build
 PREFIX ?= /usr/local
-CHECKS := check-style check-layers check-options check-format check-tidy check-cppcheck
+CHECKS := check-style check-layers check-options check-format check-tidy check-cppcheck \
+  check-scorecard
 PY := /usr/bin/python3
 
-.PHONY: all run test test-long check format bench install clean print-checks build-release $(CHECKS)
+.PHONY: all run test test-long check format bench scorecard install clean print-checks \
+  build-release $(CHECKS)
 
 all:
 	@scripts/deps.sh --check build
@@ -62,6 +65,9 @@ check-tidy:
 check-cppcheck:
 	@scripts/lint.sh cppcheck
 
+check-scorecard:
+	@$(PY) scripts/scorecard.py --check
+
 format:
 	@scripts/lint.sh reformat
 
@@ -69,6 +75,9 @@ bench:
 	@scripts/deps.sh build bench
 	@$(MAKE) --no-print-directory build-release
 	@$(PY) bench/run.py --quick
+
+scorecard:
+	@$(PY) scripts/scorecard.py
 
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"

@@ -2,186 +2,307 @@
 """Decides between two variants of hakmem, or of any allocator: is B faster than A?
 
 A variant is made of parts joined by '+', any of:
-  base              build/libhakmem.so as it is
+  base              hakmem of this tree: build/libhakmem.so, or built like the other variant
   lib:PATH          another library
   env:NAME=VALUE    an environment variable of the run
   flag:-DNAME=1     hakmem built once more with this compiler flag
   commit:REV        hakmem built of another commit
 Rounds are interleaved (AB BA AB ...) until the verdict is GO (the whole interval of B's time over
-A's below 0.99, and resident memory below 1.01), NO-GO (the whole interval above 0.995, or faster
-but larger), or the budget is used up: undecided. The verdict is appended to docs/experiments.md.
+A's below 0.99, and resident memory below 1.01), NO-GO (the whole interval above 0.995), or the
+budget is used up: undecided. Many short rounds settle more than few long ones: a disturbance then
+costs one round, not a tenth of them. A row of docs/experiments.md keeps the verdict.
 Exit status: 0 GO, 1 NO-GO or undecided, 2 bad input.
 """
 import argparse
 import datetime
+import fcntl
+import hashlib
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections import namedtuple
 
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import ab_stats
 import run
 
-LOG_HEAD = """# Experiments
+LOG_COLUMNS = ["date", "commit", "machine", "experiment", "A", "B", "workload", "rounds", "time",
+               "interval", "RSS", "instructions", "verdict"]
+LOG_HEAD = f"""# Experiments
 
-What was tried, and whether it stayed. Written by `bench/ab.py`; `docs/decisions` has the reasons of
-what did. time and RSS: B over A, below 1 B is better; interval: of the median of the rounds,
-widened for each look.
+What was tried, and whether it stayed. Written by `bench/ab.py`; `docs/decisions` has the reasons
+of what did. Commit: of the tree, `-changed` where files differ from it. Time, RSS, instructions: B
+over A, below 1 B is better. Interval: of the median of the rounds, widened for each look.
+Instructions: an operation's, by callgrind, where they were counted.
 
-| date | commit | experiment | A | B | workload | rounds | time | interval | RSS | verdict |
-|---|---|---|---|---|---|---|---|---|---|---|
+| {" | ".join(LOG_COLUMNS)} |
+|{"---|" * len(LOG_COLUMNS)}
 """
 BUILD_TIMEOUT_SECONDS = 900
+# Under callgrind: two runs, so that start and warm-up cancel. Arbitrary, and a few seconds each.
+COUNT_OPS_MOST = 400_000
+COUNT_RUNS = (1, 3)
+
+# shown: for the ledger, without folders of this machine.
+Variant = namedtuple("Variant", "shown allocator env")
 
 
-def build_variant(source, flags, folder):
-    """libhakmem.so of a source tree with compiler flags, built in `folder`."""
-    steps = [["cmake", "-S", str(source), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release",
-              "-DCMAKE_C_FLAGS=" + " ".join(flags)],
-             ["cmake", "--build", str(folder), "--target", "hakmem"]]
+# ---- variants ----
+
+def build_library(source, flags, folder):
+    """libhakmem.so of a source tree with compiler flags, built in `folder`; what is built there
+    already is not built again. The flags stand behind the tree's own, so that they win, and there
+    are no debug sections, which would tell two builds of the same code apart."""
+    rule = ["<CMAKE_C_COMPILER> <DEFINES> <INCLUDES> <FLAGS>", *flags,
+            "-g0 -o <OBJECT> -c <SOURCE>"]
+    steps = [["cmake", "-S", str(source), "-B", str(folder), "-G", "Ninja",
+              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_COMPILE_OBJECT=" + " ".join(rule)],
+             ["cmake", "--build", str(folder), "--target", "libhakmem.so"]]
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, check=False,
                               timeout=BUILD_TIMEOUT_SECONDS)
         if done.returncode != 0:
-            said = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line]
-            raise run.BadInput(f"cannot build with {flags or 'no flags'}: "
+            said = [line for line in (done.stdout + done.stderr).splitlines()
+                    if re.search(r"\berror:|CMake Error", line)]
+            raise run.BadInput(f"cannot build with {' '.join(flags) or 'no flags'}: "
                                f"{(said or ['no error was named'])[0].strip()}")
     return folder / "libhakmem.so"
 
 
-def checkout(revision, scratch):
-    """A work tree of the revision; its full name."""
+def commit_name(revision):
     found = subprocess.run(["git", "-C", str(run.ROOT), "rev-parse", "--verify", "--quiet",
                             revision + "^{commit}"], capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise run.BadInput(f"commit:{revision}: there is no such commit")
-    name = found.stdout.strip()
-    tree = scratch / ("source-" + name[:12])
+    return found.stdout.strip()[:12]
+
+
+def checkout(name, scratch):
+    """The source tree of a commit; complete or not there."""
+    tree = scratch / ("source-" + name)
     if not tree.exists():
-        tree.mkdir(parents=True)
+        scratch.mkdir(parents=True, exist_ok=True)
         archive = subprocess.run(["git", "-C", str(run.ROOT), "archive", name],
                                  capture_output=True, check=True)
-        subprocess.run(["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True)
+        part = tempfile.mkdtemp(prefix="part-", dir=scratch)
+        subprocess.run(["tar", "-x", "-C", part], input=archive.stdout, check=True)
+        os.rename(part, tree)
     return tree
 
 
-def variant(text, build, scratch):
-    """What a specification stands for: the library and the environment, as (Allocator, dict)."""
-    library, source, flags, env = build / "libhakmem.so", None, [], {}
+def is_built(text):
+    return any(part.startswith(("flag:", "commit:")) for part in text.split("+"))
+
+
+def variant(text, build, must_build):
+    """What a specification stands for. must_build: also `base` is, so that A and B differ in
+    nothing else."""
+    library, commit, flags, env, shown = None, None, [], {}, []
     for part in text.split("+"):
         kind, _, value = part.partition(":")
-        if part == "base":
-            continue
         if kind == "lib" and value:
             library = pathlib.Path(value)
+            if not library.is_file():
+                raise run.BadInput(f"there is no library {library}")
+            content = hashlib.sha256(library.read_bytes()).hexdigest()[:8]
+            part = f"lib:{library.name}@{content}"
         elif kind == "env" and re.fullmatch(r"[A-Za-z_]\w*=.*", value):
             env.update([value.split("=", 1)])
         elif kind == "flag" and value.startswith("-"):
             flags.append(value)
         elif kind == "commit" and value:
-            source = checkout(value, scratch)
-        else:
+            commit = commit_name(value)
+            part = "commit:" + commit
+        elif part != "base":
             raise run.BadInput(f"'{part}' is no part of a variant: base, lib:PATH, env:NAME=VALUE, "
                                "flag:-DNAME=1 or commit:REV")
-    if source is not None or flags:
-        name = re.sub(r"\W+", "_", " ".join(flags))
-        tree = source or run.ROOT
-        library = build_variant(tree, flags, scratch / f"build-{tree.name}{name}")
+        shown.append(part)
+    if library is not None and is_built(text):
+        raise run.BadInput(f"'{text}': a library is there or is built, not both")
+    if library is None and (must_build or is_built(text)):
+        scratch = build / "ab"
+        key = hashlib.sha256("\0".join([commit or "", *flags]).encode()).hexdigest()[:12]
+        source = run.ROOT if commit is None else checkout(commit, scratch)
+        library = build_library(source, flags, scratch / f"build-{key}")
+    library = library or build / "libhakmem.so"
     if not library.is_file():
         raise run.BadInput(f"there is no library {library}")
-    return run.Allocator(text, str(library.resolve().parent / library.name), library.name), env
+    path = str(library.resolve().parent / library.name)
+    return Variant("+".join(shown), run.Allocator(text, path, library.name), env)
 
 
-def measure(workload, allocator, env, options):
+def both_variants(options):
+    must_build = is_built(options.a) or is_built(options.b)
+    a, b = (variant(text, options.build, must_build) for text in (options.a, options.b))
+    same_library = pathlib.Path(a.allocator.path).read_bytes() == \
+        pathlib.Path(b.allocator.path).read_bytes()
+    if must_build and a.shown != b.shown and a.env == b.env and same_library:
+        raise run.BadInput(f"{a.shown} and {b.shown} are the same library, byte for byte: the "
+                           "difference is in nothing that is compiled")
+    return a, b
+
+
+def check_in_place(subject, options):
+    """Runs a small program on the variant: it must serve it (hakmem says so itself), and must not
+    complain, as about an option that it does not know and leaves as it is."""
+    with tempfile.TemporaryDirectory(prefix="hakmem-ab-") as scratch:
+        report = os.path.join(scratch, "report")
+        env = {**run.environment(subject.allocator, report), **subject.env}
+        done = subprocess.run([str(options.build / "bench_hello"), "--json"], env=env, text=True,
+                              capture_output=True, check=False, timeout=run.RUN_TIMEOUT_SECONDS)
+        if done.stderr or done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
+            raise run.BadInput(f"{subject.shown}: {said}")
+        if subject.allocator.expect.startswith("libhakmem"):
+            run.report_check(subject.allocator, report)
+
+
+# ---- measuring ----
+
+def environment(subject):
+    return {**run.environment(subject.allocator), **subject.env}
+
+
+def measure(workload, subject, options):
     """(time an operation, resident bytes at the end) of one run."""
-    merged = {**run.environment(allocator), **env}
     bound = ["--seconds", str(options.seconds)]
-    record = run.run_command(allocator, workload,
-                             run.command_of(workload, options.build, allocator, bound), merged,
-                             workload.pinned)
+    record = run.run_command(subject.allocator, workload,
+                             run.command_of(workload, options.build, subject.allocator, bound),
+                             environment(subject), workload.pinned)
     if record["ops"] == 0:
-        raise run.RunFailed(f"{workload.name} under {allocator.name}: no operation in "
+        raise run.RunFailed(f"{workload.name} under {subject.shown}: no operation in "
                             f"{options.seconds} s")
-    metric = workload.metric if workload.metric in ("cpu", "wall") else "cpu"
-    return record[metric + "_ns"] / record["ops"], record["rss_end_bytes"]
+    return record[workload.metric + "_ns"] / record["ops"], record["rss_end_bytes"]
 
 
-def decide(workload, variants, options):
+def count_instructions(workload, subject, options):
+    """Instructions an operation, the program's own included; repeats to about one in 10,000."""
+    counts = []
+    ops = max(1, min(COUNT_OPS_MOST, workload.ops // 20))  # some workloads' operations are long
+    with tempfile.TemporaryDirectory(prefix="hakmem-ab-") as scratch:
+        output = os.path.join(scratch, "profile")
+        for times in COUNT_RUNS:
+            command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}",
+                       *run.command_of(workload, options.build, subject.allocator,
+                                       ["--ops", str(ops * times)])]
+            record = run.run_command(subject.allocator, workload, command, environment(subject),
+                                     workload.pinned)
+            total = run.first_line(output, r"^(?:totals|summary): (\d+)$", None)
+            if total is None:
+                raise run.RunFailed(f"{workload.name} under {subject.shown}: callgrind counted "
+                                    "nothing")
+            counts.append((record["ops"], int(total)))
+    (few_ops, few), (many_ops, many) = counts
+    return (many - few) / (many_ops - few_ops)
+
+
+def decide(workload, subjects, options):
     """Rounds until a verdict or the end of the budget; ab_stats.judge's answer."""
-    pairs, look, end = [], 0, time.monotonic() + options.budget
-    answer = None
-    for allocator, env in variants:  # warm-up, dropped: page cache, first checks
-        measure(workload, allocator, env, options)
-    for wanted in ab_stats.looks():
-        while len(pairs) < wanted and (time.monotonic() < end or len(pairs) < 2):
-            order = (0, 1) if len(pairs) % 2 == 0 else (1, 0)
-            got = {i: measure(workload, *variants[i], options) for i in order}
-            pairs.append((got[0][0], got[1][0], got[0][1], got[1][1]))
-        look += 1
-        answer = ab_stats.judge(pairs, look)
+    for subject in subjects:  # warm-up, dropped: page cache, first checks
+        check_in_place(subject, options)
+        measure(workload, subject, options)
+    end = time.monotonic() + options.budget
+
+    def measure_round(number):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        got = {i: measure(workload, subjects[i], options) for i in order}
+        return got[0][0], got[1][0], got[0][1], got[1][1]
+
+    def seen(answer):
         if options.progress:
             print(f"{answer['rounds']} rounds: {answer['ratio']:.4f} "
                   f"[{answer['low']:.4f}, {answer['high']:.4f}], RSS {answer['rss_ratio']:.4f}",
                   file=sys.stderr)
-        if answer["verdict"] != "undecided" or time.monotonic() >= end:
-            return answer
+
+    return ab_stats.decide(measure_round, options.rounds, lambda: time.monotonic() >= end,
+                           seen=seen)
 
 
-def shown(specification):
-    """For the ledger: no folders of this machine."""
-    return "+".join("lib:" + os.path.basename(part[4:]) if part.startswith("lib:") else part
-                    for part in specification.split("+"))
+# ---- the ledger ----
+
+def row_of(options, workload, subjects, answer, instructions):
+    machine = run.machine()
+    name = options.name + "".join(f" ({option}={value})"
+                                  for option, value in machine["options"].items())
+    cells = [datetime.date.today().isoformat(), machine["commit"],
+             f"{machine['cpu']}, {machine['cores']} cores", name, *(s.shown for s in subjects),
+             workload.name, f"{answer['rounds']} of {options.seconds:g} s",
+             f"{answer['ratio']:.4f}", f"{answer['low']:.4f} to {answer['high']:.4f}",
+             f"{answer['rss_ratio']:.4f}", "-" if instructions is None else f"{instructions:.4f}",
+             f"{answer['verdict']}: {answer['why']}"]
+    return "| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |\n"
 
 
-def log(path, options, workload, answer):
-    row = [datetime.date.today().isoformat(), run.commit(), options.name, shown(options.a),
-           shown(options.b), workload.name, str(answer["rounds"]), f"{answer['ratio']:.4f}",
-           f"{answer['low']:.4f}-{answer['high']:.4f}", f"{answer['rss_ratio']:.4f}",
-           f"{answer['verdict']}: {answer['why']}"]
-    text = path.read_text(encoding="utf-8") if path.exists() else LOG_HEAD
-    path.write_text(text + "| " + " | ".join(cell.replace("|", "/") for cell in row) + " |\n",
-                    encoding="utf-8")
+def log(path, row):
+    """Appends one row by one write, whoever else writes: all of it or nothing."""
+    with open(path, "ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        is_new = os.fstat(file.fileno()).st_size == 0
+        file.write(((LOG_HEAD if is_new else "") + row).encode())
+
+
+# ---- the command ----
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):  # one line, without the usage
+        self.exit(2, f"ab.py: {message} (see --help)\n")
 
 
 def parse(words):
-    names = [w.name for w in run.WORKLOADS if w.metric in ("cpu", "wall")]
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    workloads = {w.name: w for w in run.WORKLOADS if w.metric in ("cpu", "wall")}
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--a", required=True, metavar="VARIANT")
     parser.add_argument("--b", required=True, metavar="VARIANT")
     parser.add_argument("--name", required=True, help="what the ledger calls it")
-    parser.add_argument("--workload", default="mixed_400", choices=names, metavar="NAME",
-                        help="one of run.py --list (default: %(default)s)")
+    parser.add_argument("--workload", default="mixed_400", metavar="NAME",
+                        help="a timed one of run.py --list (default: %(default)s)")
     parser.add_argument("--budget", type=float, default=600, metavar="S",
                         help="seconds for all rounds (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.5, metavar="S",
+    parser.add_argument("--rounds", type=int, default=sys.maxsize, metavar="N",
+                        help="the most rounds (default: as many as the seconds allow)")
+    parser.add_argument("--seconds", type=float, default=0.25, metavar="S",
                         help="of one run (default: %(default)s)")
+    parser.add_argument("--count", action="store_true",
+                        help="count instructions as well, by callgrind")
     parser.add_argument("--build", type=pathlib.Path, default=run.ROOT / "build", metavar="FOLDER")
     parser.add_argument("--log", type=pathlib.Path, default=run.ROOT / "docs" / "experiments.md",
                         metavar="FILE")
     parser.add_argument("--progress", action="store_true", help="each look on stderr")
     options = parser.parse_args(words)
-    if not options.budget > 0 or not options.seconds > 0:
-        parser.error("--budget and --seconds must be above 0")
-    return options
+    if options.workload not in workloads:
+        parser.error(f"--workload: '{options.workload}' is no timed workload of run.py --list")
+    if not options.budget > 0 or not options.seconds > 0 or options.rounds < 2:
+        parser.error("--budget and --seconds must be above 0, --rounds at least 2")
+    workload = workloads[options.workload]
+    if options.count and (workload.metric != "cpu" or shutil.which("valgrind") is None):
+        parser.error("--count takes a workload of one thread, and valgrind")
+    return options, workload
 
 
 def main(words):
-    options = parse(words)
-    workload = next(w for w in run.WORKLOADS if w.name == options.workload)
+    options, workload = parse(words)
+    instructions = None
     try:
-        scratch = options.build / "ab"
-        variants = [variant(text, options.build, scratch) for text in (options.a, options.b)]
-        answer = decide(workload, variants, options)
-        log(options.log, options, workload, answer)
-    except (run.BadInput, run.RunFailed, OSError) as error:
+        options.build = options.build.absolute()
+        subjects = both_variants(options)
+        answer = decide(workload, subjects, options)
+        if options.count:
+            a, b = (count_instructions(workload, subject, options) for subject in subjects)
+            instructions = b / a
+        log(options.log, row_of(options, workload, subjects, answer, instructions))
+    except (run.BadInput, run.RunFailed, subprocess.SubprocessError, OSError) as error:
         print(f"ab.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
+    counted = "" if instructions is None else f", instructions {instructions:.4f}"
     print(f"{answer['verdict']}: {answer['why']}; time {answer['ratio']:.4f} "
-          f"[{answer['low']:.4f}, {answer['high']:.4f}], RSS {answer['rss_ratio']:.4f}, "
+          f"[{answer['low']:.4f}, {answer['high']:.4f}], RSS {answer['rss_ratio']:.4f}{counted}, "
           f"{answer['rounds']} rounds of {workload.name}")
     return 0 if answer["verdict"] == "GO" else 1
 

@@ -35,27 +35,44 @@ def median_interval(values, error):
     return ordered[outside - 1], ordered[n - outside]
 
 
-def judge(pairs, look):
-    """pairs: (time of A, time of B, memory of A, memory of B) a round, all above 0. Returns a dict
-    with rounds, ratio, low, high, rss_ratio, verdict ('GO', 'NO-GO' or 'undecided') and why."""
+def judge(pairs, error):
+    """pairs: (time of A, time of B, memory of A, memory of B) a round, all above 0; error: what
+    this look may spend. Returns a dict with rounds, ratio, low, high, rss_ratio, verdict ('GO',
+    'NO-GO' or 'undecided') and why. Faster but larger is undecided: what memory is worth is not
+    for a rule to say."""
     times = [b / a for a, b, _, _ in pairs]
-    low, high = median_interval(times, look_error(look))
+    low, high = median_interval(times, error)
     rss_ratio = median(b / a for _, _, a, b in pairs)
-    answer = {"rounds": len(pairs), "ratio": median(times), "low": low, "high": high,
-              "rss_ratio": rss_ratio}
     if high < TIME_GO and rss_ratio < RSS_GO:
-        return answer | {"verdict": "GO", "why": "faster, no larger"}
-    if high < TIME_GO:
-        return answer | {"verdict": "NO-GO", "why": "faster, but larger"}
-    if low > TIME_NO_GO:
-        return answer | {"verdict": "NO-GO", "why": "not faster"}
-    return answer | {"verdict": "undecided", "why": "the interval is too wide"}
+        verdict, why = "GO", "faster, no larger"
+    elif low > TIME_NO_GO:
+        verdict, why = "NO-GO", "not faster"
+    elif high < TIME_GO:
+        verdict, why = "undecided", "faster, but larger"
+    else:
+        verdict, why = "undecided", "the interval is too wide"
+    return {"rounds": len(pairs), "ratio": median(times), "low": low, "high": high,
+            "rss_ratio": rss_ratio, "verdict": verdict, "why": why}
 
 
 def looks():
-    """After how many rounds to look: 10, 14, 20, 28, ... each 1.4 times the one before, so that few
+    """After how many rounds to look: 10, 14, 20, 27, ... each 1.4 times the one before, so that few
     looks spend little of the error."""
     at = 10.0
     while True:
         yield round(at)
         at *= 1.4
+
+
+def decide(measure_round, rounds_most, is_over, error_of=look_error, seen=lambda answer: None):
+    """Rounds until a verdict or the end of the budget: judge's answer. measure_round(number) gives
+    a pair; is_over() says that the time is used up; seen(answer) is told of each look. A round is
+    never broken off, and there are at least two."""
+    pairs = []
+    for look, wanted in enumerate(looks(), 1):
+        while len(pairs) < min(wanted, rounds_most) and (len(pairs) < 2 or not is_over()):
+            pairs.append(measure_round(len(pairs)))
+        answer = judge(pairs, error_of(look))
+        seen(answer)
+        if answer["verdict"] != "undecided" or len(pairs) >= rounds_most or is_over():
+            return answer

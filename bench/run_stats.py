@@ -3,8 +3,9 @@
 A sample is one round's figure of one allocator (time an operation, bytes, calls); lists of two
 allocators are paired by round.
 """
+import math
 import random
-from statistics import median
+from statistics import mean, median, stdev
 
 BOOTSTRAP_RESAMPLES = 2000  # arbitrary: the interval's ends then repeat to about 1 % of its width
 
@@ -15,6 +16,13 @@ def spread_percent(samples):
     if middle == 0:
         return 0.0
     return 100 * median(abs(sample - middle) for sample in samples) / middle
+
+
+def cv_percent(samples):
+    """Coefficient of variation: the sample standard deviation in percent of the mean."""
+    if len(samples) < 2 or mean(samples) == 0:
+        return 0.0
+    return 100 * stdev(samples) / mean(samples)
 
 
 def summary(samples):
@@ -30,12 +38,20 @@ def quantile(ordered, share):
     return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 
 
-def bootstrap_median_interval(values, seed=1):
-    """The 95 % percentile-bootstrap interval of the median; repeatable for a seed."""
-    source = random.Random(seed)
-    medians = sorted(median(source.choices(values, k=len(values)))
-                     for _ in range(BOOTSTRAP_RESAMPLES))
-    return [quantile(medians, 0.025), quantile(medians, 0.975)]
+def bootstrap_interval(resampled):
+    """The 95 % percentile-bootstrap interval of what resampled(source) computes from values that it
+    draws by `source`, a random.Random; repeatable."""
+    source = random.Random(1)
+    values = sorted(resampled(source) for _ in range(BOOTSTRAP_RESAMPLES))
+    return [quantile(values, 0.025), quantile(values, 0.975)]
+
+
+def median_resampled(values, source):
+    return median(source.choices(values, k=len(values)))
+
+
+def bootstrap_median_interval(values):
+    return bootstrap_interval(lambda source: median_resampled(values, source))
 
 
 def compare(ours, theirs):
@@ -46,6 +62,19 @@ def compare(ours, theirs):
         return None
     return {"ratio_median": median(ratios), "ratio_interval_95": bootstrap_median_interval(ratios),
             "ratio_of_minima": min(ours) / min(theirs), "ratios": ratios}
+
+
+def geometric_mean(values):
+    return math.exp(mean(math.log(value) for value in values))
+
+
+def compare_together(rows):
+    """One ratio for several workloads, from the ratios of each, round by round: the geometric mean
+    of their medians, and its interval when the rounds of each are drawn anew."""
+    return {"ratio": geometric_mean([median(ratios) for ratios in rows]),
+            "ratio_interval_95": bootstrap_interval(lambda source: geometric_mean(
+                [median_resampled(ratios, source) for ratios in rows])),
+            "workloads": len(rows)}
 
 
 # ---- targets: each takes (judge, samples by allocator, subject, target peers) and answers

@@ -1,88 +1,19 @@
 #!/usr/bin/python3
-"""ab.py: verdicts on samples whose truth is known, intervals, variants, refusals, the ledger."""
+"""ab.py: variants, refusals, the ledger. test_ab_stats.py has the verdicts."""
 import contextlib
 import io
-import math
+import multiprocessing
 import os
 import pathlib
-import random
+import shutil
+import subprocess
 import tempfile
 import unittest
 
 import ab
-import ab_stats
 import run
 
 BUILD = os.environ.get("HAK_BUILD_DIR", str(run.ROOT / "build"))
-
-
-def experiment(seed, effect, noise=0.01, rounds_most=400, rss=1.0, slow_share=0.0):
-    """The verdict of a synthetic experiment: B's time is A's times `effect`; some rounds of either
-    are three times as slow, as on a shared machine."""
-    source = random.Random(seed)
-
-    def sample(scale):
-        slow = 3 if source.random() < slow_share else 1
-        return scale * slow * math.exp(source.gauss(0, noise))
-    pairs, answer = [], None
-    for look, wanted in enumerate(ab_stats.looks(), 1):
-        if wanted > rounds_most:
-            return answer
-        while len(pairs) < wanted:
-            pairs.append((sample(10), sample(10 * effect), 1000, 1000 * rss))
-        answer = ab_stats.judge(pairs, look)
-        if answer["verdict"] != "undecided":
-            return answer
-    return answer
-
-
-class Verdicts(unittest.TestCase):
-    def test_a_against_a_is_never_go(self):
-        verdicts = [experiment(seed, 1.0)["verdict"] for seed in range(200)]
-        self.assertNotIn("GO", verdicts)
-        self.assertGreater(verdicts.count("NO-GO"), 100)  # once the interval is narrow
-
-    def test_a_against_a_in_few_rounds_is_undecided(self):
-        verdicts = [experiment(seed, 1.0, noise=0.03, rounds_most=20)["verdict"]
-                    for seed in range(100)]
-        self.assertNotIn("GO", verdicts)
-        self.assertGreater(verdicts.count("undecided"), 80)
-
-    def test_two_percent_slower_is_no_go(self):
-        for seed in range(100):
-            self.assertEqual(experiment(seed, 1.02)["verdict"], "NO-GO", seed)
-
-    def test_two_percent_faster_is_go(self):
-        for seed in range(100):
-            self.assertEqual(experiment(seed, 0.98)["verdict"], "GO", seed)
-
-    def test_slow_rounds_do_not_decide(self):
-        for seed in range(50):
-            self.assertEqual(experiment(seed, 0.97, slow_share=0.1)["verdict"], "GO", seed)
-            self.assertNotEqual(experiment(seed, 1.0, slow_share=0.1)["verdict"], "GO", seed)
-
-    def test_faster_but_larger_is_no_go(self):
-        answer = experiment(1, 0.9, rss=1.02)
-        self.assertEqual((answer["verdict"], answer["why"]), ("NO-GO", "faster, but larger"))
-
-
-class Intervals(unittest.TestCase):
-    def test_known_order_statistics(self):
-        values = list(range(1, 11))  # of 10, outer pair: 2 / 2^10; second: 22 / 2^10
-        self.assertEqual(ab_stats.median_interval(values, 0.03), (2, 9))
-        self.assertEqual(ab_stats.median_interval(values, 0.02), (1, 10))
-        self.assertEqual(ab_stats.median_interval(values, 0.001), (-math.inf, math.inf))
-
-    def test_coverage(self):
-        source = random.Random(5)
-        missed = 0
-        for _ in range(2000):
-            low, high = ab_stats.median_interval([source.expovariate(1) for _ in range(25)], 0.05)
-            missed += not low <= math.log(2) <= high
-        self.assertLess(missed / 2000, 0.05)
-
-    def test_all_looks_together_spend_the_error(self):
-        self.assertAlmostEqual(sum(ab_stats.look_error(k) for k in range(1, 200000)), 0.05, 5)
 
 
 class Runs(unittest.TestCase):
@@ -101,6 +32,11 @@ class Runs(unittest.TestCase):
                 status = stop.code
         return status, out.getvalue(), err.getvalue()
 
+    def rows(self):
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines
+                if "| a test" in line]
+
     def test_a_run_is_judged_and_logged(self):
         library = os.path.join(BUILD, "libhakmem.so")
         for _ in range(2):
@@ -109,24 +45,122 @@ class Runs(unittest.TestCase):
             self.assertEqual(err, "")
             self.assertIn(status, (0, 1))
             self.assertRegex(out, r"\A(GO|NO-GO|undecided): .* rounds of mixed_400\n\Z")
-        lines = self.log.read_text(encoding="utf-8").splitlines()
-        self.assertEqual(len([line for line in lines if "| a test |" in line]), 2)
-        self.assertIn("| base | lib:libhakmem.so+env:HAKMEM_DEPOT_BYTES=128K |", lines[-1])
-        self.assertNotIn(BUILD, self.log.read_text(encoding="utf-8"))
-        self.assertEqual(len(set(line.count("|") for line in lines[-4:])), 1)
+        first, second = (dict(zip(ab.LOG_COLUMNS, row)) for row in self.rows())
+        self.assertEqual(first["A"], "base")
+        self.assertRegex(first["B"], r"\Alib:libhakmem\.so@[0-9a-f]{8}"
+                                     r"\+env:HAKMEM_DEPOT_BYTES=128K\Z")
+        self.assertEqual((first["A"], first["B"]), (second["A"], second["B"]))
+        self.assertRegex(first["machine"], r"\A.+, \d+ cores\Z")
+        self.assertRegex(first["rounds"], r"\A\d+ of 0\.01 s\Z")
+        self.assertEqual(first["instructions"], "-")
+        text = self.log.read_text(encoding="utf-8")
+        self.assertNotIn(BUILD, text)
+        self.assertEqual(text.count("# Experiments"), 1)
+        self.assertEqual({len(row) for row in self.rows()}, {len(ab.LOG_COLUMNS)})
+
+    def test_rounds_are_a_budget(self):
+        out = self.call("base", "base", "--seconds", "0.01", "--rounds", "3")[1]
+        self.assertRegex(out, r"\Aundecided: .*, 3 rounds of mixed_400\n\Z")
 
     def test_bad_input_is_one_line_and_changes_nothing(self):
         not_a_library = os.path.join(BUILD, "bench_hello")
         for bad in ("lib:/nowhere/libx.so", "env:=1", "flag:x", "commit:no-such-revision", "other",
-                    "lib:" + not_a_library):
+                    "lib:" + not_a_library, f"lib:{not_a_library}+flag:-DX=1",
+                    "env:HAKMEM_NO_SUCH_OPTION=1", "env:HAKMEM_DEPOT_BYTES=lots"):
             status, out, err = self.call("base", bad, "--seconds", "0.01", "--budget", "0.1")
             self.assertEqual((status, out), (2, ""), bad)
             self.assertRegex(err, r"\Aab\.py: [^\n]+\n\Z")
         self.assertFalse(self.log.exists())
 
     def test_flags_that_do_not_fit(self):
-        for words in (("--budget", "0"), ("--seconds", "-1"), ("--workload", "rss_400")):
-            self.assertEqual(self.call("base", "base", *words)[0], 2)
+        for words in (("--budget", "0"), ("--seconds", "-1"), ("--workload", "rss_400"),
+                      ("--rounds", "1"), ("--count", "--workload", "larson_2"), ("--no-such",)):
+            status, _, err = self.call("base", "base", *words)
+            self.assertEqual(status, 2, words)
+            self.assertRegex(err, r"\Aab\.py: [^\n]+\n\Z")
+
+    @unittest.skipIf(shutil.which("valgrind") is None, "valgrind is not installed")
+    def test_counts_repeat(self):
+        workload = next(w for w in run.WORKLOADS if w.name == "mixed_400")
+        options = ab.parse(["--a", "base", "--b", "base", "--name", "x", "--build", BUILD])[0]
+        subject = ab.variant("base", options.build, False)
+        ab.COUNT_OPS_MOST, kept = 2000, ab.COUNT_OPS_MOST
+        try:
+            first, second = (ab.count_instructions(workload, subject, options) for _ in range(2))
+        finally:
+            ab.COUNT_OPS_MOST = kept
+        self.assertAlmostEqual(first / second, 1, 2)  # addresses are random, paths a little too
+        self.assertGreater(first, 1)
+
+
+class Ledger(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.log = pathlib.Path(folder.name) / "experiments.md"
+
+    def test_rows_of_many_writers_are_whole_and_the_head_is_there_once(self):
+        with multiprocessing.Pool(4) as writers:
+            rows = [f"| {number} | {'x' * 5000} |\n" for number in range(40)]
+            writers.starmap(ab.log, [(self.log, row) for row in rows])
+        text = self.log.read_text(encoding="utf-8")
+        self.assertTrue(text.startswith(ab.LOG_HEAD))
+        self.assertEqual(sorted(text.removeprefix(ab.LOG_HEAD).splitlines(keepends=True)),
+                         sorted(rows))
+
+
+class Builds(unittest.TestCase):
+    """A tree of one source file that is built like ours."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.tree = self.folder / "tree"
+        self.tree.mkdir()
+        (self.tree / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.20)\nproject(tree C)\n"
+            "add_library(hakmem SHARED gate.c)\n"
+            "target_compile_options(hakmem PRIVATE -DGATE=1 -g)\n")
+        (self.tree / "gate.c").write_text("int gate(void) { return GATE; }\n")
+        kept, run.ROOT = run.ROOT, self.tree
+        self.addCleanup(setattr, run, "ROOT", kept)
+
+    def git(self, *words):
+        return subprocess.run(["git", "-C", str(self.tree), "-c", "user.name=x", "-c",
+                               "user.email=x", *words], check=True, capture_output=True,
+                              text=True).stdout.strip()
+
+    def built(self, text):
+        return pathlib.Path(ab.variant(text, self.folder / "build", True).allocator.path)
+
+    def test_a_flag_wins_over_the_trees_own_and_is_built_once(self):
+        base, gated = self.built("base"), self.built("flag:-UGATE+flag:-DGATE=2")
+        self.assertNotEqual(base.read_bytes(), gated.read_bytes())
+        when = gated.stat().st_mtime_ns
+        self.assertEqual(self.built("flag:-UGATE+flag:-DGATE=2"), gated)
+        self.assertEqual(gated.stat().st_mtime_ns, when)
+        self.assertNotEqual(self.built("flag:-UGATE+flag:-DGATE=-2"), gated)
+
+    def test_a_flag_that_changes_nothing_is_refused(self):
+        options = ab.parse(["--a", "base", "--b", "flag:-DNO_SUCH_GATE=1", "--name", "x",
+                            "--build", str(self.folder / "build")])[0]
+        with self.assertRaisesRegex(run.BadInput, "are the same library, byte for byte"):
+            ab.both_variants(options)
+
+    def test_a_flag_that_does_not_compile(self):
+        with self.assertRaisesRegex(run.BadInput, r"\Acannot build with -Wsuch=1: .*error.*\Z"):
+            self.built("flag:-Wsuch=1")
+
+    def test_a_commit_is_named_and_built_from_its_own_source(self):
+        self.git("init", "-q")
+        self.git("add", ".")
+        self.git("commit", "-qm", "one")
+        (self.tree / "gate.c").write_text("int gate(void) { return GATE + 1; }\n")
+        old = ab.variant("commit:HEAD", self.folder / "build", True)
+        self.assertEqual(old.shown, "commit:" + self.git("rev-parse", "HEAD")[:12])
+        self.assertNotEqual(pathlib.Path(old.allocator.path).read_bytes(),
+                            self.built("base").read_bytes())
 
 
 if __name__ == "__main__":

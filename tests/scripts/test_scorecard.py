@@ -1,0 +1,290 @@
+#!/usr/bin/python3
+"""scorecard.py: verdicts of a small run whose truth is known, same input same bytes, refusals."""
+import contextlib
+import copy
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "scripts"))
+import scorecard
+import scorecard_judge as judge
+import scorecard_read
+
+MIB = 1 << 20
+NOISE = [1.0, 1.001, 0.999, 1.0005, 0.9995]  # the rounds' own; a CV below 0.1 %
+
+
+def entry(scale, noise=None, peak=2 * MIB, **more):
+    samples = [scale * each for each in noise or NOISE]
+    return {"figure": {"samples": samples}, "rss_end_bytes": peak, "rss_peak_bytes": peak,
+            "ops": 1000, **more}
+
+
+def result(name, metric="cpu", failures=None, **allocators):
+    return {"workload": name, "what": "a test", "metric": metric, "failures": failures or {},
+            "allocators": {key.replace("_", "-"): value for key, value in allocators.items()}}
+
+
+def bench(*results):
+    return {"schema": 1, "date": "2030-01-02", "rounds": 5, "seconds": 0.5,
+            "results": list(results),
+            "machine": {"cpu": "a CPU", "cores": 2, "commit": "0123456789ab", "options": {}}}
+
+
+def soak(**changes):
+    rss = {"slope_kib_per_hour": 1.0, "interval_95": [-2.0, 3.0], "first_median_kib": 2000,
+           "last_median_kib": 2010, "drift_kib": 10.0, "limit_kib": 64.0, "met": True}
+    rss |= {name: changes.pop(name) for name in list(changes) if name in rss}
+    return {"schema": 1, "csv": "soak.csv", "date": "2030-01-03", "machine": {"commit": "ba98"},
+            "allocator": "libhakmem.so", "wall_seconds": 3605.0, "rss": rss, "ops_cv_percent": 2.0,
+            "syscalls_per_op": 1e-9, "verdict": "met",
+            "tail": {"p99_ns": 90, "p99_99_ns": 900, "max_ns": 9000}} | changes
+
+
+WIDE = [0.9, 1.1, 0.95, 1.2, 1.0]
+SMALL = bench(
+    result("mixed_400", hakmem=entry(9, calls_per_op=1e-8), glibc=entry(20), tcmalloc=entry(10),
+           newest=entry(5), floor=entry(1)),
+    result("mixed_40000", hakmem=entry(9, WIDE, calls_per_op=2e-7), tcmalloc=entry(9),
+           floor=entry(1, WIDE)),
+    result("batch_1000_fwd", hakmem=entry(10.4), mimalloc=entry(10)),
+    result("batch_100000_fwd", hakmem=entry(11.6), mimalloc=entry(10)),
+    result("trees", hakmem=entry(10.4, peak=3 * MIB), mimalloc=entry(10, peak=2 * MIB)),
+    result("prog_lua", "wall", hakmem=entry(8, latency={"p99_ns": 50, "max_ns": 7000}),
+           glibc=entry(9, latency={"p99_ns": 60, "max_ns": 6000}),
+           failures={"scudo": "prog_lua under scudo: exit 1"}),
+    result("rss_hello", "rss", hakmem=entry(MIB, peak=MIB), jemalloc=entry(2 * MIB)))
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.page = self.folder / "page.md"
+
+    def call(self, bench_json=None, soak_json=None, *words):
+        """(status, stderr) of a run on these files; text is written as it is."""
+        for name, value in (("bench.json", bench_json), ("soak.json", soak_json)):
+            path = self.folder / name
+            path.unlink(missing_ok=True)
+            if value is not None:
+                path.write_text(value if isinstance(value, str) else json.dumps(value))
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            try:
+                status = scorecard.main(["--results", str(self.folder), "--output", str(self.page),
+                                         *words])
+            except SystemExit as stop:
+                status = stop.code
+        return status, err.getvalue()
+
+    def made(self, bench_json=None, soak_json=None):
+        self.assertEqual(self.call(bench_json, soak_json), (0, ""))
+        return self.page.read_text(encoding="utf-8")
+
+
+def cells(text, heading, start):
+    """The cells of the first row that begins so, below a heading."""
+    for line in text[text.index(heading):].splitlines():
+        row = [cell.strip() for cell in line.strip("|").split("|")]
+        if row[:len(start)] == start:
+            return row
+    raise AssertionError(f"no row {start} below {heading}")
+
+
+class Verdicts(Folder):
+    def test_time(self):
+        text = self.made(SMALL)
+        expected = {"mixed_400": "met", "mixed_40000": "not settled", "batch_1000_fwd": "met",
+                    "batch_100000_fwd": "missed", "trees": "missed", "prog_lua": "met"}
+        for name, verdict in expected.items():
+            self.assertEqual(cells(text, "### hakmem: time", [name])[-1], verdict, name)
+            self.assertEqual(cells(text, "### hakmem-minimal: time", [name])[-1], "not measured")
+        row = cells(text, "### hakmem: time", ["mixed_400"])  # glibc is slower, newest no target
+        self.assertEqual(row[1:8], ["1.02", "0.450", "-", "-", "**0.900**", "-", "-"])
+        self.assertEqual(row[9], "0.900")
+        self.assertEqual(cells(text, "### hakmem: time", ["prog_lua"])[7], "failed")
+
+    def test_a_peer_given_by_hand_is_reported_and_no_target(self):
+        self.assertEqual(cells(self.made(SMALL), "## Other libraries", ["mixed_400", "hakmem"])[2],
+                         "1.800")
+
+    def test_few_rounds_settle_nothing(self):
+        few = bench(result("trees", hakmem=entry(8, [1.0] * 4), glibc=entry(9, [1.0] * 4)))
+        self.assertEqual(cells(self.made(few), "### hakmem: time", ["trees"])[-1], "not settled")
+
+    def test_geometric_mean(self):
+        twice = bench(result("trees", hakmem=entry(4), mimalloc=entry(8)),
+                      result("calloc", hakmem=entry(9), mimalloc=entry(8), glibc=entry(9)),
+                      result("rss_hello", "rss", hakmem=entry(1), mimalloc=entry(9)))
+        row = cells(self.made(twice), "## Geometric mean", ["hakmem"])
+        self.assertEqual((row[1], row[2], row[-1]), ("1.000", "0.750", "met"))  # sqrt(1/2 * 9/8)
+        self.assertIn("Over 2 workloads: trees, calloc.", self.made(twice))
+        self.assertEqual(cells(self.made(SMALL), "## Geometric mean", ["hakmem"])[-1], "missed")
+        self.assertEqual(cells(self.made(), "## Geometric mean", ["hakmem"])[-1], "not measured")
+
+    def test_cv(self):
+        text = self.made(SMALL)
+        self.assertEqual(cells(text, "## CV", ["mixed_400"])[1:4], ["0.1", "0.0", "met"])
+        row = cells(text, "## CV", ["mixed_40000"])
+        self.assertEqual(row[1:], ["11.7", "11.6", "machine not quiet", "-", "not measured"])
+        self.assertIn("was above 1.3 % in mixed_40000 (11.7 %)\n", text)
+        quiet = bench(result("trees", hakmem=entry(9, WIDE), glibc=entry(9)),
+                      result("mixed_400", hakmem=entry(9), glibc=entry(9), floor=entry(1)))
+        self.assertEqual(cells(self.made(quiet), "## CV", ["trees"])[1:4],
+                         ["(0.1)", "11.6", "missed"])
+
+    def test_system_calls(self):
+        counted = {"figure": {"samples": [12, 13]}, "ops": 10**8}
+        text = self.made(bench(*SMALL["results"], result("syscalls", "calls", hakmem=counted)))
+        heading = "## System calls"
+        for name, calls, verdict in (("mixed_400", "1e-8", "met"), ("syscalls", "1.3e-7", "missed"),
+                                     ("mixed_40000", "2e-7", "missed")):
+            row = cells(text, heading, [name, "hakmem"])
+            self.assertEqual((row[2], row[3], row[-1]), ("1.25e-7", calls, verdict))
+        self.assertEqual(cells(text, "## Summary", ["", "hakmem-minimal"])[-1], "not measured")
+
+    def test_memory(self):
+        text = self.made(SMALL)
+        self.assertEqual(cells(text, "### hakmem: RSS", ["trees"])[4:],
+                         ["3,072", "2,048 mimalloc", "1.500", "2,468", "missed"])
+        self.assertEqual(cells(text, "### hakmem: RSS", ["rss_hello"])[4:],
+                         ["1,024", "2,048 jemalloc", "0.500", "2,468", "met"])
+
+    def test_peak_limit_to_the_byte(self):
+        limit = 100 * MIB * 108 // 100 + 256 * 1024
+        for more, verdict in ((0, "met"), (1, "missed")):
+            sizes = bench(result("trees", hakmem=entry(9, peak=limit + more),
+                                 glibc=entry(9, peak=100 * MIB)))
+            self.assertEqual(judge.memory_rows(self.read(sizes), "hakmem")[0].verdict, verdict)
+
+    def read(self, value):
+        path = self.folder / "read.json"
+        path.write_text(json.dumps(value))
+        return scorecard_read.read_bench(path)
+
+    def test_drift(self):
+        cases = [(soak(), "met"), (None, "not measured"), (soak(wall_seconds=3599), "not measured"),
+                 (soak(interval_95=[0.5, 3.0]), "missed"), (soak(interval_95=[-3, -0.5]), "missed"),
+                 (soak(drift_kib=65.0), "missed"), (soak(met=False), "missed"),
+                 (soak(rss=None), "not measured"), (soak(allocator="glibc"), "not measured")]
+        for value, verdict in cases:
+            row = cells(self.made(None, value), "## Summary",
+                        ["no drift of the RSS in a soak of 3,600 s", "hakmem"])
+            self.assertEqual(row[-1], verdict, value)
+        self.assertIn("3,605 s; slope +1.0 KiB/h (-2.0 to +3.0); medians +10 KiB, at most 64",
+                      self.made(None, soak()))
+
+    def test_tail(self):
+        row = cells(self.made(SMALL), "## Tail", ["prog_lua", "hakmem"])
+        self.assertEqual(row[2:], ["50", "60 glibc", "-", "-", "7,000", "6,000 glibc"])
+
+    def test_summary_takes_the_worst(self):
+        text = self.made(SMALL, soak())
+        self.assertRegex(text, r"each workload .*\| hakmem +\| 3 met, 2 missed, 1 not settled; "
+                               r"furthest: trees \(1\.040 of mimalloc\) +\| missed +\|")
+        self.assertEqual(judge.overall(["met", "not measured"]), "not measured")
+        self.assertEqual(judge.overall(["met", "met"]), "met")
+        self.assertEqual(judge.overall([]), "not measured")
+
+    def test_a_profile_joins(self):
+        text = self.made(bench(result("trees", hakmem_lean=entry(8), glibc=entry(9))))
+        self.assertEqual(cells(text, "### hakmem-lean: time", ["trees"])[-1], "met")
+
+
+class Page(Folder):
+    def test_same_input_same_bytes(self):
+        first = self.made(SMALL, soak())
+        self.page.unlink()
+        self.assertEqual(self.made(copy.deepcopy(SMALL), soak()), first)
+
+    def test_where_it_is_from(self):
+        text = self.made(SMALL, soak())
+        self.assertIn("`bench.json`: commit 0123456789ab, date 2030-01-02; a CPU, 2 cores\n", text)
+        self.assertIn("`soak.json`: commit ba98, date 2030-01-03;", text)
+        self.assertIn("glibc, mimalloc, jemalloc, tcmalloc, tbbmalloc (not in this run)", text)
+
+    def test_tables_are_well_formed(self):
+        for block in self.made(SMALL, soak()).split("\n\n"):
+            if block.startswith("|"):
+                lines = block.strip().splitlines()
+                self.assertEqual(len({(len(line), line.count("|")) for line in lines}), 1, block)
+
+    def test_nothing_measured(self):
+        text = self.made()
+        self.assertIn("`bench.json`: there is none", text)
+        summary = text[text.index("## Summary"):text.index("## Time")].splitlines()[4:-1]
+        self.assertEqual({line.strip("| ").split("|")[-1].strip() for line in summary},
+                         {"not measured"})
+
+    def test_check(self):
+        status, said = self.call(SMALL, None, "--check")
+        self.assertEqual(status, 1)
+        self.assertRegex(said, r"\A[^\n]+ run `make scorecard`\n\Z")
+        self.assertFalse(self.page.exists())
+        self.made(SMALL)
+        self.assertEqual(self.call(SMALL, None, "--check"), (0, ""))
+        self.page.write_text(self.page.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        self.assertEqual(self.call(SMALL, None, "--check")[0], 1)
+
+
+class Refusals(Folder):
+    def refused(self, place, bench_json=None, soak_json=None):
+        status, said = self.call(bench_json, soak_json)
+        self.assertEqual(status, 2, place)
+        self.assertRegex(said, r"\Ascorecard\.py: [^\n]+\n\Z")
+        self.assertIn(place, said)
+        self.assertFalse(self.page.exists())
+
+    def test_malformed_files(self):
+        self.refused("bench.json: no JSON", "{")
+        self.refused("soak.json: no JSON", None, "")
+        self.refused("bench.json: expected an object", "[]")
+        self.refused("bench.json.schema: 2 is unknown", SMALL | {"schema": 2})
+        self.refused("soak.json.schema: expected a number", None, {"csv": "soak.csv"})
+
+    def test_wrong_types(self):
+        def broken(*path, value):
+            whole = copy.deepcopy(SMALL)
+            at = whole
+            for step in path[:-1]:
+                at = at[step]
+            at[path[-1]] = value
+            return whole
+        hakmem = ("results", 0, "allocators", "hakmem")
+        samples = "bench.json.results[0].allocators.hakmem.figure.samples"
+        self.refused("bench.json.date: expected a string", broken("date", value=3))
+        self.refused("bench.json.results: expected a list", broken("results", value={}))
+        self.refused("results[1]: expected an object", broken("results", 1, value="x"))
+        self.refused("results[0].metric: 'time'", broken("results", 0, "metric", value="time"))
+        self.refused("workload: expected", broken("results", 0, "workload", value=None))
+        self.refused(samples + ": expected a list", broken(*hakmem, "figure", "samples", value=1))
+        for bad in ("1", True, 0, -1, float("nan"), float("inf"), None):
+            self.refused(samples + "[4]: expected a number above 0",
+                         broken(*hakmem, "figure", "samples", 4, value=bad))
+        self.refused("they cannot be paired", broken(*hakmem, "figure", "samples", value=[1.0]))
+        self.refused("rss_peak_bytes: expected", broken(*hakmem, "rss_peak_bytes", value="2 MB"))
+        self.refused("latency: expected an object", broken(*hakmem, "latency", value=[1]))
+        self.refused("machine.options.X: expected", broken("machine", "options", value={"X": 1}))
+        self.refused("trees is there twice", broken("results", 0, "workload", value="trees"))
+
+    def test_wrong_soak(self):
+        self.refused("soak.json.rss.met: expected true or false", None, soak(met="yes"))
+        self.refused("soak.json.rss.interval_95: expected [low", None, soak(interval_95=[3, 2]))
+        self.refused("soak.json.rss.interval_95[0]: expected", None, soak(interval_95=["a", 2]))
+
+    def test_usage(self):
+        status, said = self.call(None, None, "--no-such")
+        self.assertEqual(status, 2)
+        self.assertRegex(said, r"\Ascorecard\.py: [^\n]+\n\Z")
+
+
+if __name__ == "__main__":
+    unittest.main()
