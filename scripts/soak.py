@@ -214,21 +214,23 @@ def row_of(record, epoch, time_s):
 
 
 def records_timed(settings, seconds, counted, stop):
-    """(record, seconds since this run's start) of each epoch, from one process or many."""
-    begin = time.monotonic()
+    """(record, seconds since this run's start) of each epoch, from one process or many; at least
+    one, and the last when so many seconds are over."""
+    is_single = settings.mode == "single"
+    begin, time_s = time.monotonic(), 0.0
     while True:
-        bench = Bench(settings, settings.epoch_s if settings.mode == "fresh"
-                      else max(seconds, settings.epoch_s), counted)
+        bench = Bench(settings, max(seconds, settings.epoch_s) if is_single else settings.epoch_s,
+                      counted)
         stop.watch(bench)
         try:
             for record in bench.epochs(stop):
-                yield record, (record["time_ns"] / 1e9 if settings.mode == "single"
-                               else time.monotonic() - begin)
+                time_s = record["time_ns"] / 1e9 if is_single else time.monotonic() - begin
+                yield record, time_s
         finally:
             if bench.process.poll() is None:
                 bench.signal(signal.SIGKILL)
                 bench.process.wait()
-        if settings.mode == "single" or stop.number or time.monotonic() - begin >= seconds:
+        if is_single or stop.number or time_s >= seconds:
             return
 
 
