@@ -159,7 +159,7 @@ class Bench:
 
     def epochs(self, stop):
         """The records, each with its `syscalls`; stop.number is the signal that was caught."""
-        records, counts = [], []
+        records, counts, seen = [], [], 0
         while self.running > 0:
             try:
                 kind, value = self.events.get(
@@ -177,12 +177,15 @@ class Bench:
                 record = records.pop(0)
                 record["syscalls"] = sum(counts[:MARKER_PAIRS]) if self.counted else None
                 del counts[:MARKER_PAIRS]
+                seen += 1
                 yield record
         status = self.process.wait()
         said = self.process.stderr.read().strip().splitlines()
         self.process.stderr.close()
         if status != 0 and not stop.number:
             raise BadInput(f"the program ended with {status}: {(said or ['no message'])[-1]}")
+        if seen == 0 and not stop.number:
+            raise BadInput("the program ended without an epoch: BENCH_BIN takes no --epoch-seconds")
 
 
 class Stop:

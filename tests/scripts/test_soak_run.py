@@ -174,11 +174,15 @@ class Stopped(SoakTest):
 
     def test_a_program_that_dies_ends_the_soak_with_a_line(self):
         bench = self.folder / "bench_random_mixed"
-        bench.write_text(f'#!/bin/sh\ncase "$*" in *--epoch*) echo ended early >&2; exit 7;; esac\n'
-                         f'exec "{BENCH}" "$@"\n', encoding="ascii")
-        bench.chmod(0o755)
-        status, _, err = call(SINGLE, **{**SHORT, "BENCH_BIN": str(bench)})
-        self.assertEqual((status, err), (2, "soak: the program ended with 7: ended early\n"))
+        for instead, said in (("echo early >&2; exit 7", "the program ended with 7: early"),
+                              ("exit 0", "the program ended without an epoch: BENCH_BIN takes no "
+                                         "--epoch-seconds")):
+            bench.write_text(f'#!/bin/sh\ncase "$*" in *--epoch*) {instead};; esac\n'
+                             f'exec "{BENCH}" "$@"\n', encoding="ascii")
+            bench.chmod(0o755)
+            for tool in (SINGLE, FRESH):
+                status, _, err = call(tool, **{**SHORT, "BENCH_BIN": str(bench)})
+                self.assertEqual((status, err), (2, f"soak: {said}\n"))
 
 
 class Resumed(SoakTest):
