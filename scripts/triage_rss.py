@@ -111,14 +111,15 @@ def verdict_of(parts, prefault_kib, settings_kib):
     if notable(warm_up, rss_kib):
         advice.append(f"HAKMEM_BENCH_PREFAULT=0: the benchmark's warm-up makes {warm_up:.0f} KiB")
     if notable(sums.get("releasable", 0), total_kib):
-        advice.append(f"malloc_trim(0) in the program: gives back up to {sums['releasable']:.0f} "
-                      "KiB")
+        advice.append("malloc_trim(0) in the program: gives back up to "
+                      f"{sums['releasable']:.0f} KiB")
     for (name, value), kib in settings_kib.items():
         if notable(rss_kib - kib, rss_kib):
             advice.append(f"{name}={value}: {rss_kib - kib:.0f} KiB less")
     who = max(sums, key=sums.get)
     return (f"most of it is {who}: {sums[who]:.0f} of {total_kib:.0f} KiB "
-            f"({100 * sums[who] / total_kib:.0f} %)", advice or ["nothing: no setting lowers it notably"])
+            f"({100 * sums[who] / total_kib:.0f} %)",
+            advice or ["nothing: no setting lowers it notably"])
 
 
 # ---- the runs ----

@@ -1,0 +1,272 @@
+#!/usr/bin/python3
+"""Real soaks of seconds: both kinds, a signal midway, going on afterwards, what is refused."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import unittest
+
+import soak_samples
+from soak_samples import BUILD, call
+
+import soak_csv
+
+SINGLE, FRESH = "soak_mixed_single_process.sh", "soak_mixed_rss.sh"
+HAKMEM = BUILD / "libhakmem.so"
+BENCH = BUILD / "bench_random_mixed"
+SHORT = {"BENCH_BIN": str(BENCH), "SOAK_PRELOAD": str(HAKMEM), "DURATION_SEC": "3",
+         "EPOCH_SEC": "0.5"}
+WAIT_SECONDS = 60
+
+# In the place of bench_random_mixed: its record, or three epochs without a measurement.
+CALLS_PROGRAM = """#!/usr/bin/python3
+import ctypes, json, os, sys
+libc = ctypes.CDLL(None)
+print(json.dumps({"allocator": "libc.so.6", "bench": "bench_random_mixed"}), flush=True)
+for epoch in range(0 if "--json" in sys.argv else 3):
+    for calls in (3, 4):
+        os.getuid()
+        libc.prctl(0x48414b, 1, 0, 0, 0)
+        for _ in range(calls):
+            libc.getppid()
+        libc.prctl(0x48414b, 2, 0, 0, 0)
+    names = ["ops", "ops_per_s", "cpu_ns_per_op", "floor_ops_per_s", "rss_bytes", "faults",
+             "rss_peak_bytes", "p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"]
+    print(json.dumps({"epoch": epoch, "time_ns": (epoch + 1) * 10**9, **dict.fromkeys(names, 1)}))
+"""
+
+
+def children_of(pid):
+    """The process ids below this one, all generations."""
+    found = []
+    for line in subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True,
+                               check=True).stdout.splitlines():
+        child, parent = map(int, line.split())
+        if parent == pid:
+            found += [child, *children_of(child)]
+    return found
+
+
+def is_alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
+class SoakTest(soak_samples.ToolTest):
+    def soaked(self, tool, path=None, **env):
+        """The CSV that a whole run prints."""
+        status, out, err = call(tool, **{**SHORT, **env})
+        self.assertEqual((status, err), (0, ""))
+        path = path or self.folder / "soak.csv"
+        path.write_text(out, encoding="utf-8")
+        return soak_csv.read(path)
+
+    def stopped(self, tool, number, rows, path, **env):
+        """Starts a long run into `path`, sends the signal after so many rows and checks that all
+        its processes end; its status."""
+        with open(path, "w", encoding="utf-8") as file:
+            child = subprocess.Popen([soak_samples.SCRIPTS / tool], stdout=subprocess.PIPE,
+                                     text=True, env={**os.environ, **SHORT, "DURATION_SEC": "600",
+                                                     **env})
+            self.addCleanup(child.stdout.close)
+            self.addCleanup(child.kill)
+            for line in child.stdout:
+                file.write(line)
+                if line[0].isdigit():
+                    rows -= 1
+                    if rows == 0:
+                        break
+            below = children_of(child.pid)
+            self.assertTrue(below)
+            child.send_signal(number)
+            file.write(child.stdout.read())
+            status = child.wait(timeout=WAIT_SECONDS)
+        self.assertEqual([pid for pid in below if is_alive(pid)], [])
+        return status
+
+
+class Whole(SoakTest):
+    def test_one_process(self):
+        soak = self.soaked(SINGLE)
+        about, rows = soak.about, soak.rows
+        self.assertEqual((about["mode"], about["allocator"], about["ws"]),
+                         ("single_process", "libhakmem.so", "400"))
+        for key in ("bench", "cpu", "cores", "ram_gib", "kernel", "thp", "commit"):
+            self.assertTrue(about[key], key)
+        self.assertNotIn(os.uname().nodename,
+                         json.dumps({**about, "cpu": "", "commit": ""}))
+        self.assertGreaterEqual(rows[-1]["time_s"], 3)
+        self.assertLess(rows[-2]["time_s"], 3)
+        for row in rows:
+            self.assertGreater(row["ops"], 0)
+            for name in ("ops_per_s", "floor_ops_per_s", "cpu_ns_per_op"):
+                self.assertGreater(row[name], 0)
+            self.assertGreaterEqual(row["peak_kib"], row["rss_kib"])
+            self.assertGreater(row["rss_kib"], 100)
+            ordered = [row[name] for name in soak_csv.TAILS]
+            self.assertEqual(ordered, sorted(ordered))
+        self.assertEqual(call("analyze_epoch_tail_csv.py", self.folder / "soak.csv")[0], 0)
+
+    def test_a_process_an_epoch(self):
+        soak = self.soaked(FRESH)
+        self.assertEqual(soak.about["mode"], "process_an_epoch")
+        self.assertGreaterEqual(soak.rows[-1]["time_s"], 3)
+        for row in soak.rows:
+            self.assertGreater(row["faults"], 0)  # each starts cold
+
+    def test_without_counting(self):
+        soak = self.soaked(SINGLE, SOAK_SYSCALLS="0", DURATION_SEC="1")
+        self.assertEqual({row["syscalls"] for row in soak.rows}, {None})
+        self.assertIn("SOAK_SYSCALLS=0", soak.about["syscalls"])
+
+    def test_where_strace_is_refused(self):
+        strace = self.folder / "strace"
+        strace.write_text("#!/bin/sh\necho 'strace: ptrace: not permitted' >&2\nexit 1\n",
+                          encoding="ascii")
+        strace.chmod(0o755)
+        soak = self.soaked(SINGLE, DURATION_SEC="1", PATH=f"{self.folder}:{os.environ['PATH']}")
+        self.assertEqual({row["syscalls"] for row in soak.rows}, {None})
+        self.assertIn("not permitted", soak.about["syscalls"])
+
+    def test_calls_between_the_markers_are_counted(self):
+        """A program that makes 3 and 4 calls in an epoch's two slices, and others around them."""
+        traced = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True,
+                                check=False) if shutil.which("strace") else None
+        if traced is None or traced.returncode != 0:
+            self.skipTest("strace cannot trace here")
+        bench = self.folder / "bench_random_mixed"
+        bench.write_text(CALLS_PROGRAM, encoding="ascii")
+        bench.chmod(0o755)
+        soak = self.soaked(SINGLE, BENCH_BIN=str(bench), SOAK_PRELOAD="")
+        self.assertEqual([row["syscalls"] for row in soak.rows], [7, 7, 7])
+
+    def test_without_a_preload(self):
+        soak = self.soaked(SINGLE, SOAK_PRELOAD="", DURATION_SEC="1")
+        self.assertEqual(soak.about["allocator"], "libc.so.6")
+
+
+class Stopped(SoakTest):
+    def test_a_signal_keeps_every_finished_epoch(self):
+        for tool in (SINGLE, FRESH):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                with self.subTest(tool=tool, number=number):
+                    path = self.folder / "stopped.csv"
+                    self.assertEqual(self.stopped(tool, number, 2, path), 128 + number)
+                    self.assertGreaterEqual(len(soak_csv.read(path).rows), 2)
+
+    def test_the_program_alone_ends_cleanly_too(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            child = subprocess.Popen([BENCH, "1", "400", "--epoch-seconds", "0.2", "--seconds",
+                                      "600"], stdout=subprocess.PIPE, text=True)
+            with child.stdout:
+                self.assertEqual(json.loads(child.stdout.readline())["bench"],
+                                 "bench_random_mixed")
+                self.assertEqual(json.loads(child.stdout.readline())["epoch"], 0)
+                child.send_signal(number)
+                for line in child.stdout:
+                    json.loads(line)
+            self.assertEqual(child.wait(timeout=WAIT_SECONDS), 128 + number)
+
+    def test_a_program_that_dies_ends_the_soak_with_a_line(self):
+        bench = self.folder / "bench_random_mixed"
+        for instead, said in (("echo early >&2; exit 7", "the program ended with 7: early"),
+                              ("exit 0", "the program ended without an epoch: BENCH_BIN takes no "
+                                         "--epoch-seconds")):
+            bench.write_text(f'#!/bin/sh\ncase "$*" in *--epoch*) {instead};; esac\n'
+                             f'exec "{BENCH}" "$@"\n', encoding="ascii")
+            bench.chmod(0o755)
+            for tool in (SINGLE, FRESH):
+                status, _, err = call(tool, **{**SHORT, "BENCH_BIN": str(bench)})
+                self.assertEqual((status, err), (2, f"soak: {said}\n"))
+
+
+class Resumed(SoakTest):
+    def resume(self, tool, path, **env):
+        status, out, err = call(tool, **{**SHORT, **env}, SOAK_RESUME=str(path))
+        return status, out, err
+
+    def test_a_stopped_run_goes_on(self):
+        for tool in (SINGLE, FRESH):
+            with self.subTest(tool=tool):
+                path = self.folder / "soak.csv"
+                self.stopped(tool, signal.SIGTERM, 2, path)
+                before = path.read_text(encoding="utf-8")
+                rows = len(soak_csv.read(path).rows)
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(f"{rows},1.5")  # a row cut off
+                self.assertEqual(self.resume(tool, path), (0, "", ""))
+                after = path.read_text(encoding="utf-8")
+                self.assertTrue(after.startswith(before + "# resumed: after "))
+                soak = soak_csv.read(path)
+                self.assertEqual(soak.segments, [0, rows])
+                self.assertGreaterEqual(soak.rows[-1]["time_s"], 3)
+                self.assertLess(soak.rows[-2]["time_s"], 3)
+                self.assertEqual(self.resume(tool, path), (0, "", ""))  # nothing left to do
+                self.assertEqual(path.read_text(encoding="utf-8"), after)
+
+    def test_a_file_of_something_else_is_left_alone(self):
+        path = self.folder / "soak.csv"
+        self.soaked(SINGLE, path, DURATION_SEC="1")
+        text = path.read_text(encoding="utf-8")
+        refusals = [
+            (SINGLE, {"WS": "300"}, "has ws '400', this run has '300'"),
+            (SINGLE, {"EPOCH_SEC": "1"}, "has epoch_s '0.5', this run has '1'"),
+            (SINGLE, {"SOAK_PRELOAD": ""}, "'libhakmem.so', this run has 'libc.so.6'"),
+            (SINGLE, {"HAKMEM_DEPOT_BYTES": "0"}, "has options 'none', this run"),
+            (FRESH, {}, "has mode 'single_process', this run has 'process_an_epoch'"),
+        ]
+        for tool, env, said in refusals:
+            with self.subTest(said=said):
+                self.refuses(said, tool, **{**SHORT, **env, "SOAK_RESUME": str(path)})
+                self.assertEqual(path.read_text(encoding="utf-8"), text)
+        self.refuses("there is no file", SINGLE, **SHORT, SOAK_RESUME=str(path) + ".none")
+        self.refuses("no header line", SINGLE, **SHORT, SOAK_RESUME=str(self.write("")))
+
+
+class Refused(SoakTest):
+    def test_bad_input_gets_one_line(self):
+        not_a_library = self.folder / "not_a_library.so"
+        not_a_library.write_text("no library\n", encoding="ascii")
+        other = self.folder / "other"
+        other.write_text("#!/bin/sh\necho hello\n", encoding="ascii")
+        other.chmod(0o755)
+        refusals = [
+            ({"BENCH_BIN": "/nowhere/bench"}, "BENCH_BIN: there is no file"),
+            ({"BENCH_BIN": str(not_a_library)}, "is no program"),
+            ({"BENCH_BIN": str(other)}, "other prints no benchmark record"),
+            ({"DURATION_SEC": "0"}, "DURATION_SEC must be a number of seconds above 0"),
+            ({"DURATION_SEC": "nan"}, "DURATION_SEC must be"),
+            ({"DURATION_SEC": ""}, "DURATION_SEC must be"),
+            ({"EPOCH_SEC": "-1"}, "EPOCH_SEC must be"),
+            ({"EPOCH_SEC": "4"}, r"EPOCH_SEC \(4\) is above DURATION_SEC \(3\)"),
+            ({"WS": "0"}, "WS must be a whole number"),
+            ({"WS": "4x"}, "WS must be a whole number"),
+            ({"SOAK_PRELOAD": "/nowhere/lib.so"}, "SOAK_PRELOAD: there is no file"),
+            ({"SOAK_PRELOAD": str(not_a_library)},
+             "not_a_library.so is not in place: bench_random_mixed runs on libc.so.6"),
+        ]
+        for tool in (SINGLE, FRESH):
+            for env, said in refusals:
+                with self.subTest(tool=tool, said=said):
+                    self.refuses(said, tool, **{**SHORT, **env})
+        self.refuses("usage: soak.py single|fresh", SINGLE, "more", **SHORT)
+
+    def test_the_program_refuses_what_epochs_cannot_have(self):
+        for words, said in ((["--seconds", "1"], "--epoch-seconds is above --seconds"),
+                            ([], "--epoch-seconds needs --seconds"),
+                            (["--seconds", "9", "--ops", "5"], "takes no --ops"),
+                            (["--seconds", "9", "--threads", "2"], "takes one thread"),
+                            (["--seconds", "9", "--latency"], "no --latency")):
+            done = subprocess.run([BENCH, "--epoch-seconds", "2", *words], capture_output=True,
+                                  text=True, check=False, timeout=WAIT_SECONDS)
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
+            self.assertIn(said, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
