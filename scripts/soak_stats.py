@@ -4,7 +4,7 @@ import math
 import pathlib
 import random
 import sys
-from statistics import mean, median, stdev
+from statistics import mean, median
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 from run_stats import cv_percent, quantile
