@@ -15,6 +15,9 @@ HAK_MUST_USE char **os_environ(void);
 /* True in a set-user-ID or otherwise privileged process: no option may be honoured. */
 bool os_is_secure(void);
 HAK_MUST_USE int os_pid(void);
+/* Milliseconds since some moment, to within some 4 ms: costs a few instructions. 0 where the kernel
+ * has no such clock. */
+HAK_MUST_USE uint64_t os_coarse_ms(void);
 /* Short name of the program (as the kernel has it: comm), always NUL-terminated. */
 void os_program_name(char *out, size_t capacity);
 /* One write(2) to stderr; a short or failed write is not repeated: there is nowhere to say so. */

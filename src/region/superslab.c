@@ -7,7 +7,9 @@
 #include "base_size.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "os_proc.h"
 #include "region.h"
+#include "regret.h"
 #include "rt_lock.h"
 
 static const uint32_t ALL_FREE = 0xFFFFFFFFu;
@@ -80,6 +82,9 @@ static void count_claimed(size_t chunks, bool is_zero) {
   if (!is_zero) add_relaxed(&warm_claim_count, (size_t)1);
   size_t now = add_relaxed(&claimed_bytes, chunks * CHUNK_BYTES) + chunks * CHUNK_BYTES;
   size_t peak = load_relaxed(&peak_bytes);
+  /* Not above the peak: there were pages for it once. */
+  if (is_zero && now <= peak && HAK_UNLIKELY(regret_is_open()))
+    regret_note_claim(chunks * CHUNK_BYTES, os_coarse_ms());
   while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now)) { /* ends: the peak only rises */
   }
 }
@@ -232,12 +237,14 @@ static bool is_over(size_t keep_bytes) {
 
 bool superslab_purge_is_due(void) {
   if (HAK_LIKELY(load_relaxed(&empty_count) * SUPERSLAB_BYTES <= warm_bytes_min)) return false;
-  return is_over(load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK);
+  if (!is_over(load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK)) return false;
+  return is_over(regret_keep_bytes(os_coarse_ms()));
 }
 
 size_t superslab_purge(bool all) {
+  uint64_t now_ms = os_coarse_ms();
   size_t keep = size_max(warm_bytes_min, load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK);
-  if (all) keep = 0;
+  keep = all ? 0 : size_max(keep, regret_keep_bytes(now_ms));
   if (!lock_try_enter(&purge_lock)) return 0;
   size_t purged = 0;
   for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep); i--) {
@@ -250,6 +257,8 @@ size_t superslab_purge(bool all) {
     add_relaxed(&purge_count, (size_t)1);
   }
   lock_leave(&purge_lock);
+  /* What the program asked to purge is no mistake of ours. */
+  if (purged != 0 && !all) regret_note_purge(purged, superslab_empty_bytes(), now_ms);
   return purged;
 }
 

@@ -176,15 +176,50 @@ static void purging(void) {
   }
   NEED(superslab_claimed_bytes() == 40 * SUPERSLAB_BYTES);
   superslab_release(0, 40 * SUPERSLAB_CHUNKS);
+  NEED(superslab_purge_is_due()); /* what was purged came back at once: now the most stays */
+  NEED(superslab_purge(false) == 40 * SUPERSLAB_BYTES - 64 * MIB && !superslab_purge_is_due());
+}
+static void a_purge_leaves_what_is_to_stay_warm(void **state) {
+  (void)state;
+  run_child(purging);
+}
+
+static void purging_by_warm_bytes(void) {
+  layers_init(256 * MIB);
+  struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
+  superslab_release(run.first, run.count);
   superslab_set_warm_bytes(15 * SUPERSLAB_BYTES); /* above the quarter: it counts */
   NEED(superslab_purge(false) == 25 * SUPERSLAB_BYTES);
   superslab_set_warm_bytes(GIB);
   NEED(!superslab_purge_is_due() && superslab_purge(false) == 0);
   NEED(superslab_purge(true) == 15 * SUPERSLAB_BYTES && superslab_empty_bytes() == 0);
 }
-static void a_purge_leaves_what_is_to_stay_warm(void **state) {
+static void warm_bytes_above_the_quarter_stay(void **state) {
   (void)state;
-  run_child(purging);
+  run_child(purging_by_warm_bytes);
+}
+
+static void swinging(bool asks_itself) {
+  layers_init(256 * MIB);
+  superslab_set_warm_bytes(0);
+  struct chunk_run low = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(low.first == 0);
+  size_t purged = 0;
+  for (int i = 0; i < 10; i++) {
+    superslab_release(20 * SUPERSLAB_CHUNKS, 20 * SUPERSLAB_CHUNKS);
+    if (asks_itself) purged += superslab_purge(true);
+    if (superslab_purge_is_due()) purged += superslab_purge(false);
+    for (int k = 0; k < 20; k++) NEED(claim(0, SUPERSLAB_CHUNKS, 1, SIZE_MAX).first != CHUNK_NONE);
+  }
+  NEED(superslab_claimed_bytes() == 40 * SUPERSLAB_BYTES);
+  NEED(purged == (asks_itself ? 200 : 10) * SUPERSLAB_BYTES); /* of 20, a quarter of 40 stays */
+}
+static void swinging_by_itself(void) { swinging(false); }
+static void swinging_with_trim(void) { swinging(true); }
+static void a_load_that_swings_is_purged_once(void **state) {
+  (void)state;
+  run_child(swinging_by_itself);
+  run_child(swinging_with_trim);
 }
 
 static _Atomic(bool) must_stop;
@@ -247,6 +282,8 @@ int main(void) {
       cmocka_unit_test(a_claim_of_certain_chunks),
       cmocka_unit_test(zero_is_said_of_untouched_or_purged),
       cmocka_unit_test(a_purge_leaves_what_is_to_stay_warm),
+      cmocka_unit_test(warm_bytes_above_the_quarter_stay),
+      cmocka_unit_test(a_load_that_swings_is_purged_once),
       cmocka_unit_test(threads_never_share_a_chunk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,54 @@
+/* regret.c — see regret.h.
+ */
+#include "regret.h"
+
+#include "base_atomic.h"
+#include "base_size.h"
+#include "os_check.h"
+
+enum {
+  SOON_MS = 1000,  /* arbitrary, as the next: what comes back later was rightly purged */
+  KEEP_MS = 10000, /* a loop that goes on renews it */
+  /* A quarter above what would have been empty at once without the purges: a load that swings
+   * reaches its extremes seldom. */
+  SPARE_SHARE = 4,
+  KEEP_MAX_BYTES = 64 * MIB, /* arbitrary: what a program may be made larger by, at most */
+};
+
+static _Atomic(uint64_t) purged_ms;  /* last purge */
+static _Atomic(size_t) purged_bytes; /* purged lately, and not claimed since */
+static _Atomic(size_t) stood_bytes; /* most that would have been empty at once without the purges */
+static _Atomic(size_t) keep_bytes;  /* valid until keep_end_ms */
+static _Atomic(uint64_t) keep_end_ms;
+
+void regret_note_purge(size_t bytes, size_t empty_bytes, uint64_t now_ms) {
+  ASSERT(bytes != 0);
+  bool is_lately = now_ms - load_relaxed(&purged_ms) <= SOON_MS;
+  size_t gone = (is_lately ? load_relaxed(&purged_bytes) : 0) + bytes;
+  size_t stood = is_lately ? load_relaxed(&stood_bytes) : 0;
+  store_relaxed(&purged_bytes, gone);
+  store_relaxed(&stood_bytes, size_max(stood, gone + empty_bytes));
+  store_relaxed(&purged_ms, now_ms);
+}
+
+bool regret_is_open(void) { return load_relaxed(&purged_bytes) != 0; }
+
+void regret_note_claim(size_t bytes, uint64_t now_ms) {
+  ASSERT(bytes != 0);
+  size_t gone = load_relaxed(&purged_bytes);
+  if (now_ms - load_relaxed(&purged_ms) > SOON_MS) {
+    store_relaxed(&purged_bytes, (size_t)0);
+    return;
+  }
+  size_t stood = load_relaxed(&stood_bytes);
+  size_t wanted = size_min(stood + stood / SPARE_SHARE, KEEP_MAX_BYTES);
+  store_relaxed(&purged_bytes, gone - size_min(gone, bytes));
+  store_relaxed(&keep_bytes, size_max(wanted, regret_keep_bytes(now_ms)));
+  store_relaxed(&keep_end_ms, now_ms + KEEP_MS);
+}
+
+size_t regret_keep_bytes(uint64_t now_ms) {
+  size_t bytes = load_relaxed(&keep_bytes);
+  ASSERT(bytes <= KEEP_MAX_BYTES);
+  return now_ms <= load_relaxed(&keep_end_ms) ? bytes : 0;
+}
