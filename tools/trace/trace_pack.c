@@ -19,7 +19,7 @@
 #include <zstd.h>
 
 #define FRAME_UNITS ((size_t)1 << 16) /* 1 MiB: larger frames compress little better (measured) */
-#define FRAME_BYTES (FRAME_UNITS * sizeof(struct trace_record))
+#define FRAME_BYTES (FRAME_UNITS * (size_t)16)
 #define LEVEL 3
 /* A frame is written early when nothing has come for so long: a killed packer loses little. */
 #define FLUSH_NS UINT64_C(1000000000)

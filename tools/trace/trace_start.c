@@ -176,12 +176,11 @@ static bool packer_start(struct trace_ring *ring, int fd) {
 
 static bool packer_is_ready(struct trace_ring *ring) {
   uint64_t begin_ns = ring_now_ns();
-  uint32_t stage;
-  while ((stage = atomic_load(&ring->stage)) == RING_STARTING &&
-         ring_now_ns() - begin_ns < START_NS && !trace_packer_is_gone(ring)) {
+  while (atomic_load(&ring->stage) == RING_STARTING && ring_now_ns() - begin_ns < START_NS &&
+         !trace_packer_is_gone(ring)) {
     ring_wait(&ring->stage, RING_STARTING);
   }
-  return stage == RING_READY;
+  return atomic_load(&ring->stage) == RING_READY;
 }
 
 /* After the program's own exit handlers and destructors, see trace_start. Until the file is
@@ -194,9 +193,8 @@ static void finish(int status, void *unused) {
   if (ring == NULL) return; /* a forked child */
   trace_stop(ring, TRACE_END_EXIT);
   uint64_t last_tail = 0, moved_ns = ring_now_ns();
-  uint32_t stage;
-  while ((stage = atomic_load(&ring->stage)) == RING_READY &&
-         ring_now_ns() - moved_ns < FINISH_IDLE_NS && !trace_packer_is_gone(ring)) {
+  while (atomic_load(&ring->stage) == RING_READY && ring_now_ns() - moved_ns < FINISH_IDLE_NS &&
+         !trace_packer_is_gone(ring)) {
     ring_wait(&ring->stage, RING_READY);
     uint64_t tail = atomic_load(&ring->tail);
     if (tail != last_tail) {
