@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 struct bench_options bench_options = {.threads = 1};
+void (*bench_result_more)(void);
 
 static const char *program_name = "bench";
 static int arg_count;
@@ -97,10 +98,15 @@ static void value_parse(const struct bench_flag *flag, const char *text) {
   case BENCH_SWITCH:
     *flag->value = 1;
     break;
+  case BENCH_TEXT:
+    *flag->value = (uintptr_t)text;
+    break;
   }
 }
 
 noreturn static void usage_print(const struct bench_flag *flags, size_t flag_count) {
+  static const char *const values[] = {
+      [BENCH_NUMBER] = "N", [BENCH_SECONDS] = "S", [BENCH_TEXT] = "TEXT"};
   printf("usage: %s", program_name);
   for (size_t i = 0; i < flag_count; i++) {
     const struct bench_flag *flag = &flags[i];
@@ -108,9 +114,7 @@ noreturn static void usage_print(const struct bench_flag *flags, size_t flag_cou
       printf(" [%s]", flag->name);
     } else {
       printf(" [%s %s]", flag->name,
-             flag->kind == BENCH_CHOICE    ? flag->choices
-             : flag->kind == BENCH_SECONDS ? "S"
-                                           : "N");
+             flag->kind == BENCH_CHOICE ? flag->choices : values[flag->kind]);
     }
   }
   printf("\n");
@@ -215,6 +219,25 @@ static struct reading reading_take(unsigned threads) {
   };
 }
 
+static _Atomic uint64_t paused_cpu_ns, paused_wall_ns, paused_faults;
+
+struct bench_pause bench_pause_begin(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  return (struct bench_pause){
+      .cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID),
+      .wall_ns = clock_ns(CLOCK_MONOTONIC),
+      .faults = (uint64_t)(usage.ru_minflt + usage.ru_majflt),
+  };
+}
+
+void bench_pause_end(struct bench_pause begin, bool is_alone) {
+  struct bench_pause end = bench_pause_begin();
+  atomic_fetch_add(&paused_cpu_ns, end.cpu_ns - begin.cpu_ns);
+  atomic_fetch_add(&paused_wall_ns, is_alone ? end.wall_ns - begin.wall_ns : 0);
+  atomic_fetch_add(&paused_faults, end.faults - begin.faults);
+}
+
 /* The number of KiB after `key` in a /proc file, in bytes. open and read, not stdio: a stream's
  * buffer would come from the allocator that is being measured. */
 static uint64_t proc_bytes(const char *path, const char *key) {
@@ -237,6 +260,8 @@ static uint64_t proc_bytes(const char *path, const char *key) {
   }
   return strtoull(at + strlen(key), NULL, 10) * 1024;
 }
+
+uint64_t bench_rss_bytes(void) { return proc_bytes("/proc/self/smaps_rollup", "Rss:"); }
 
 #ifdef BENCH_FLOOR
 static void allocator_name(char *name, size_t size) { snprintf(name, size, "floor"); }
@@ -294,14 +319,14 @@ static void latency_print(struct latency_summary s) {
 
 static void result_print(unsigned threads, uint64_t ops, struct reading begin, struct reading end) {
   /* Memory first: all that follows may allocate. */
-  uint64_t rss_end = proc_bytes("/proc/self/smaps_rollup", "Rss:");
+  uint64_t rss_end = bench_rss_bytes();
   uint64_t rss_peak = proc_bytes("/proc/self/status", "VmHWM:");
   if (rss_peak < rss_end) {
     rss_peak = rss_end; /* the kernel counts the peak in batches, so it may lag */
   }
-  uint64_t cpu_ns = end.cpu_ns - begin.cpu_ns;
-  uint64_t wall_ns = end.wall_ns - begin.wall_ns;
-  uint64_t faults = end.faults - begin.faults;
+  uint64_t cpu_ns = end.cpu_ns - begin.cpu_ns - atomic_load(&paused_cpu_ns);
+  uint64_t wall_ns = end.wall_ns - begin.wall_ns - atomic_load(&paused_wall_ns);
+  uint64_t faults = end.faults - begin.faults - atomic_load(&paused_faults);
   char allocator[256];
   allocator_name(allocator, sizeof allocator);
   if (!bench_options.json) {
@@ -313,6 +338,9 @@ static void result_print(unsigned threads, uint64_t ops, struct reading begin, s
            (unsigned long long)faults, allocator);
     if (bench_options.latency) {
       latency_print(latency_end(threads));
+    }
+    if (bench_result_more != NULL) {
+      bench_result_more();
     }
     return;
   }
@@ -330,6 +358,9 @@ static void result_print(unsigned threads, uint64_t ops, struct reading begin, s
   json_string_print(allocator);
   if (bench_options.latency) {
     latency_print(latency_end(threads));
+  }
+  if (bench_result_more != NULL) {
+    bench_result_more();
   }
   printf("}\n");
 }

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
-/* One accepted flag, or a positional number when the name has no dashes (in table order). */
+/* One accepted flag, or a positional argument when the name has no dashes (in table order). */
 struct bench_flag {
   const char *name;
   enum bench_kind {
@@ -21,6 +21,7 @@ struct bench_flag {
     BENCH_SECONDS, /* a decimal number > 0; *value gets nanoseconds */
     BENCH_CHOICE,  /* one of `choices`, separated by '|'; *value gets its index */
     BENCH_SWITCH,  /* takes no value; *value gets 1 */
+    BENCH_TEXT,    /* any text; *value gets its address */
   } kind;
   uint64_t *value;
   uint64_t least, most;
@@ -92,6 +93,21 @@ uint64_t bench_chunks(unsigned thread, uint64_t chunk,
  * thread, process CPU time for more. */
 void bench_parallel(unsigned threads, void (*prepare)(unsigned index),
                     uint64_t (*work)(unsigned index));
+
+/* Leaves out of the result what the calling thread spends between the two: its CPU time, its page
+ * faults, and where `is_alone`, as no other thread works meanwhile, the wall-clock time. */
+struct bench_pause {
+  uint64_t cpu_ns, wall_ns, faults;
+};
+struct bench_pause bench_pause_begin(void);
+void bench_pause_end(struct bench_pause begin, bool is_alone);
+
+/* What smaps_rollup says now. One thread at a time. */
+uint64_t bench_rss_bytes(void);
+
+/* Set by a program that has more to say: called last, before the JSON record's closing brace, or
+ * after the lines for people. May allocate. */
+extern void (*bench_result_more)(void);
 
 /* xorshift64: three shifts a draw, no multiplication; the state must not be 0. */
 static inline uint64_t bench_random(uint64_t *state) {
