@@ -39,9 +39,10 @@ struct lane_slots {
   struct replay_op *op; /* the next to be written */
 };
 
-/* What a thread's realloc began with. */
+/* What a realloc that has not ended began with. */
 struct resize {
-  bool is_open, has_object;
+  struct resize *outer; /* the thread's realloc that a signal handler's call came into */
+  bool has_object;
   uint64_t address;
   struct replay_object object;
 };
@@ -51,7 +52,8 @@ static const char *path;
 static struct recorded_thread *threads;
 static struct slot_story *stories;
 static struct lane_slots *lanes;
-static struct resize *resizes;
+static struct resize **resizes; /* the innermost of each recorded thread; NULL: none */
+static struct resize *resize_pool, *resize_free;
 static uint64_t free_slots;
 
 noreturn static void impossible(size_t index, struct trace_record record, const char *what) {
@@ -244,23 +246,30 @@ static void free_add(struct trace_record record, uint32_t lane) {
   slot_give(lane, object.slot);
 }
 
-static void resize_begin(size_t index, struct trace_record record) {
-  struct resize *resize = &resizes[trace_thread(record)];
-  if (resize->is_open) {
-    impossible(index, record, "a realloc within a realloc");
+static void resize_begin(struct trace_record record) {
+  struct resize *resize = resize_free;
+  if (resize != NULL) {
+    resize_free = resize->outer;
+  } else {
+    resize = resize_pool++;
   }
-  resize->is_open = true;
-  resize->address = trace_address(record);
+  *resize = (struct resize){
+      .outer = resizes[trace_thread(record)],
+      .address = trace_address(record),
+  };
   resize->has_object = resize->address != 0 && table_take(resize->address, &resize->object);
+  resizes[trace_thread(record)] = resize;
 }
 
 static void resize_end(size_t index, struct trace_record record, uint32_t lane) {
-  struct resize *resize = &resizes[trace_thread(record)];
+  struct resize *resize = resizes[trace_thread(record)];
   uint64_t bytes = trace_bytes(record), address = trace_address(record);
-  if (!resize->is_open) {
+  if (resize == NULL) {
     impossible(index, record, "the end of a realloc that did not begin");
   }
-  resize->is_open = false;
+  resizes[trace_thread(record)] = resize->outer;
+  resize->outer = resize_free; /* what it holds is still needed below, and until the next begins */
+  resize_free = resize;
   class_count(bytes);
   bool has_failed = address == 0 && bytes != 0;
   uint32_t slot = resize->has_object ? resize->object.slot : REPLAY_NO_SLOT;
@@ -305,7 +314,7 @@ static void record_add(size_t index, struct trace_record record) {
     free_add(record, lane);
     break;
   case TRACE_REALLOC_FROM:
-    resize_begin(index, record);
+    resize_begin(record);
     break;
   case TRACE_REALLOC_TO:
     resize_end(index, record, lane);
@@ -324,7 +333,8 @@ void replay_plan_make(struct replay_plan *plan_to_fill, const char *trace_path,
   lanes_lay_out(wanted);
   /* One a record would do, and what is not touched costs nothing. */
   stories = bench_map((count + BENCH_THREADS_MAX * SLOT_BATCH) * sizeof *stories);
-  resizes = bench_map(TRACE_THREADS * sizeof *resizes);
+  resizes = bench_map(TRACE_THREADS * sizeof(struct resize *));
+  resize_pool = bench_map((count + 1) * sizeof *resize_pool);
   table_make();
   for (size_t i = 0; i < count; i++) {
     record_add(i, records[i]);

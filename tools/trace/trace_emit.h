@@ -17,7 +17,6 @@ extern struct trace_state *_Atomic trace_state; /* never NULL */
 
 struct trace_local {
   unsigned id_plus_1; /* 0: has recorded nothing yet */
-  bool is_silent;     /* calls are part of one that is recorded already */
   void *had;          /* what the latest call that gave memory gave */
   void *freeing;      /* what is being freed */
 };
@@ -52,7 +51,7 @@ static inline void *trace_had(enum trace_kind kind, unsigned align_log2, void *o
                               uint64_t bytes) {
   bool is_recorded = object != NULL && trace_local.had == object;
   trace_local.had = object;
-  if (trace_is_on() && !is_recorded && !trace_local.is_silent) {
+  if (trace_is_on() && !is_recorded) {
     trace_emit(kind, align_log2, object, bytes);
   }
   return object;
@@ -61,7 +60,7 @@ static inline void *trace_had(enum trace_kind kind, unsigned align_log2, void *o
 /* Around a call that frees; likewise. Returns what trace_freed wants. */
 static inline void *trace_before_free(void *object) {
   void *outer = trace_local.freeing;
-  if (trace_is_on() && !trace_local.is_silent && (object == NULL || outer != object)) {
+  if (trace_is_on() && (object == NULL || outer != object)) {
     trace_emit(TRACE_FREE, 0, object, 0);
   }
   trace_local.freeing = object;

@@ -23,8 +23,9 @@ enum trace_kind {
   TRACE_ALIGNED,      /* also memalign, valloc, ...; align_log2: what was asked for, rounded up */
   TRACE_FREE,         /* before the call; address 0: free(NULL) */
   TRACE_REALLOC_FROM, /* before the call: the old address; address 0: realloc(NULL, ...) */
-  TRACE_REALLOC_TO,   /* after the call, next of its thread: the new address and size. Address 0:
-                         with bytes 0 the old object is freed, else the old object lives on */
+  TRACE_REALLOC_TO,   /* after the call, for the latest open one of its thread: the new address
+                         and size. Address 0: with bytes 0 the old object is freed, else it lives
+                         on */
   TRACE_CLOCK,        /* bytes: nanoseconds since the first record */
   TRACE_END,          /* the trailer's first unit; bytes: enum trace_end */
   TRACE_KINDS,

@@ -112,7 +112,9 @@ static void file_choose(void) {
 /* ---- the records ---- */
 
 static void count(struct trace_record record) {
-  static bool has_old[TRACE_THREADS]; /* the realloc that this thread is in began with an object */
+  /* Whether the reallocs that a thread is in began with an object, the innermost in bit 0: a signal
+   * handler may make one within another. */
+  static uint64_t has_old[TRACE_THREADS];
   bool is_object = trace_address(record) != 0;
   switch (trace_kind(record)) {
   case TRACE_MALLOC:
@@ -132,14 +134,15 @@ static void count(struct trace_record record) {
     trailer.live -= is_object;
     break;
   case TRACE_REALLOC_FROM:
-    has_old[trace_thread(record)] = is_object;
+    has_old[trace_thread(record)] = has_old[trace_thread(record)] << 1 | is_object;
     break;
   case TRACE_REALLOC_TO:
     trailer.reallocs++;
     /* Failed (no address for some bytes): the old object lives on. */
     if (is_object || trace_bytes(record) == 0) {
-      trailer.live += (uint64_t)is_object - has_old[trace_thread(record)];
+      trailer.live += (uint64_t)is_object - (has_old[trace_thread(record)] & 1);
     }
+    has_old[trace_thread(record)] >>= 1;
     break;
   default: /* a clock */
     break;

@@ -37,14 +37,9 @@ TRACE_EXPORT void free(void *object) {
 }
 
 static void *resize(void *object, size_t bytes) {
-  bool is_recorded = trace_is_on() && !trace_local.is_silent;
-  bool was_silent = trace_local.is_silent;
+  bool is_recorded = trace_is_on();
   if (is_recorded) trace_emit(TRACE_REALLOC_FROM, 0, object, 0);
-  /* A realloc made of malloc and free is one call all the same. */
-  trace_local.is_silent = true;
   void *moved = trace_next.realloc(object, bytes);
-  trace_local.is_silent = was_silent;
-  trace_local.had = moved;
   if (is_recorded) trace_emit(TRACE_REALLOC_TO, 0, moved, bytes);
   return moved;
 }
@@ -62,7 +57,7 @@ TRACE_EXPORT void *realloc(void *object, size_t bytes) {
 TRACE_EXPORT void *reallocarray(void *object, size_t count, size_t bytes) {
   size_t all;
   if (!__builtin_mul_overflow(count, bytes, &all)) return realloc(object, all);
-  if (trace_is_on() && !trace_local.is_silent) {
+  if (trace_is_on()) {
     trace_emit(TRACE_REALLOC_FROM, 0, object, 0);
     trace_emit(TRACE_REALLOC_TO, 0, NULL, UINT64_MAX);
   }
