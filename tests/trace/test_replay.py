@@ -139,7 +139,7 @@ class Replay(unittest.TestCase):
                 record(REALLOC_FROM, 64) + record(REALLOC_TO, 0, 0) +
                 record(REALLOC_FROM, 0) + record(REALLOC_TO, 64, 40) +
                 record(FREE, 99) + record(REALLOC_FROM, 77) + record(REALLOC_TO, 80, 8))
-        write(self.file, header(), body, trailer(mallocs=2, reallocs=4, frees=2, records=12, live=0))
+        write(self.file, header(), body, trailer(mallocs=2, reallocs=4, frees=2, records=12))
         for preload in ("", trace_file.HAKMEM):
             got = self.json(self.file, preload=preload)
             self.assertEqual((got["ops"], got["foreign"]), (8, 2))

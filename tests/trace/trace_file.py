@@ -1,5 +1,6 @@
 """Reads and writes trace files with the command zstd and nothing of the project's code: the format
 of docs/trace.md a second time, for the tests."""
+import fcntl
 import os
 import pathlib
 import struct
@@ -51,6 +52,7 @@ class Trace:
 
     def __init__(self, path):
         with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # a program that is killed does not wait for the packer
             data = subprocess.run(["zstd", "-q", "-d", "-c"], stdin=file, check=True,
                                   capture_output=True).stdout
         magic, version, self.page, _, _, program, _ = HEADER.unpack_from(data)

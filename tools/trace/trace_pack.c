@@ -25,6 +25,8 @@
 #define FLUSH_NS UINT64_C(1000000000)
 /* How long a record that a live thread has begun may take once recording has ended. Arbitrary. */
 #define STRAGGLER_NS UINT64_C(1000000000)
+/* Programs that follow one another in one process by exec. Arbitrary. */
+#define IMAGES_MOST 99
 
 static struct trace_ring *ring;
 static int file = -1;
@@ -66,8 +68,7 @@ static void frame_add(const void *units, size_t bytes) {
   frame_used += bytes;
 }
 
-/* The path with each %p replaced by the program's process id. Without any, when another packer
- * is at work on the file, FILE.PID: a program that a traced one has started. */
+/* The path with each %p replaced by the program's process id. */
 static void path_expand(char *to, size_t size) {
   size_t used = 0;
   for (const char *at = ring->path; *at != '\0'; at++) {
@@ -99,14 +100,20 @@ static bool file_open(const char *path) {
   return false;
 }
 
+/* The path; when another packer is at work on that, FILE.PID: a program that a traced one has
+ * started; or FILE.PID.2 and so on: one that has taken the place of another in the same process. */
 static void file_choose(void) {
   static char path[sizeof ring->path];
-  path_expand(path, sizeof path - 16); /* room for a process id */
+  path_expand(path, sizeof path - 16); /* room for a process id and a number */
   size_t length = strlen(path);
   memcpy(ring->path, path, length + 1);
   if (file_open(ring->path)) return;
-  snprintf(ring->path + length, sizeof ring->path - length, ".%d", ring->program_pid);
-  if (!file_open(ring->path)) fail(RING_STEP_OPEN, EWOULDBLOCK);
+  size_t room = sizeof ring->path - length;
+  snprintf(ring->path + length, room, ".%d", ring->program_pid);
+  for (int image = 2; !file_open(ring->path); image++) {
+    if (image > IMAGES_MOST) fail(RING_STEP_OPEN, EWOULDBLOCK);
+    snprintf(ring->path + length, room, ".%d.%d", ring->program_pid, image);
+  }
 }
 
 /* ---- the records ---- */
