@@ -2,7 +2,8 @@
  * An operation is one recorded call. Each recorded thread's calls are made by one thread, in order;
  * a call on an object of another thread waits until that one has made its call before. What has no
  * effect on the allocator (the time between calls, the ends of threads) is left out. --threads 1
- * makes all calls in the recorded order. New memory is written to, see touch().
+ * makes all calls in the recorded order. New memory is written to, see touch(). The trace is
+ * replayed once, or again and again until --ops or --seconds are reached; whole times.
  *
  * Slots (16 bytes an object) and the calls weigh on RSS, the calls only a chunk at a time. */
 #include <pthread.h>
@@ -25,7 +26,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-static uint64_t file_text, passes = 1, summary, wants_samples;
+static uint64_t file_text, summary, wants_samples;
 static uint64_t touch_ends; /* --touch: 0 pages, 1 ends */
 
 static const struct replay_plan *plan;
@@ -41,6 +42,7 @@ static struct slot *slots;
 /* One a lane; a lane's thread writes its own. */
 static struct lane { _Alignas(128) uint64_t kind_count[REPLAY_KINDS]; } * lanes;
 static pthread_barrier_t pass_barrier;
+static bool goes_on; /* another pass follows: lane 0, between two pass_barriers */
 
 struct sample {
   uint64_t ops, bytes;
@@ -202,23 +204,34 @@ static void lane_run(unsigned index, bool is_first_pass) {
 }
 
 /* Frees what the recorded program had not, so that the trace can begin again. */
-static void pass_end(unsigned index) {
-  bool is_alone = plan->lane_count == 1;
-  if (!is_alone) {
+static void slots_clear(void) {
+  struct bench_pause pause = bench_pause_begin();
+  for (size_t i = 0; i < plan->slot_count; i++) {
+    free(slots[i].object);
+    slots[i] = (struct slot){NULL, 0};
+  }
+  turns_reset();
+  bench_pause_end(pause, true);
+}
+
+/* Whether --ops or --seconds ask for one more pass; then all is ready for it. Of every lane. */
+static bool pass_begins(unsigned index) {
+  if (bench_options.ops == 0 && bench_options.seconds_ns == 0) {
+    return false;
+  }
+  if (plan->lane_count > 1) {
     pthread_barrier_wait(&pass_barrier);
   }
   if (index == 0) {
-    struct bench_pause pause = bench_pause_begin();
-    for (size_t i = 0; i < plan->slot_count; i++) {
-      free(slots[i].object);
-      slots[i] = (struct slot){NULL, 0};
+    goes_on = bench_take(plan->op_count) != 0;
+    if (goes_on) {
+      slots_clear();
     }
-    turns_reset();
-    bench_pause_end(pause, true);
   }
-  if (!is_alone) {
+  if (plan->lane_count > 1) {
     pthread_barrier_wait(&pass_barrier);
   }
+  return goes_on;
 }
 
 static void prepare(unsigned index) {
@@ -226,13 +239,15 @@ static void prepare(unsigned index) {
 }
 
 static uint64_t work(unsigned index) {
-  for (uint64_t pass = 1; pass <= passes; pass++) {
-    lane_run(index, pass == 1);
-    if (pass < passes) {
-      pass_end(index);
-    }
+  uint64_t done = 0;
+  if (index == 0) {
+    bench_take(plan->op_count); /* the first pass */
   }
-  return passes * plan->lane[index].op_count;
+  do {
+    lane_run(index, done == 0);
+    done += plan->lane[index].op_count;
+  } while (pass_begins(index));
+  return done;
 }
 
 /* ---- the result ---- */
@@ -286,14 +301,12 @@ static void replay(void) {
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {
       {"FILE", BENCH_TEXT, &file_text, 0, 0, NULL},
-      {"--passes", BENCH_NUMBER, &passes, 1, UINT64_C(1) << 32, NULL},
       {"--touch", BENCH_CHOICE, &touch_ends, 0, 0, "pages|ends"},
       {"--rss-samples", BENCH_SWITCH, &wants_samples, 0, 0, NULL},
       {"--summary", BENCH_SWITCH, &summary, 0, 0, NULL},
-      {"--json", BENCH_SWITCH, &bench_options.json, 0, 0, NULL},
-      {"--markers", BENCH_SWITCH, &bench_options.markers, 0, 0, NULL},
       BENCH_THREADS_FLAG,
       BENCH_LATENCY_FLAG,
+      BENCH_COMMON_FLAGS,
   };
   bench_options.threads = 0; /* as recorded */
   bench_parse(argc, argv, "bench_replay", flags, BENCH_COUNT(flags));

@@ -93,9 +93,10 @@ class Replay(unittest.TestCase):
             got = self.json(path, "--threads", threads, "--latency")
             self.assertEqual((got["threads"], got["replayed"]), (threads, recorded["replayed"]))
             self.assertEqual(got["latency"]["calls"], got["ops"])
-        got = self.json(path, "--passes", 3, "--touch", "ends")
+        got = self.json(path, "--ops", 2 * recorded["ops"] + 1, "--touch", "ends")
         self.assertEqual(got["replayed"],
                          {name: 3 * count for name, count in recorded["replayed"].items()})
+        self.assertEqual(self.json(path, "--seconds", "0.000001")["ops"], recorded["ops"])
         for threads in (1, 2):
             got = self.json(path, "--threads", threads, "--rss-samples")
             samples = got["rss_samples"]
@@ -121,7 +122,7 @@ class Replay(unittest.TestCase):
               trailer(mallocs=5000, reallocs=5000, frees=5000, records=20000, threads=3))
         for preload in ("", trace_file.HAKMEM):
             for threads in ((), ("--threads", 2), ("--threads", 1)):
-                got = self.json(self.file, *threads, "--passes", 2, preload=preload)
+                got = self.json(self.file, *threads, "--ops", 30000, preload=preload)
                 self.assertEqual(got["threads"], threads[1] if threads else 3)
                 self.assertEqual((got["ops"], got["replayed"]["reallocs"]), (30000, 10000))
 
