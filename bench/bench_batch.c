@@ -1,32 +1,27 @@
-/* bench_batch: allocate --count objects of --size bytes, then free them all, in the order of their
- * allocation or in a random one (one permutation for the whole run); again and again. An operation
- * is one pair of malloc and free. One batch runs before the clock starts. */
-#include <stdlib.h>
-
+/* bench_batch: allocate --count objects of --size bytes (or --min to --max, the same sizes in each
+ * batch), first and last byte written, then free them all, in the order of their allocation or in a
+ * random one (one permutation for the whole run); again and again. An operation is one pair of
+ * malloc and free. One batch runs before the clock starts. */
 #include "bench_common.h"
 #include "bench_latency.h"
 
 #define COUNT_MAX (UINT64_C(1) << 28)
-#define BYTES_MAX (UINT64_C(1) << 30)
 
-static uint64_t count = 1000, size = 64, in_random_order, seed = 1;
+static uint64_t count = 1000, in_random_order;
 
 struct worker {
-  void **object;
+  BENCH_OWN_LINES unsigned char **object;
+  uint32_t *bytes; /* of the i-th object; NULL: all --min */
   uint32_t *order; /* object to free as the i-th; NULL: as allocated */
 };
 static struct worker workers[BENCH_THREADS_MAX];
 
-LATENCY_LOOP void batch_run(struct worker *w, bool is_timed) {
-  void **object = w->object;
+LATENCY_LOOP void batch_run(const struct worker *w, bool is_timed) {
+  unsigned char **object = w->object;
   const uint32_t *order = w->order;
   for (size_t i = 0; i < count; i++) {
-    unsigned char *byte = bench_malloc(size, is_timed);
-    if (byte == NULL) {
-      bench_fail("out of memory");
-    }
-    byte[0] = 1;
-    object[i] = byte;
+    size_t bytes = w->bytes != NULL ? w->bytes[i] : bench_options.min_bytes;
+    object[i] = bench_touch(bench_malloc(bytes, is_timed), bytes);
   }
   if (order == NULL) {
     for (size_t i = 0; i < count; i++) {
@@ -41,9 +36,9 @@ LATENCY_LOOP void batch_run(struct worker *w, bool is_timed) {
 
 static void prepare(unsigned thread) {
   struct worker *w = &workers[thread];
+  uint64_t random = bench_seed(bench_options.seed, thread);
   w->object = bench_map(count * sizeof *w->object);
   if (in_random_order) {
-    uint64_t random = bench_seed(seed, thread);
     w->order = bench_map(count * sizeof *w->order);
     for (uint32_t i = 0; i < count; i++) {
       size_t other = bench_scale((uint32_t)bench_random(&random), i + 1);
@@ -51,14 +46,19 @@ static void prepare(unsigned thread) {
       w->order[other] = i;
     }
   }
+  if (bench_options.min_bytes != bench_options.max_bytes) {
+    w->bytes = bench_map(count * sizeof *w->bytes);
+    for (uint32_t i = 0; i < count; i++) {
+      w->bytes[i] = (uint32_t)bench_draw_size(bench_random(&random));
+    }
+  }
   batch_run(w, false);
 }
 
 static uint64_t work(unsigned thread) {
   uint64_t done = 0;
-  while (bench_take(count) != 0) {
+  for (; bench_take(count) != 0; done += count) {
     LATENCY_EITHER(batch_run, &workers[thread]);
-    done += count;
   }
   return done;
 }
@@ -66,15 +66,19 @@ static uint64_t work(unsigned thread) {
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {
       {"--count", BENCH_NUMBER, &count, 1, COUNT_MAX, NULL},
-      {"--size", BENCH_NUMBER, &size, 1, BYTES_MAX, NULL},
       {"--order", BENCH_CHOICE, &in_random_order, 0, 0, "forward|random"},
-      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
   };
-  bench_parse(argc, argv, "bench_batch", flags, BENCH_COUNT(flags));
-  bench_ops_default(10000000);
-  bench_parallel((unsigned)bench_options.threads, prepare, work);
-  return 0;
+  const struct bench_program program = {
+      .name = "bench_batch",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .threads = 1,
+      .ops = 10000000,
+      .min_bytes = 64,
+      .max_bytes = 64,
+      .least_bytes = 1,
+      .most_bytes = BENCH_BYTES_MAX,
+  };
+  bench_parse(argc, argv, &program);
+  return bench_parallel(prepare, work);
 }

@@ -1,10 +1,11 @@
-/* bench_common: what every benchmark program shares: flags, clocks, memory, threads, the result
- * line.
+/* bench_common: what every benchmark program shares: the command line, clocks, memory, threads, the
+ * record.
  *
  * The programs call malloc and free like any program would and know no allocator: the one that is
- * preloaded serves them. Nothing here allocates between bench_parallel's start and the reading of
- * RSS, and its own memory comes from mmap, so that it weighs the same under every allocator.
- * Exit status: 0 good, 2 bad input, with one line on stderr. */
+ * linked or preloaded serves them. Nothing here allocates between bench_parallel's start and the
+ * reading of RSS, and its own memory comes from mmap, so that it weighs the same under every
+ * allocator. Exit status: 0 good, 1 a target missed, 2 bad input; 1 and 2 with one line on stderr.
+ */
 #ifndef BENCH_COMMON_H
 #define BENCH_COMMON_H
 
@@ -13,44 +14,59 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
-/* One accepted flag, or a positional argument when the name has no dashes (in table order). */
+/* One flag of a program's own, or a positional argument when the name has no dashes (in table
+ * order).
+ */
 struct bench_flag {
   const char *name;
   enum bench_kind {
-    BENCH_NUMBER,  /* a whole number in [least, most] */
-    BENCH_SECONDS, /* a decimal number > 0; *value gets nanoseconds */
-    BENCH_CHOICE,  /* one of `choices`, separated by '|'; *value gets its index */
-    BENCH_SWITCH,  /* takes no value; *value gets 1 */
-    BENCH_TEXT,    /* any text; *value gets its address */
+    BENCH_NUMBER,      /* a whole number in [least, most] */
+    BENCH_BYTES,       /* the same; K, M and G behind it multiply by 1024, 1024^2, 1024^3 */
+    BENCH_SECONDS,     /* a decimal number > 0; *value gets nanoseconds */
+    BENCH_NANOSECONDS, /* a decimal number > 0; *value gets picoseconds */
+    BENCH_CHOICE,      /* one of `choices`, separated by '|'; *value gets its index */
+    BENCH_SWITCH,      /* takes no value; *value gets 1 */
+    BENCH_TEXT,        /* any text; *value gets its address */
   } kind;
   uint64_t *value;
   uint64_t least, most;
   const char *choices;
 };
 
-/* The flags that all programs take: rows for the table, filled into bench_common_options. */
+/* What a program is called, takes and does where the command line says nothing. */
+struct bench_program {
+  const char *name;
+  const struct bench_flag *flags; /* its own, beside the common ones of bench_flags.c */
+  size_t flag_count;
+  uint64_t threads;                 /* 0: the program derives it from flags of its own */
+  uint64_t ops;                     /* 0: the program bounds a run without --ops and --seconds */
+  uint64_t min_bytes, max_bytes;    /* sizes of objects */
+  uint64_t least_bytes, most_bytes; /* what --min and --max may be */
+  bool starts_threads; /* in the timed part: cpu_ns is the process's then, whatever --threads is */
+};
+
+/* The values of the common flags. */
 struct bench_options {
   uint64_t threads;
-  uint64_t ops;        /* 0: unbounded, then seconds_ns bounds the run */
-  uint64_t seconds_ns; /* 0: unbounded, then ops bounds the run */
+  uint64_t ops;                  /* 0: unbounded, then seconds_ns bounds the run */
+  uint64_t seconds_ns;           /* 0: unbounded, then ops bounds the run */
+  uint64_t min_bytes, max_bytes; /* sizes are drawn from one to the other, both included */
+  uint64_t seed;
   uint64_t json;
-  uint64_t
-      latency; /* time each call of malloc and free; programs that cannot do not take the flag */
-  uint64_t markers; /* a marker system call before and after the timed part */
+  uint64_t latency;          /* time each call of malloc and free */
+  uint64_t markers;          /* a marker system call before and after the timed part */
+  uint64_t target_ps;        /* highest time an operation, in 1/1000 ns; 0: none */
+  uint64_t target_rss_bytes; /* highest RSS at the end; 0: none */
 };
 extern struct bench_options bench_options;
 
 #define BENCH_THREADS_MAX 256u
-#define BENCH_COMMON_FLAGS                                                                         \
-  {"--ops", BENCH_NUMBER, &bench_options.ops, 1, UINT64_C(1) << 48, NULL},                         \
-      {"--seconds", BENCH_SECONDS, &bench_options.seconds_ns, 0, 0, NULL},                         \
-      {"--json", BENCH_SWITCH, &bench_options.json, 0, 0, NULL}, {                                 \
-    "--markers", BENCH_SWITCH, &bench_options.markers, 0, 0, NULL                                  \
-  }
-#define BENCH_LATENCY_FLAG                                                                         \
-  { "--latency", BENCH_SWITCH, &bench_options.latency, 0, 0, NULL }
-#define BENCH_THREADS_FLAG                                                                         \
-  { "--threads", BENCH_NUMBER, &bench_options.threads, 1, BENCH_THREADS_MAX, NULL }
+/* Derived: bench_size scales 32 random bits to a range of sizes. */
+#define BENCH_BYTES_MAX (UINT64_C(1) << 30)
+
+/* For the first member of what one thread writes: no other thread's data is on its cache lines, nor
+ * on those that the processor fetches along with them. */
+#define BENCH_OWN_LINES _Alignas(128)
 
 /* The option of prctl(2) that marks the timed part for `strace`: 1 begins it, 2 ends it. The kernel
  * knows no such option and refuses it with EINVAL, which is the point. */
@@ -58,16 +74,10 @@ extern struct bench_options bench_options;
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Reads the command line into the flags' values; prints usage and exits 0 on --help, exits 2 on
- * anything it does not know. `program` names the benchmark in every later message. */
-void bench_parse(int argc, char **argv, const char *program, const struct bench_flag *flags,
-                 size_t flag_count);
-
-/* Sizes are drawn from --min to --max: exits 2 when that is empty. */
-void bench_sizes_check(uint64_t min_bytes, uint64_t max_bytes);
-
-/* A run that neither --ops nor --seconds bounds does so many operations. */
-void bench_ops_default(uint64_t ops);
+/* Reads the command line into bench_options and the program's own flags; prints usage and exits 0
+ * on --help, exits 2 on anything that it does not know or that does not go together. `program` must
+ * live as long as the run. */
+void bench_parse(int argc, char **argv, const struct bench_program *program);
 
 /* One line on stderr, exit 2. */
 noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -87,27 +97,33 @@ uint64_t bench_take(uint64_t chunk);
 uint64_t bench_chunks(unsigned thread, uint64_t chunk,
                       void (*visit)(unsigned thread, uint64_t ops));
 
-/* Runs prepare(i) then, timed, work(i) for i < threads, each i on a thread and a core of its own
- * (one thread: on the caller's); work returns the operations it did. Then reads the clocks and
- * memory, while all threads still live, and prints the result. cpu_ns is thread CPU time for one
- * thread, process CPU time for more. */
-void bench_parallel(unsigned threads, void (*prepare)(unsigned index),
-                    uint64_t (*work)(unsigned index));
+/* Runs prepare(i) then, timed, work(i) for i < bench_options.threads, each i on a thread and a core
+ * of its own (one thread: on the caller's); work returns the operations it did. Then reads the
+ * clocks and memory, while all threads still live, and prints the record. cpu_ns is thread CPU time
+ * for one thread, process CPU time for more. Returns the program's exit status. */
+__attribute__((warn_unused_result)) int bench_parallel(void (*prepare)(unsigned index),
+                                                       uint64_t (*work)(unsigned index));
 
-/* Leaves out of the result what the calling thread spends between the two: its CPU time, its page
+/* Runs `run` on a new thread and waits for its end; its latencies are recorded as the caller's. */
+void bench_on_new_thread(void (*run)(void *), void *argument);
+
+/* RSS now, in bytes, as the kernel counts it. Not from two threads at once. */
+uint64_t bench_rss_bytes(void);
+
+/* Adds `"name":value` to the record, or a line to the words; 4 at most. `name` must live on. */
+void bench_record_add(const char *name, uint64_t value);
+
+/* Set by a program that has more to say than that: called last, before the JSON record's closing
+ * brace, or after the lines of words. May allocate. */
+extern void (*bench_record_more)(void);
+
+/* Leaves out of the record what the calling thread spends between the two: its CPU time, its page
  * faults, and where `is_alone`, as no other thread works meanwhile, the wall-clock time. */
 struct bench_pause {
   uint64_t cpu_ns, wall_ns, faults;
 };
 struct bench_pause bench_pause_begin(void);
 void bench_pause_end(struct bench_pause begin, bool is_alone);
-
-/* What smaps_rollup says now. One thread at a time. */
-uint64_t bench_rss_bytes(void);
-
-/* Set by a program that has more to say: called last, before the JSON record's closing brace, or
- * after the lines for people. May allocate. */
-extern void (*bench_result_more)(void);
 
 /* xorshift64: three shifts a draw, no multiplication; the state must not be 0. */
 static inline uint64_t bench_random(uint64_t *state) {
@@ -126,6 +142,11 @@ static inline size_t bench_scale(uint32_t draw, uint32_t bound) {
 /* A size from least to most, from a draw's low 32 bits. */
 static inline size_t bench_size(uint64_t draw, uint64_t least, uint64_t most) {
   return least + bench_scale((uint32_t)draw, (uint32_t)(most - least + 1));
+}
+
+/* The same from --min to --max. */
+static inline size_t bench_draw_size(uint64_t draw) {
+  return bench_size(draw, bench_options.min_bytes, bench_options.max_bytes);
 }
 
 /* A state for bench_random that differs for each (seed, stream): one splitmix64 step. */

@@ -8,47 +8,67 @@
 #include "bench_latency.h"
 
 #define WRITES_MAX (UINT64_C(1) << 30)
-#define BYTES_MAX 4096u
 #define CHUNK_OPS 256u
 
-static uint64_t writes = 1000, bytes = 8, is_passive;
-static unsigned char *handed_out[BENCH_THREADS_MAX];
+static uint64_t writes = 1000, is_passive;
 
-LATENCY_LOOP void use(unsigned thread, uint64_t ops, bool is_timed) {
+/* On lines of its own: lines that the program shares would hide those that the allocator shares. */
+struct worker {
+  BENCH_OWN_LINES unsigned char *object;
+  size_t bytes;
+  uint64_t random;
+};
+static struct worker workers[BENCH_THREADS_MAX];
+
+LATENCY_LOOP void object_take(struct worker *w, bool is_timed) {
+  w->bytes = bench_draw_size(bench_random(&w->random));
+  w->object = bench_touch(bench_malloc(w->bytes, is_timed), w->bytes);
+}
+
+LATENCY_LOOP void use(struct worker *w, uint64_t ops, bool is_timed) {
   for (uint64_t i = 0; i < ops; i++) {
-    volatile unsigned char *byte = handed_out[thread];
+    volatile unsigned char *byte = w->object;
+    size_t at = 0, bytes = w->bytes;
     for (uint64_t k = 0; k < writes; k++) {
-      byte[k % bytes] = (unsigned char)(byte[k % bytes] + 1);
+      byte[at] = (unsigned char)(byte[at] + 1);
+      at = at + 1 < bytes ? at + 1 : 0;
     }
-    bench_free(handed_out[thread], is_timed);
-    handed_out[thread] = bench_touch(bench_malloc(bytes, is_timed), bytes);
+    bench_free(w->object, is_timed);
+    object_take(w, is_timed);
   }
 }
 
 static void prepare(unsigned thread) {
   if (!is_passive) {
-    handed_out[thread] = bench_touch(bench_malloc(bytes, false), bytes);
+    object_take(&workers[thread], false);
   }
 }
 
-static void visit(unsigned thread, uint64_t ops) { LATENCY_EITHER(use, thread, ops); }
+static void visit(unsigned thread, uint64_t ops) { LATENCY_EITHER(use, &workers[thread], ops); }
 static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, visit); }
 
 int main(int argc, char **argv) {
-  bench_options.threads = 2;
   const struct bench_flag flags[] = {
       {"--mode", BENCH_CHOICE, &is_passive, 0, 0, "active|passive"},
       {"--writes", BENCH_NUMBER, &writes, 1, WRITES_MAX, NULL},
-      {"--size", BENCH_NUMBER, &bytes, 1, BYTES_MAX, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
   };
-  bench_parse(argc, argv, "bench_false_sharing", flags, BENCH_COUNT(flags));
-  bench_ops_default(1000000);
-  for (unsigned i = 0; is_passive && i < bench_options.threads; i++) {
-    handed_out[i] = bench_touch(bench_malloc(bytes, false), bytes);
+  const struct bench_program program = {
+      .name = "bench_false_sharing",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .threads = 2,
+      .ops = 1000000,
+      .min_bytes = 8,
+      .max_bytes = 8,
+      .least_bytes = 1,
+      .most_bytes = 4096,
+  };
+  bench_parse(argc, argv, &program);
+  for (unsigned i = 0; i < bench_options.threads; i++) {
+    workers[i].random = bench_seed(bench_options.seed, i);
+    if (is_passive) {
+      object_take(&workers[i], false);
+    }
   }
-  bench_parallel((unsigned)bench_options.threads, prepare, work);
-  return 0;
+  return bench_parallel(prepare, work);
 }

@@ -5,23 +5,16 @@
  * replacement. With --churn each round runs on a thread of its own, that ends with the round.
  * One round an array runs before the clock starts. */
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "bench_common.h"
-#include "bench_latency.h"
+#include "bench_slots.h"
 
-#define OBJECTS_MAX (UINT64_C(1) << 24)
-#define BYTES_MAX (UINT64_C(1) << 30)
 #define ARRAYS_PER_THREAD 2u
 
-static uint64_t objects = 1000, round_ops = 5000, churn, seed = 1;
-static uint64_t min_bytes = 16, max_bytes = 1024;
+static uint64_t objects = 1000, round_ops = 5000, churn;
 
 struct array {
-  uint64_t random;
+  struct bench_slots slots;
   uint64_t ops; /* of the round at hand */
-  void **object;
 };
 
 /* The queue always has room: it is as long as there are arrays. Guarded by `queue_lock`. */
@@ -46,50 +39,17 @@ static struct array *queue_pop(void) {
   return array;
 }
 
-LATENCY_LOOP void *object_new(uint64_t draw, bool is_timed) {
-  size_t bytes = bench_size(draw, min_bytes, max_bytes);
-  return bench_touch(bench_malloc(bytes, is_timed), bytes);
-}
-
-LATENCY_LOOP void replace(struct array *array, bool is_timed) {
-  void **object = array->object;
-  uint64_t random = array->random;
-  for (uint64_t i = 0; i < array->ops; i++) {
-    uint64_t draw = bench_random(&random);
-    size_t index = bench_scale((uint32_t)(draw >> 32), (uint32_t)objects);
-    bench_free(object[index], is_timed);
-    object[index] = object_new(draw, is_timed);
-  }
-  array->random = random;
-}
-
-static void round_run(struct array *array) { replace(array, false); }
-static void round_run_timed(struct array *array) { replace(array, true); }
-
-/* A round on a thread of its own, which records for the one that waits for it. */
-struct server {
-  struct array *array;
-  struct bench_latency *latency;
-};
-static void *server_main(void *argument) {
-  struct server *server = argument;
-  bench_latency = server->latency;
-  (bench_options.latency ? round_run_timed : round_run)(server->array);
-  return NULL;
+static void round_run(void *argument) {
+  struct array *array = argument;
+  LATENCY_EITHER(slots_replace, &array->slots, array->ops, slots_malloc);
 }
 
 static void prepare(unsigned thread) {
   for (unsigned i = 0; i < ARRAYS_PER_THREAD; i++) {
     unsigned index = thread * ARRAYS_PER_THREAD + i;
-    struct array *array = &arrays[index];
-    array->random = bench_seed(seed, index);
-    array->object = bench_map(objects * sizeof *array->object);
-    for (size_t k = 0; k < objects; k++) {
-      array->object[k] = object_new(bench_random(&array->random), false);
-    }
-    array->ops = round_ops;
-    round_run(array);
-    queue_push(array);
+    slots_fill(&arrays[index].slots, objects, index, slots_malloc);
+    slots_replace(&arrays[index].slots, round_ops, slots_malloc, false);
+    queue_push(&arrays[index]);
   }
 }
 
@@ -100,15 +60,7 @@ static uint64_t work(unsigned thread) {
     struct array *array = queue_pop();
     array->ops = ops;
     if (churn) {
-      struct server job = {array, bench_latency};
-      pthread_t server;
-      int error = pthread_create(&server, NULL, server_main, &job);
-      if (error != 0) {
-        bench_fail("cannot start a thread: %s", strerror(error));
-      }
-      pthread_join(server, NULL);
-    } else if (bench_options.latency) {
-      round_run_timed(array);
+      bench_on_new_thread(round_run, array);
     } else {
       round_run(array);
     }
@@ -119,23 +71,25 @@ static uint64_t work(unsigned thread) {
 
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {
-      {"--objects", BENCH_NUMBER, &objects, 1, OBJECTS_MAX, NULL},
+      {"--objects", BENCH_NUMBER, &objects, 1, SLOTS_MAX, NULL},
       {"--round", BENCH_NUMBER, &round_ops, 1, UINT64_C(1) << 32, NULL},
       {"--churn", BENCH_SWITCH, &churn, 0, 0, NULL},
-      {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
-      {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
-      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
   };
-  bench_options.threads = 2;
-  bench_parse(argc, argv, "bench_larson", flags, BENCH_COUNT(flags));
-  bench_sizes_check(min_bytes, max_bytes);
-  bench_ops_default(20000000);
+  struct bench_program program = {
+      .name = "bench_larson",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .threads = 2,
+      .ops = 20000000,
+      .min_bytes = 16,
+      .max_bytes = 1024,
+      .least_bytes = 1,
+      .most_bytes = BENCH_BYTES_MAX,
+  };
+  bench_parse(argc, argv, &program);
+  program.starts_threads = churn != 0;
   queue_length = (size_t)bench_options.threads * ARRAYS_PER_THREAD;
   arrays = bench_map(queue_length * sizeof *arrays);
   queue = bench_map(queue_length * sizeof *queue);
-  bench_parallel((unsigned)bench_options.threads, prepare, work);
-  return 0;
+  return bench_parallel(prepare, work);
 }

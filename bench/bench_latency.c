@@ -57,14 +57,19 @@ static uint64_t total(const struct bench_latency *of) {
   return calls;
 }
 
+uint64_t latency_bucket_end_ns(const struct bench_latency *of, size_t bucket) {
+  uint64_t end = bucket_end_ns(bucket);
+  bool has_longest = bucket == LATENCY_BUCKETS - 1 || end > of->max_ns;
+  return has_longest ? of->max_ns : end;
+}
+
 uint64_t latency_quantile_ns(const struct bench_latency *of, double share) {
   double wanted = share * (double)total(of);
   uint64_t seen = 0;
   for (size_t i = 0; i < LATENCY_BUCKETS; i++) {
     seen += of->count[i];
     if (seen != 0 && (double)seen >= wanted) {
-      uint64_t end = bucket_end_ns(i);
-      return end < of->max_ns ? end : of->max_ns;
+      return latency_bucket_end_ns(of, i);
     }
   }
   return 0;

@@ -36,6 +36,9 @@ uint64_t latency_now_ns(void);
 void latency_record(struct bench_latency *to, uint64_t ns);
 /* Adds `from` to `to`. */
 void latency_merge(struct bench_latency *to, const struct bench_latency *from);
+/* The longest value that this bucket can hold, or that it does hold if it has the longest of all.
+ */
+uint64_t latency_bucket_end_ns(const struct bench_latency *of, size_t bucket);
 /* The upper end of the bucket that the value at this share of all lies in; share in (0, 1]. 0 when
  * there is none. */
 uint64_t latency_quantile_ns(const struct bench_latency *of, double share);

@@ -1,56 +1,19 @@
-/* bench_prodcons: --producers threads allocate, --consumers threads free. Objects travel in batches
- * of 64 through a bounded ring of 64 batches, so that at most 4,096 are on their way. Producers
- * write the first and last byte, consumers check both. An operation is one object, from malloc to
- * free. */
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-
+/* bench_prodcons: --producers threads allocate, --consumers threads free (of --threads, that is
+ * half of each, the odd one a producer). Objects travel in batches of 64, 64 batches at most on
+ * their way. With --backlog B, B bytes of objects are made before the clock starts and consumers
+ * stay that far behind: each object waits alive while B bytes more are made. Producers write the
+ * first and last byte, consumers check both. An operation is one object made and one freed; the
+ * backlog stays to the end. */
 #include "bench_common.h"
 #include "bench_latency.h"
+#include "bench_ring.h"
 
-#define BATCH_OBJECTS 64u
-#define RING_BATCHES 64u
-#define BYTES_MAX (UINT64_C(1) << 30)
-/* Arbitrary: looks at a batch's turn, some 5 microseconds, before the core is given to another. */
-#define SPINS_BEFORE_YIELD 256u
+static uint64_t producers, consumers, backlog_bytes, backlog_batches;
 
-static uint64_t producers = 1, consumers = 1, seed = 1;
-static uint64_t min_bytes = 64, max_bytes = 64;
-
-/* A ticket ring: the batch of ticket t may be filled when turn == t, emptied when turn == t + 1,
- * and then is ticket t + RING_BATCHES's. */
-struct batch {
-  _Alignas(64) _Atomic uint64_t turn;
-  uint64_t count; /* 0: the consumer's end */
-  struct {
-    unsigned char *byte;
-    size_t bytes;
-  } object[BATCH_OBJECTS];
-};
-static struct batch ring[RING_BATCHES];
-static _Alignas(64) _Atomic uint64_t fill_ticket;
-static _Alignas(64) _Atomic uint64_t drain_ticket;
-static _Alignas(64) _Atomic uint64_t producers_left;
-
-static struct batch *batch_await(uint64_t ticket, uint64_t turn) {
-  struct batch *batch = &ring[ticket % RING_BATCHES];
-  for (unsigned spins = 0; atomic_load_explicit(&batch->turn, memory_order_acquire) != turn;
-       spins++) {
-    if (spins >= SPINS_BEFORE_YIELD) {
-      sched_yield();
-    } else {
-#ifdef __x86_64__
-      __builtin_ia32_pause();
-#endif
-    }
-  }
-  return batch;
-}
-
-LATENCY_LOOP void produce(struct batch *batch, uint64_t count, uint64_t *random, bool is_timed) {
+LATENCY_LOOP void produce(struct ring_batch *batch, uint64_t count, uint64_t *random,
+                          bool is_timed) {
   for (uint64_t i = 0; i < count; i++) {
-    size_t bytes = bench_size(bench_random(random), min_bytes, max_bytes);
+    size_t bytes = bench_draw_size(bench_random(random));
     batch->object[i].byte = bench_touch(bench_malloc(bytes, is_timed), bytes);
     batch->object[i].bytes = bytes;
   }
@@ -58,26 +21,22 @@ LATENCY_LOOP void produce(struct batch *batch, uint64_t count, uint64_t *random,
 }
 
 static void batch_send(uint64_t count, uint64_t *random) {
-  uint64_t ticket = atomic_fetch_add(&fill_ticket, 1);
-  struct batch *batch = batch_await(ticket, ticket);
+  struct ring_batch *batch = ring_fill_begin();
   LATENCY_EITHER(produce, batch, count, random);
-  atomic_store_explicit(&batch->turn, ticket + 1, memory_order_release);
+  ring_fill_end(batch);
 }
 
-static void producer_run(unsigned index) {
-  uint64_t random = bench_seed(seed, index);
-  for (uint64_t count; (count = bench_take(BATCH_OBJECTS)) != 0;) {
+static uint64_t producer_run(unsigned thread) {
+  uint64_t random = bench_seed(bench_options.seed, thread), made = 0;
+  for (uint64_t count; (count = bench_take(RING_BATCH_OBJECTS)) != 0; made += count) {
     batch_send(count, &random);
   }
-  if (atomic_fetch_sub(&producers_left, 1) == 1) {
-    for (uint64_t i = 0; i < consumers; i++) {
-      batch_send(0, &random);
-    }
-  }
+  ring_filler_leave();
+  return made;
 }
 
-LATENCY_LOOP void consume(const struct batch *batch, uint64_t count, bool is_timed) {
-  for (uint64_t i = 0; i < count; i++) {
+LATENCY_LOOP void consume(const struct ring_batch *batch, bool is_timed) {
+  for (uint64_t i = 0; i < batch->count; i++) {
     unsigned char *byte = batch->object[i].byte;
     size_t bytes = batch->object[i].bytes;
     if (byte[0] != (unsigned char)bytes || byte[bytes - 1] != (unsigned char)bytes) {
@@ -87,50 +46,70 @@ LATENCY_LOOP void consume(const struct batch *batch, uint64_t count, bool is_tim
   }
 }
 
-static uint64_t consumer_run(void) {
-  uint64_t done = 0;
-  for (;;) {
-    uint64_t ticket = atomic_fetch_add(&drain_ticket, 1);
-    struct batch *batch = batch_await(ticket, ticket + 1);
-    uint64_t count = batch->count;
-    LATENCY_EITHER(consume, batch, count);
-    atomic_store_explicit(&batch->turn, ticket + RING_BATCHES, memory_order_release);
-    if (count == 0) {
-      return done;
-    }
-    done += count;
+static void consumer_run(void) {
+  for (struct ring_batch *batch; (batch = ring_drain_begin()) != NULL;) {
+    LATENCY_EITHER(consume, batch);
+    ring_drain_end(batch);
   }
 }
 
-/* Nothing to warm: the ring holds 4,096 objects at most, and the run's first few milliseconds fill
- * it. */
-static void prepare(unsigned thread) { (void)thread; }
+/* Without a backlog there is nothing to warm: the run's first milliseconds fill the ring. */
+static void prepare(unsigned thread) {
+  uint64_t random = bench_seed(bench_options.seed, BENCH_THREADS_MAX + thread);
+  for (uint64_t i = thread; thread < producers && i < backlog_batches; i += producers) {
+    batch_send(RING_BATCH_OBJECTS, &random);
+  }
+}
 
 static uint64_t work(unsigned thread) {
   if (thread < producers) {
-    producer_run(thread);
-    return 0;
+    return producer_run(thread);
   }
-  return consumer_run();
+  consumer_run();
+  return 0;
+}
+
+/* --threads, --producers and --consumers: what is not given follows from what is. */
+static void threads_split(void) {
+  uint64_t threads = bench_options.threads;
+  if (threads == 0) {
+    producers = producers != 0 ? producers : 1;
+    consumers = consumers != 0 ? consumers : 1;
+    threads = producers + consumers;
+  } else if (producers == 0) {
+    consumers = consumers != 0 ? consumers : threads / 2;
+    producers = consumers < threads ? threads - consumers : 0;
+  } else if (consumers == 0) {
+    consumers = producers < threads ? threads - producers : 0;
+  }
+  if (producers == 0 || consumers == 0 || producers + consumers != threads) {
+    bench_fail("--threads %llu: must be the sum of --producers and --consumers, 1 of each at least",
+               (unsigned long long)threads);
+  }
+  bench_options.threads = threads;
 }
 
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {
       {"--producers", BENCH_NUMBER, &producers, 1, BENCH_THREADS_MAX / 2, NULL},
       {"--consumers", BENCH_NUMBER, &consumers, 1, BENCH_THREADS_MAX / 2, NULL},
-      {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
-      {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
-      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
+      {"--backlog", BENCH_BYTES, &backlog_bytes, 1, UINT64_C(1) << 40, NULL},
   };
-  bench_parse(argc, argv, "bench_prodcons", flags, BENCH_COUNT(flags));
-  bench_sizes_check(min_bytes, max_bytes);
-  bench_ops_default(10000000);
-  for (uint64_t i = 0; i < RING_BATCHES; i++) {
-    ring[i].turn = i;
-  }
-  producers_left = producers;
-  bench_parallel((unsigned)(producers + consumers), prepare, work);
-  return 0;
+  const struct bench_program program = {
+      .name = "bench_prodcons",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .ops = 10000000,
+      .min_bytes = 64,
+      .max_bytes = 64,
+      .least_bytes = 1,
+      .most_bytes = BENCH_BYTES_MAX,
+  };
+  bench_parse(argc, argv, &program);
+  threads_split();
+  uint64_t mean_bytes = (bench_options.min_bytes + bench_options.max_bytes + 1) / 2;
+  backlog_batches = backlog_bytes / mean_bytes / RING_BATCH_OBJECTS;
+  backlog_batches += backlog_bytes != 0; /* B bytes at least */
+  ring_open(producers, backlog_batches);
+  return bench_parallel(prepare, work);
 }

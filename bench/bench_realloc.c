@@ -6,18 +6,16 @@
 #include "bench_latency.h"
 
 #define ARRAYS_MAX (UINT64_C(1) << 24)
-#define BYTES_MAX (UINT64_C(1) << 30)
 #define CHUNK_OPS 4096u
 
-static uint64_t arrays = 1000, step, seed = 1;
-static uint64_t min_bytes = 16, max_bytes = 16384;
+static uint64_t arrays = 1000, step;
 
 struct array {
   unsigned char *byte;
   size_t bytes;
 };
 struct worker {
-  struct array *array;
+  BENCH_OWN_LINES struct array *array;
   uint64_t random;
 };
 static struct worker workers[BENCH_THREADS_MAX];
@@ -33,9 +31,9 @@ LATENCY_LOOP void grow(struct worker *w, uint64_t ops, bool is_timed) {
     struct array *a = &w->array[bench_scale((uint32_t)bench_random(&w->random), (uint32_t)arrays)];
     size_t old = a->bytes, bytes = old + (step != 0 ? step : old / 2 + 1);
     check(a, old);
-    if (bytes > max_bytes) {
+    if (bytes > bench_options.max_bytes) {
       bench_free(a->byte, is_timed);
-      bytes = min_bytes;
+      bytes = bench_options.min_bytes;
       a->byte = bench_malloc(bytes, is_timed);
     } else {
       unsigned char *moved = bench_realloc(a->byte, bytes, is_timed);
@@ -52,11 +50,12 @@ LATENCY_LOOP void grow(struct worker *w, uint64_t ops, bool is_timed) {
 
 static void prepare(unsigned thread) {
   struct worker *w = &workers[thread];
-  w->random = bench_seed(seed, thread);
+  w->random = bench_seed(bench_options.seed, thread);
   w->array = bench_map(arrays * sizeof *w->array);
+  size_t bytes = bench_options.min_bytes;
   for (uint64_t i = 0; i < arrays; i++) {
-    w->array[i].byte = bench_touch(bench_malloc(min_bytes, false), min_bytes);
-    w->array[i].bytes = min_bytes;
+    w->array[i].byte = bench_touch(bench_malloc(bytes, false), bytes);
+    w->array[i].bytes = bytes;
   }
   grow(w, arrays * 8, false);
 }
@@ -67,17 +66,19 @@ static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, v
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {
       {"--arrays", BENCH_NUMBER, &arrays, 1, ARRAYS_MAX, NULL},
-      {"--step", BENCH_NUMBER, &step, 1, BYTES_MAX, NULL},
-      {"--min", BENCH_NUMBER, &min_bytes, 1, BYTES_MAX, NULL},
-      {"--max", BENCH_NUMBER, &max_bytes, 1, BYTES_MAX, NULL},
-      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
+      {"--step", BENCH_BYTES, &step, 1, BENCH_BYTES_MAX, NULL},
   };
-  bench_parse(argc, argv, "bench_realloc", flags, BENCH_COUNT(flags));
-  bench_sizes_check(min_bytes, max_bytes);
-  bench_ops_default(5000000);
-  bench_parallel((unsigned)bench_options.threads, prepare, work);
-  return 0;
+  const struct bench_program program = {
+      .name = "bench_realloc",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .threads = 1,
+      .ops = 5000000,
+      .min_bytes = 16,
+      .max_bytes = 16384,
+      .least_bytes = 1,
+      .most_bytes = BENCH_BYTES_MAX,
+  };
+  bench_parse(argc, argv, &program);
+  return bench_parallel(prepare, work);
 }

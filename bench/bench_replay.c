@@ -281,7 +281,7 @@ static void more_print(void) {
   }
 }
 
-static void replay(void) {
+static int replay(void) {
   if (plan->op_count == 0) {
     bench_fail("%s has no call to replay", (const char *)(uintptr_t)file_text);
   }
@@ -294,8 +294,9 @@ static void replay(void) {
     turns_make(plan->slot_count);
     pthread_barrier_init(&pass_barrier, NULL, plan->lane_count);
   }
-  bench_result_more = more_print;
-  bench_parallel(plan->lane_count, prepare, work);
+  bench_record_more = more_print;
+  bench_options.threads = plan->lane_count;
+  return bench_parallel(prepare, work);
 }
 
 int main(int argc, char **argv) {
@@ -304,12 +305,12 @@ int main(int argc, char **argv) {
       {"--touch", BENCH_CHOICE, &touch_ends, 0, 0, "pages|ends"},
       {"--rss-samples", BENCH_SWITCH, &wants_samples, 0, 0, NULL},
       {"--summary", BENCH_SWITCH, &summary, 0, 0, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
   };
-  bench_options.threads = 0; /* as recorded */
-  bench_parse(argc, argv, "bench_replay", flags, BENCH_COUNT(flags));
+  const struct bench_program program = {
+      .name = "bench_replay", .flags = flags, .flag_count = BENCH_COUNT(flags),
+      /* threads 0: as recorded; sizes are the trace's: --min and the like are refused */
+  };
+  bench_parse(argc, argv, &program);
   if (file_text == 0) {
     bench_fail("which trace? give its FILE (see --help)");
   }
@@ -317,8 +318,7 @@ int main(int argc, char **argv) {
   plan = replay_read((const char *)(uintptr_t)file_text, bench_options.threads);
   if (summary) {
     summary_print(plan);
-  } else {
-    replay();
+    return 0;
   }
-  return 0;
+  return replay();
 }

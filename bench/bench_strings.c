@@ -8,11 +8,9 @@
 #include "bench_latency.h"
 
 #define KEYS_MAX (UINT64_C(1) << 28)
-#define BYTES_MAX (UINT64_C(1) << 20)
 #define CHUNK_OPS 4096u
 
-static uint64_t keys = 20000, seed = 1;
-static uint64_t min_bytes = 8, max_bytes = 80;
+static uint64_t keys = 20000;
 
 struct entry {
   struct entry *next;
@@ -21,7 +19,7 @@ struct entry {
   size_t bytes;
 };
 struct worker {
-  struct entry **bucket; /* keys / 2 and one of them */
+  BENCH_OWN_LINES struct entry **bucket; /* keys / 2 and one of them */
   uint64_t random;
 };
 static struct worker workers[BENCH_THREADS_MAX];
@@ -32,7 +30,7 @@ static struct entry **bucket_of(struct worker *w, uint64_t key) {
 }
 
 LATENCY_LOOP void put(struct entry **at, uint64_t key, uint64_t draw, bool is_timed) {
-  size_t bytes = bench_size(draw, min_bytes, max_bytes);
+  size_t bytes = bench_draw_size(draw);
   struct entry *e = bench_touch(bench_malloc(sizeof *e, is_timed), sizeof *e);
   *e = (struct entry){*at, bench_touch(bench_malloc(bytes, is_timed), bytes), key, bytes};
   memcpy(e->text, &key, sizeof key);
@@ -67,7 +65,7 @@ LATENCY_LOOP void visit(struct worker *w, uint64_t ops, bool is_timed) {
 
 static void prepare(unsigned thread) {
   struct worker *w = &workers[thread];
-  w->random = bench_seed(seed, thread);
+  w->random = bench_seed(bench_options.seed, thread);
   w->bucket = bench_map((keys / 2 + 1) * sizeof(struct entry *));
   visit(w, keys * 2, false); /* half of the keys are there then */
 }
@@ -78,18 +76,18 @@ static void visit_all(unsigned thread, uint64_t ops) {
 static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, visit_all); }
 
 int main(int argc, char **argv) {
-  const struct bench_flag flags[] = {
-      {"--keys", BENCH_NUMBER, &keys, 1, KEYS_MAX, NULL},
-      {"--min", BENCH_NUMBER, &min_bytes, sizeof(uint64_t), BYTES_MAX, NULL},
-      {"--max", BENCH_NUMBER, &max_bytes, sizeof(uint64_t), BYTES_MAX, NULL},
-      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
+  const struct bench_flag flags[] = {{"--keys", BENCH_NUMBER, &keys, 1, KEYS_MAX, NULL}};
+  const struct bench_program program = {
+      .name = "bench_strings",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .threads = 1,
+      .ops = 5000000,
+      .min_bytes = 8,
+      .max_bytes = 80,
+      .least_bytes = sizeof(uint64_t),
+      .most_bytes = BENCH_BYTES_MAX,
   };
-  bench_parse(argc, argv, "bench_strings", flags, BENCH_COUNT(flags));
-  bench_sizes_check(min_bytes, max_bytes);
-  bench_ops_default(5000000);
-  bench_parallel((unsigned)bench_options.threads, prepare, work);
-  return 0;
+  bench_parse(argc, argv, &program);
+  return bench_parallel(prepare, work);
 }

@@ -6,17 +6,15 @@
 #include "bench_latency.h"
 
 #define DEPTH_MAX 24
-#define BYTES_MAX (UINT64_C(1) << 20)
 
-static uint64_t depth = 14, seed = 1;
-static uint64_t min_bytes = 32, max_bytes = 48;
+static uint64_t depth = 14;
 
 struct node {
   struct node *left, *right;
 };
 
 struct worker {
-  struct node *kept;
+  BENCH_OWN_LINES struct node *kept;
   uint64_t random;
 };
 static struct worker workers[BENCH_THREADS_MAX];
@@ -24,7 +22,7 @@ static struct worker workers[BENCH_THREADS_MAX];
 static uint64_t nodes_of(uint64_t levels) { return (UINT64_C(1) << levels) - 1; }
 
 static inline struct node *node_new(struct worker *w, bool is_timed) {
-  size_t bytes = bench_size(bench_random(&w->random), min_bytes, max_bytes);
+  size_t bytes = bench_draw_size(bench_random(&w->random));
   return bench_touch(bench_malloc(bytes, is_timed), bytes);
 }
 
@@ -61,7 +59,7 @@ static void tree_run(struct worker *w, bool is_timed) {
 
 static void prepare(unsigned thread) {
   struct worker *w = &workers[thread];
-  w->random = bench_seed(seed, thread);
+  w->random = bench_seed(bench_options.seed, thread);
   w->kept = build(w, depth, false);
   tree_run(w, false);
 }
@@ -79,18 +77,18 @@ static uint64_t work(unsigned thread) {
 }
 
 int main(int argc, char **argv) {
-  const struct bench_flag flags[] = {
-      {"--depth", BENCH_NUMBER, &depth, 1, DEPTH_MAX, NULL},
-      {"--min", BENCH_NUMBER, &min_bytes, sizeof(struct node), BYTES_MAX, NULL},
-      {"--max", BENCH_NUMBER, &max_bytes, sizeof(struct node), BYTES_MAX, NULL},
-      {"--seed", BENCH_NUMBER, &seed, 0, UINT64_MAX, NULL},
-      BENCH_THREADS_FLAG,
-      BENCH_LATENCY_FLAG,
-      BENCH_COMMON_FLAGS,
+  const struct bench_flag flags[] = {{"--depth", BENCH_NUMBER, &depth, 1, DEPTH_MAX, NULL}};
+  const struct bench_program program = {
+      .name = "bench_trees",
+      .flags = flags,
+      .flag_count = BENCH_COUNT(flags),
+      .threads = 1,
+      .ops = 10000000,
+      .min_bytes = 32,
+      .max_bytes = 48,
+      .least_bytes = sizeof(struct node),
+      .most_bytes = BENCH_BYTES_MAX,
   };
-  bench_parse(argc, argv, "bench_trees", flags, BENCH_COUNT(flags));
-  bench_sizes_check(min_bytes, max_bytes);
-  bench_ops_default(10000000);
-  bench_parallel((unsigned)bench_options.threads, prepare, work);
-  return 0;
+  bench_parse(argc, argv, &program);
+  return bench_parallel(prepare, work);
 }

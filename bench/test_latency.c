@@ -75,6 +75,26 @@ static void nothing_recorded_is_zero(void **state) {
   latency_record(NULL, 1); /* a thread without a histogram */
 }
 
+/* A record's buckets: no value is above its bucket's end, the last end is the longest value. */
+static void bucket_ends_bound_what_they_hold(void **state) {
+  (void)state;
+  static const uint64_t values[] = {3, 63, 64, 1000, 123456, UINT64_C(3) << 40};
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+    latency_record(&one, values[i]);
+  }
+  size_t seen = 0;
+  for (size_t bucket = 0; bucket < LATENCY_BUCKETS; bucket++) {
+    if (one.count[bucket] != 0) {
+      assert_int_equal(one.count[bucket], 1);
+      uint64_t end = latency_bucket_end_ns(&one, bucket);
+      assert_true(end >= values[seen] && end - values[seen] <= values[seen] / 32);
+      seen++;
+    }
+  }
+  assert_int_equal(seen, sizeof values / sizeof values[0]);
+  assert_int_equal(latency_bucket_end_ns(&one, LATENCY_BUCKETS - 1), UINT64_C(3) << 40);
+}
+
 /* What takes longer than the last bucket is not lost. */
 static void endless_calls_count(void **state) {
   (void)state;
@@ -90,6 +110,7 @@ int main(void) {
       cmocka_unit_test_setup(quantiles_of_a_known_row, clear),
       cmocka_unit_test_setup(merging_adds, clear),
       cmocka_unit_test_setup(nothing_recorded_is_zero, clear),
+      cmocka_unit_test_setup(bucket_ends_bound_what_they_hold, clear),
       cmocka_unit_test_setup(endless_calls_count, clear),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
