@@ -14,7 +14,8 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
-/* One flag of a program's own, or a positional number when the name has no dashes (in table order).
+/* One flag of a program's own, or a positional argument when the name has no dashes (in table
+ * order).
  */
 struct bench_flag {
   const char *name;
@@ -25,6 +26,7 @@ struct bench_flag {
     BENCH_NANOSECONDS, /* a decimal number > 0; *value gets picoseconds */
     BENCH_CHOICE,      /* one of `choices`, separated by '|'; *value gets its index */
     BENCH_SWITCH,      /* takes no value; *value gets 1 */
+    BENCH_TEXT,        /* any text; *value gets its address */
   } kind;
   uint64_t *value;
   uint64_t least, most;
@@ -112,6 +114,18 @@ uint64_t bench_rss_bytes(void);
 
 /* Adds `"name":value` to the record, or a line to the words; 4 at most. `name` must live on. */
 void bench_record_add(const char *name, uint64_t value);
+
+/* Set by a program that has more to say than that: called last, before the JSON record's closing
+ * brace, or after the lines of words. May allocate. */
+extern void (*bench_record_more)(void);
+
+/* Leaves out of the record what the calling thread spends between the two: its CPU time, its page
+ * faults, and where `is_alone`, as no other thread works meanwhile, the wall-clock time. */
+struct bench_pause {
+  uint64_t cpu_ns, wall_ns, faults;
+};
+struct bench_pause bench_pause_begin(void);
+void bench_pause_end(struct bench_pause begin, bool is_alone);
 
 /* xorshift64: three shifts a draw, no multiplication; the state must not be 0. */
 static inline uint64_t bench_random(uint64_t *state) {

@@ -105,6 +105,9 @@ static void value_parse(const struct bench_flag *flag, const char *text) {
   case BENCH_SWITCH:
     *flag->value = 1;
     break;
+  case BENCH_TEXT:
+    *flag->value = (uintptr_t)text;
+    break;
   }
 }
 
@@ -117,7 +120,8 @@ static void usage_print_table(struct flag_table table) {
   static const char *const value_word[] = {[BENCH_NUMBER] = "N",
                                            [BENCH_BYTES] = "BYTES",
                                            [BENCH_SECONDS] = "S",
-                                           [BENCH_NANOSECONDS] = "NS"};
+                                           [BENCH_NANOSECONDS] = "NS",
+                                           [BENCH_TEXT] = "TEXT"};
   for (const struct bench_flag *flag = table.flags; flag != table.flags + table.count; flag++) {
     if (flag->kind == BENCH_SWITCH || flag->name[0] != '-') {
       printf(" [%s]", flag->name);

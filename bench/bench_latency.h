@@ -44,7 +44,7 @@ uint64_t latency_bucket_end_ns(const struct bench_latency *of, size_t bucket);
 uint64_t latency_quantile_ns(const struct bench_latency *of, double share);
 struct latency_summary latency_summarize(const struct bench_latency *of);
 
-/* The four calls, timed where `is_timed`, which is a constant in each copy of a loop. */
+/* The calls, timed where `is_timed`, which is a constant in each copy of a loop. */
 #define LATENCY_TIMED(call)                                                                        \
   do {                                                                                             \
     uint64_t begin_ns = is_timed ? latency_now_ns() : 0;                                           \
@@ -68,6 +68,14 @@ static inline __attribute__((always_inline)) void *bench_realloc(void *old, size
   void *object;
   LATENCY_TIMED(object = realloc(old, bytes));
   return object;
+}
+/* NULL where posix_memalign fails; align: a power of two, at least a pointer's size. */
+static inline __attribute__((always_inline)) void *bench_aligned(size_t align, size_t bytes,
+                                                                 bool is_timed) {
+  void *object;
+  int error;
+  LATENCY_TIMED(error = posix_memalign(&object, align, bytes));
+  return error == 0 ? object : NULL;
 }
 static inline __attribute__((always_inline)) void bench_free(void *object, bool is_timed) {
   LATENCY_TIMED(free(object));

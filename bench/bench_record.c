@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,25 @@ struct record_reading record_read(void) {
       .wall_ns = clock_ns(CLOCK_MONOTONIC),
       .faults = (uint64_t)(usage.ru_minflt + usage.ru_majflt),
   };
+}
+
+static _Atomic uint64_t paused_cpu_ns, paused_wall_ns, paused_faults;
+
+struct bench_pause bench_pause_begin(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  return (struct bench_pause){
+      .cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID),
+      .wall_ns = clock_ns(CLOCK_MONOTONIC),
+      .faults = (uint64_t)(usage.ru_minflt + usage.ru_majflt),
+  };
+}
+
+void bench_pause_end(struct bench_pause begin, bool is_alone) {
+  struct bench_pause end = bench_pause_begin();
+  atomic_fetch_add(&paused_cpu_ns, end.cpu_ns - begin.cpu_ns);
+  atomic_fetch_add(&paused_wall_ns, is_alone ? end.wall_ns - begin.wall_ns : 0);
+  atomic_fetch_add(&paused_faults, end.faults - begin.faults);
 }
 
 /* One a thread, then the sum of all; NULL without --latency. */
@@ -122,6 +142,8 @@ static double per_operation(uint64_t ns, const struct record *r) {
   return (double)ns / (r->ops != 0 ? (double)r->ops : 1);
 }
 
+void (*bench_record_more)(void);
+
 #define ADDED_MAX 4u
 static struct {
   const char *name;
@@ -201,6 +223,9 @@ static void json_print(const struct record *r) {
     latency_print(latency_summarize(r->latency));
     buckets_print(r->latency);
   }
+  if (bench_record_more != NULL) {
+    bench_record_more();
+  }
   printf("}\n");
 }
 
@@ -215,6 +240,9 @@ static void words_print(const struct record *r) {
   }
   if (r->latency != NULL) {
     latency_print(latency_summarize(r->latency));
+  }
+  if (bench_record_more != NULL) {
+    bench_record_more();
   }
 }
 
@@ -249,9 +277,9 @@ int record_finish(uint64_t ops, struct record_reading begin, struct record_readi
       .rss_end_bytes = bench_rss_bytes(),
       .rss_peak_bytes = record_rss_peak_bytes(),
       .ops = ops,
-      .cpu_ns = end.cpu_ns - begin.cpu_ns,
-      .wall_ns = end.wall_ns - begin.wall_ns,
-      .faults = end.faults - begin.faults,
+      .cpu_ns = end.cpu_ns - begin.cpu_ns - atomic_load(&paused_cpu_ns),
+      .wall_ns = end.wall_ns - begin.wall_ns - atomic_load(&paused_wall_ns),
+      .faults = end.faults - begin.faults - atomic_load(&paused_faults),
   };
   if (r.rss_peak_bytes < r.rss_end_bytes) {
     r.rss_peak_bytes = r.rss_end_bytes; /* the kernel counts the peak in batches, so it may lag */

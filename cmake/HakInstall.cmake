@@ -10,6 +10,12 @@ if(TARGET hakmem-tool)
   install(FILES "${PROJECT_SOURCE_DIR}/man/hakmem.1" DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 
+if(TARGET hakmem-trace)
+  # The program that it starts stands beside the library.
+  install(TARGETS hakmem-trace hakmem-trace-pack
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+
 set(HAK_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/hakmem)
 install(EXPORT hakmem-targets NAMESPACE hakmem:: DESTINATION ${HAK_CMAKE_DIR})
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/hakmem-config.cmake.in"

@@ -5,7 +5,7 @@
 set -u
 
 # An entry is a package, or package=command where any such command on PATH will do.
-build=(gcc=gcc libc6-dev cmake=cmake ninja-build=ninja python3)
+build=(gcc=gcc libc6-dev cmake=cmake ninja-build=ninja python3 libzstd-dev)
 test=(libcmocka-dev valgrind=valgrind gdb=gdb clang-14 clang-format-14 clang-tidy-14
   cppcheck=cppcheck libclang-rt-14-dev musl-tools sqlite3=sqlite3 libpython3.11-testsuite
   redis-tools perl=perl lua5.4 nodejs=node xz-utils=xz zstd=zstd openssl=openssl

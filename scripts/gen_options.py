@@ -66,7 +66,8 @@ def markdown(table):
                      f"{value(kind, low)} to {value(kind, high)} | {text} |")
     lines += ["", "Reserved names, no options: `HAKMEM_REPORT=FILE` (each process appends one JSON",
               "line at its exit), `HAKMEM_LIB` (read by the command `hakmem`), `HAKMEM_BENCH_*`",
-              "(benchmarks), `HAKMEM_TWIN_*` (tests).", ""]
+              "(benchmarks), `HAKMEM_TRACE` and `HAKMEM_TRACE_MAX` (libhakmem-trace.so, see",
+              "[trace.md](trace.md)), `HAKMEM_TWIN_*` (tests).", ""]
     return "\n".join(lines)
 
 

@@ -161,9 +161,10 @@ static bool value_parse(const struct option *o, const char *text, uint64_t *out)
   return *s == '\0' && value >= o->min && value <= o->max;
 }
 
-/* Read by the benchmarks, the wrapper command, and the test library. */
+/* Read by the benchmarks, the test library, the wrapper command, and the recorder of traces. */
 static bool name_is_reserved(const char *name) {
-  return starts_with(name, "BENCH_") || starts_with(name, "TWIN_") || text_equal(name, "LIB");
+  return starts_with(name, "BENCH_") || starts_with(name, "TWIN_") || text_equal(name, "LIB") ||
+         text_equal(name, "TRACE") || text_equal(name, "TRACE_MAX");
 }
 
 static void option_read(const char *name, const char *value) {

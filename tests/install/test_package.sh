@@ -37,4 +37,6 @@ gcc -Wl,--as-needed "$here/consumer/quiet.c" -o "$work/quiet-by-pc" \
 took_over standard "$work/quiet-by-pc"
 
 took_over standard "$prefix/bin/hakmem" run -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
+HAKMEM_TRACE=$work/true.hkt LD_PRELOAD=$libdir/libhakmem-trace.so expect 0 /usr/bin/true
+[ -s "$work/true.hkt" ] && [ ! -s "$work/output" ] || fail "no trace: $(cat "$work/output")"
 [ -f "$prefix/share/man/man1/hakmem.1" ] || fail "no man page"

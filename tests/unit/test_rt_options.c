@@ -181,6 +181,7 @@ static void reserved_names_pass_in_silence(void **state) {
   (void)state;
   struct answer any = value_is(RT_OPTION_CLASS_REFINE, 1);
   expect_read("HAKMEM_BENCH_ROUNDS=3", "HAKMEM_LIB=/usr/lib/libhakmem.so", any, "");
+  expect_read("HAKMEM_TRACE=app.trace", "HAKMEM_TRACE_MAX=1000", any, "");
   expect_read("HAKMEM_TWIN_COUNT_NOTHING=1", "hakmem_other=1", any, "");
   expect_read("XHAKMEM_WARM_BYTES=x", "HAKMEM=1", any, "");
 }
