@@ -52,7 +52,7 @@ class Trace:
 
     def __init__(self, path):
         with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)  # a program that is killed does not wait for the packer
+            fcntl.flock(file, fcntl.LOCK_SH)  # a killed program does not wait for the packer
             data = subprocess.run(["zstd", "-q", "-d", "-c"], stdin=file, check=True,
                                   capture_output=True).stdout
         magic, version, self.page, _, _, program, _ = HEADER.unpack_from(data)
