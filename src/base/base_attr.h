@@ -28,8 +28,7 @@ _Static_assert(HAK_OS_TWIN == 0 ||
 /* Gates of experiments; 0, and the code is as without them. docs/experiments.md has the verdicts.
  */
 #ifndef HAKMEM_ALLOC_PASSDOWN_SSOT
-#define HAKMEM_ALLOC_PASSDOWN_SSOT 0 /* malloc's slow path is told the class, not the size alone   \
-                                      */
+#define HAKMEM_ALLOC_PASSDOWN_SSOT 0 /* malloc tells its slow path the class, too */
 #endif
 #ifndef HAK_GATE_MAGAZINE_32K
 #define HAK_GATE_MAGAZINE_32K 0 /* magazines of small objects hold 32 KiB, not 16 */
