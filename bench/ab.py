@@ -23,7 +23,10 @@ import time
 
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import ab_stats
-import run
+from bench_allocators import Allocator, environment
+from bench_machine import ROOT, BadInput, RunFailed, commit
+from bench_measure import command_of, run_command
+from bench_workloads import BY_NAME, TIMED, WORKLOADS
 
 LOG_HEAD = """# Experiments
 
@@ -47,22 +50,22 @@ def build_variant(source, flags, folder):
                               timeout=BUILD_TIMEOUT_SECONDS)
         if done.returncode != 0:
             said = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line]
-            raise run.BadInput(f"cannot build with {flags or 'no flags'}: "
+            raise BadInput(f"cannot build with {flags or 'no flags'}: "
                                f"{(said or ['no error was named'])[0].strip()}")
     return folder / "libhakmem.so"
 
 
 def checkout(revision, scratch):
     """A work tree of the revision; its full name."""
-    found = subprocess.run(["git", "-C", str(run.ROOT), "rev-parse", "--verify", "--quiet",
+    found = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet",
                             revision + "^{commit}"], capture_output=True, text=True, check=False)
     if found.returncode != 0:
-        raise run.BadInput(f"commit:{revision}: there is no such commit")
+        raise BadInput(f"commit:{revision}: there is no such commit")
     name = found.stdout.strip()
     tree = scratch / ("source-" + name[:12])
     if not tree.exists():
         tree.mkdir(parents=True)
-        archive = subprocess.run(["git", "-C", str(run.ROOT), "archive", name],
+        archive = subprocess.run(["git", "-C", str(ROOT), "archive", name],
                                  capture_output=True, check=True)
         subprocess.run(["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True)
     return tree
@@ -84,29 +87,28 @@ def variant(text, build, scratch):
         elif kind == "commit" and value:
             source = checkout(value, scratch)
         else:
-            raise run.BadInput(f"'{part}' is no part of a variant: base, lib:PATH, env:NAME=VALUE, "
+            raise BadInput(f"'{part}' is no part of a variant: base, lib:PATH, env:NAME=VALUE, "
                                "flag:-DNAME=1 or commit:REV")
     if source is not None or flags:
         name = re.sub(r"\W+", "_", " ".join(flags))
-        tree = source or run.ROOT
+        tree = source or ROOT
         library = build_variant(tree, flags, scratch / f"build-{tree.name}{name}")
     if not library.is_file():
-        raise run.BadInput(f"there is no library {library}")
-    return run.Allocator(text, str(library.resolve().parent / library.name), library.name), env
+        raise BadInput(f"there is no library {library}")
+    return Allocator(text, str(library.resolve().parent / library.name), library.name), env
 
 
 def measure(workload, allocator, env, options):
     """(time an operation, resident bytes at the end) of one run."""
-    merged = {**run.environment(allocator), **env}
+    merged = {**environment(allocator), **env}
     bound = ["--seconds", str(options.seconds)]
-    record = run.run_command(allocator, workload,
-                             run.command_of(workload, options.build, allocator, bound), merged,
-                             workload.pinned)
+    record = run_command(allocator, workload,
+                         command_of(workload, options.build, allocator, bound), merged,
+                         workload.pinned)
     if record["ops"] == 0:
-        raise run.RunFailed(f"{workload.name} under {allocator.name}: no operation in "
+        raise RunFailed(f"{workload.name} under {allocator.name}: no operation in "
                             f"{options.seconds} s")
-    metric = workload.metric if workload.metric in ("cpu", "wall") else "cpu"
-    return record[metric + "_ns"] / record["ops"], record["rss_end_bytes"]
+    return record[workload.metric + "_ns"] / record["ops"], record["rss_end_bytes"]
 
 
 def decide(workload, variants, options):
@@ -137,7 +139,7 @@ def shown(specification):
 
 
 def log(path, options, workload, answer):
-    row = [datetime.date.today().isoformat(), run.commit(), options.name, shown(options.a),
+    row = [datetime.date.today().isoformat(), commit(), options.name, shown(options.a),
            shown(options.b), workload.name, str(answer["rounds"]), f"{answer['ratio']:.4f}",
            f"{answer['low']:.4f}-{answer['high']:.4f}", f"{answer['rss_ratio']:.4f}",
            f"{answer['verdict']}: {answer['why']}"]
@@ -147,7 +149,7 @@ def log(path, options, workload, answer):
 
 
 def parse(words):
-    names = [w.name for w in run.WORKLOADS if w.metric in ("cpu", "wall")]
+    names = [w.name for w in WORKLOADS if w.metric in TIMED]
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--a", required=True, metavar="VARIANT")
@@ -159,8 +161,8 @@ def parse(words):
                         help="seconds for all rounds (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, metavar="S",
                         help="of one run (default: %(default)s)")
-    parser.add_argument("--build", type=pathlib.Path, default=run.ROOT / "build", metavar="FOLDER")
-    parser.add_argument("--log", type=pathlib.Path, default=run.ROOT / "docs" / "experiments.md",
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="FOLDER")
+    parser.add_argument("--log", type=pathlib.Path, default=ROOT / "docs" / "experiments.md",
                         metavar="FILE")
     parser.add_argument("--progress", action="store_true", help="each look on stderr")
     options = parser.parse_args(words)
@@ -171,13 +173,13 @@ def parse(words):
 
 def main(words):
     options = parse(words)
-    workload = next(w for w in run.WORKLOADS if w.name == options.workload)
+    workload = BY_NAME[options.workload]
     try:
         scratch = options.build / "ab"
         variants = [variant(text, options.build, scratch) for text in (options.a, options.b)]
         answer = decide(workload, variants, options)
         log(options.log, options, workload, answer)
-    except (run.BadInput, run.RunFailed, OSError) as error:
+    except (BadInput, RunFailed, OSError) as error:
         print(f"ab.py: {error}", file=sys.stderr)
         return 2
     print(f"{answer['verdict']}: {answer['why']}; time {answer['ratio']:.4f} "

@@ -11,9 +11,9 @@ import unittest
 
 import ab
 import ab_stats
-import run
+from bench_machine import ROOT
 
-BUILD = os.environ.get("HAK_BUILD_DIR", str(run.ROOT / "build"))
+BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 
 
 def experiment(seed, effect, noise=0.01, rounds_most=400, rss=1.0, slow_share=0.0):
