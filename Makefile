@@ -5,7 +5,7 @@
 #   make test-long [PART=PRESET-FOLDER]   the long tests, restartable; docs/results/ has the results
 #   make check            style, layers, generated docs, clang-format, clang-tidy, cppcheck
 #   make format           let clang-format change the files
-#   make bench            quick benchmark against the peers
+#   make bench            benchmark against four peers, some 7 minutes (all: bench/run.py)
 #   make install [PREFIX=/usr/local] [DESTDIR=]
 #   make clean
 BUILD := build

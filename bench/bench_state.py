@@ -30,14 +30,19 @@ def head(machine, options, workloads, allocators):
             "complete": False, "results": []}
 
 
-def write(path, record):
+def text_of(record):
+    """Indented, but lists of numbers, and lists of those, in one line each: people read it too."""
     text = json.dumps(record, indent=1)
-    # Lists of numbers in one line each: the file is read by people too.
-    text = re.sub(r"\[\s+([-+\d.eE,\s]+?)\s+\]",
-                  lambda found: "[" + re.sub(r"\s+", " ", found.group(1)) + "]", text)
+    for inside in (r"[-+\d.eE,\s]+?", r"(?:\[[-+\d.eE, ]+\],?\s*)+?"):
+        text = re.sub(rf"\[\s+({inside})\s+\]",
+                      lambda found: "[" + " ".join(found.group(1).split()) + "]", text)
+    return text + "\n"
+
+
+def write(path, record):
     beside = f"{path}.new"
     with open(beside, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+        file.write(text_of(record))
     os.replace(beside, path)
 
 

@@ -3,6 +3,7 @@
 verdicts and noise, the table, the state file, the time left."""
 import contextlib
 import io
+import json
 import os
 import pathlib
 import tempfile
@@ -182,9 +183,14 @@ class State(unittest.TestCase):
                      "libraries": {"glibc": "system"}, "results": []}
 
     def test_numbers_stay_in_one_line(self):
-        bench_state.write(self.path, {"samples": [1.5, -2e-07, 3], "names": ["a", "b"], "none": []})
+        record = {"samples": [1.5, -2e-07, 3], "names": ["a", "b"], "none": [],
+                  "buckets": [[10, 4], [12, 1]], "deep": [{"interval": [1, 2]}], "one": [[1]]}
+        bench_state.write(self.path, record)
         text = pathlib.Path(self.path).read_text(encoding="utf-8")
-        self.assertIn('"samples": [1.5, -2e-07, 3]', text)
+        self.assertEqual(json.loads(text), record)
+        for line in ('"samples": [1.5, -2e-07, 3]', '"buckets": [[10, 4], [12, 1]]',
+                     '"interval": [1, 2]'):
+            self.assertIn(line, text)
         self.assertEqual(os.listdir(os.path.dirname(self.path)), ["state.json"])
 
     def test_the_same_run_goes_on(self):
