@@ -3,6 +3,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -35,6 +36,8 @@ def commit():
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
                               check=False)
+    if shutil.which("git") is None:
+        return "none"
     head = git("rev-parse", "--short=12", "HEAD")
     if head.returncode != 0:
         return "none"

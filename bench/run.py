@@ -195,7 +195,8 @@ def run(arguments):
         measure_all(options, record, workloads, allocators, subjects, target_peers, estimates)
     except Interrupted as stop:
         kept = f", {len(record['results'])} of {len(workloads)} workloads are finished"
-        where = f" in {options.json} (--resume goes on)" if options.json else ""
+        is_kept = options.json and record["results"]
+        where = f" in {options.json} (--resume goes on)" if is_kept else ""
         print(f"bench/run.py: {stop}{kept}{where}", file=sys.stderr)
         return 128 + stop.number
     together = together_verdicts(record, subjects)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 import bench_calls
 import bench_measure
@@ -81,6 +82,26 @@ class Runs(unittest.TestCase):
         several = several["allocators"]["glibc"]
         self.assertGreater(several["calls_per_op"], 0)  # the threads' barriers, if nothing else
         self.assertNotIn("sched_yield", several["calls_by_name"])
+
+    def test_refused_strace_is_one_line_and_empty_fields(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                mock.patch("bench_calls.refused", return_value="ptrace is not permitted"):
+            path = os.path.join(folder, "out.json")
+            status, out, err = call(*SHORT, "--workload", "trees,syscalls_100m", "--json", path)
+            self.assertEqual((status, err), (0, ""))
+            timed, counted = load(path)["results"]
+        self.assertEqual(out.count("system calls are not counted: ptrace is not permitted\n"), 1)
+        self.assertIsNone(timed["allocators"]["glibc"]["calls_per_op"])
+        self.assertIsNotNone(timed["allocators"]["glibc"]["latency"])
+        self.assertEqual((counted["allocators"], counted["skipped"]),
+                         ({}, "system calls are not counted"))
+
+    def test_peers_that_are_not_installed_are_named(self):
+        with mock.patch("bench_allocators.LIBRARY_FOLDERS", []), \
+                mock.patch("bench_allocators.SCUDO_PATTERN", "/no/such/*"):
+            status, out, err = call(*SHORT, "--workload", "rss_hello")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("not installed: mimalloc, jemalloc, tcmalloc, tbbmalloc, scudo\n", out)
 
     def test_hakmem_is_judged(self):
         with tempfile.TemporaryDirectory() as folder:
