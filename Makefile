@@ -5,7 +5,7 @@
 #   make test-long [PART=PRESET-FOLDER]   the long tests, restartable; docs/results/ has the results
 #   make check            style, layers, generated files, clang-format, clang-tidy, cppcheck
 #   make format           let clang-format change the files
-#   make bench            quick benchmark against the peers
+#   make bench            benchmark against four peers, some 7 minutes (all: bench/run.py)
 #   make scorecard        targets beside results: docs/PERFORMANCE_TARGETS_SCORECARD.md
 #   make install [PREFIX=/usr/local] [DESTDIR=]
 #   make clean

@@ -29,7 +29,11 @@ from collections import namedtuple
 
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import ab_stats
-import run
+from bench_allocators import Allocator, environment as allocator_environment, report_check
+from bench_machine import BadInput, ROOT, RunFailed, first_line, machine
+from bench_measure import command_of, run_command
+from bench_process import RUN_TIMEOUT_SECONDS
+from bench_workloads import TIMED, WORKLOADS
 
 LOG_COLUMNS = ["date", "commit", "machine", "experiment", "A", "B", "workload", "rounds", "time",
                "interval", "RSS", "instructions", "verdict"]
@@ -69,16 +73,16 @@ def build_library(source, flags, folder):
         if done.returncode != 0:
             said = [line for line in (done.stdout + done.stderr).splitlines()
                     if re.search(r"\berror:|CMake Error", line)]
-            raise run.BadInput(f"cannot build with {' '.join(flags) or 'no flags'}: "
+            raise BadInput(f"cannot build with {' '.join(flags) or 'no flags'}: "
                                f"{(said or ['no error was named'])[0].strip()}")
     return folder / "libhakmem.so"
 
 
 def commit_name(revision):
-    found = subprocess.run(["git", "-C", str(run.ROOT), "rev-parse", "--verify", "--quiet",
+    found = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet",
                             revision + "^{commit}"], capture_output=True, text=True, check=False)
     if found.returncode != 0:
-        raise run.BadInput(f"commit:{revision}: there is no such commit")
+        raise BadInput(f"commit:{revision}: there is no such commit")
     return found.stdout.strip()[:12]
 
 
@@ -87,7 +91,7 @@ def checkout(name, scratch):
     tree = scratch / ("source-" + name)
     if not tree.exists():
         scratch.mkdir(parents=True, exist_ok=True)
-        archive = subprocess.run(["git", "-C", str(run.ROOT), "archive", name],
+        archive = subprocess.run(["git", "-C", str(ROOT), "archive", name],
                                  capture_output=True, check=True)
         part = tempfile.mkdtemp(prefix="part-", dir=scratch)
         subprocess.run(["tar", "-x", "-C", part], input=archive.stdout, check=True)
@@ -108,7 +112,7 @@ def variant(text, build, must_build):
         if kind == "lib" and value:
             library = pathlib.Path(value)
             if not library.is_file():
-                raise run.BadInput(f"there is no library {library}")
+                raise BadInput(f"there is no library {library}")
             content = hashlib.sha256(library.read_bytes()).hexdigest()[:8]
             part = f"lib:{library.name}@{content}"
         elif kind == "env" and re.fullmatch(r"[A-Za-z_]\w*=.*", value):
@@ -119,21 +123,21 @@ def variant(text, build, must_build):
             commit = commit_name(value)
             part = "commit:" + commit
         elif part != "base":
-            raise run.BadInput(f"'{part}' is no part of a variant: base, lib:PATH, env:NAME=VALUE, "
+            raise BadInput(f"'{part}' is no part of a variant: base, lib:PATH, env:NAME=VALUE, "
                                "flag:-DNAME=1 or commit:REV")
         shown.append(part)
     if library is not None and is_built(text):
-        raise run.BadInput(f"'{text}': a library is there or is built, not both")
+        raise BadInput(f"'{text}': a library is there or is built, not both")
     if library is None and (must_build or is_built(text)):
         scratch = build / "ab"
         key = hashlib.sha256("\0".join([commit or "", *flags]).encode()).hexdigest()[:12]
-        source = run.ROOT if commit is None else checkout(commit, scratch)
+        source = ROOT if commit is None else checkout(commit, scratch)
         library = build_library(source, flags, scratch / f"build-{key}")
     library = library or build / "libhakmem.so"
     if not library.is_file():
-        raise run.BadInput(f"there is no library {library}")
+        raise BadInput(f"there is no library {library}")
     path = str(library.resolve().parent / library.name)
-    return Variant("+".join(shown), run.Allocator(text, path, library.name), env)
+    return Variant("+".join(shown), Allocator(text, path, library.name), env)
 
 
 def both_variants(options):
@@ -142,7 +146,7 @@ def both_variants(options):
     same_library = pathlib.Path(a.allocator.path).read_bytes() == \
         pathlib.Path(b.allocator.path).read_bytes()
     if must_build and a.shown != b.shown and a.env == b.env and same_library:
-        raise run.BadInput(f"{a.shown} and {b.shown} are the same library, byte for byte: the "
+        raise BadInput(f"{a.shown} and {b.shown} are the same library, byte for byte: the "
                            "difference is in nothing that is compiled")
     return a, b
 
@@ -152,30 +156,30 @@ def check_in_place(subject, options):
     complain, as about an option that it does not know and leaves as it is."""
     with tempfile.TemporaryDirectory(prefix="hakmem-ab-") as scratch:
         report = os.path.join(scratch, "report")
-        env = {**run.environment(subject.allocator, report), **subject.env}
+        env = {**allocator_environment(subject.allocator, report), **subject.env}
         done = subprocess.run([str(options.build / "bench_hello"), "--json"], env=env, text=True,
-                              capture_output=True, check=False, timeout=run.RUN_TIMEOUT_SECONDS)
+                              capture_output=True, check=False, timeout=RUN_TIMEOUT_SECONDS)
         if done.stderr or done.returncode != 0:
             said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
-            raise run.BadInput(f"{subject.shown}: {said}")
+            raise BadInput(f"{subject.shown}: {said}")
         if subject.allocator.expect.startswith("libhakmem"):
-            run.report_check(subject.allocator, report)
+            report_check(subject.allocator, report)
 
 
 # ---- measuring ----
 
 def environment(subject):
-    return {**run.environment(subject.allocator), **subject.env}
+    return {**allocator_environment(subject.allocator), **subject.env}
 
 
 def measure(workload, subject, options):
     """(time an operation, resident bytes at the end) of one run."""
     bound = ["--seconds", str(options.seconds)]
-    record = run.run_command(subject.allocator, workload,
-                             run.command_of(workload, options.build, subject.allocator, bound),
+    record = run_command(subject.allocator, workload,
+                             command_of(workload, options.build, subject.allocator, bound),
                              environment(subject), workload.pinned)
     if record["ops"] == 0:
-        raise run.RunFailed(f"{workload.name} under {subject.shown}: no operation in "
+        raise RunFailed(f"{workload.name} under {subject.shown}: no operation in "
                             f"{options.seconds} s")
     return record[workload.metric + "_ns"] / record["ops"], record["rss_end_bytes"]
 
@@ -188,13 +192,13 @@ def count_instructions(workload, subject, options):
         output = os.path.join(scratch, "profile")
         for times in COUNT_RUNS:
             command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}",
-                       *run.command_of(workload, options.build, subject.allocator,
+                       *command_of(workload, options.build, subject.allocator,
                                        ["--ops", str(ops * times)])]
-            record = run.run_command(subject.allocator, workload, command, environment(subject),
+            record = run_command(subject.allocator, workload, command, environment(subject),
                                      workload.pinned)
-            total = run.first_line(output, r"^(?:totals|summary): (\d+)$", None)
+            total = first_line(output, r"^(?:totals|summary): (\d+)$", None)
             if total is None:
-                raise run.RunFailed(f"{workload.name} under {subject.shown}: callgrind counted "
+                raise RunFailed(f"{workload.name} under {subject.shown}: callgrind counted "
                                     "nothing")
             counts.append((record["ops"], int(total)))
     (few_ops, few), (many_ops, many) = counts
@@ -226,11 +230,11 @@ def decide(workload, subjects, options):
 # ---- the ledger ----
 
 def row_of(options, workload, subjects, answer, instructions):
-    machine = run.machine()
+    about = machine()
     name = options.name + "".join(f" ({option}={value})"
-                                  for option, value in machine["options"].items())
-    cells = [datetime.date.today().isoformat(), machine["commit"],
-             f"{machine['cpu']}, {machine['cores']} cores", name, *(s.shown for s in subjects),
+                                  for option, value in about["options"].items())
+    cells = [datetime.date.today().isoformat(), about["commit"],
+             f"{about['cpu']}, {about['cores']} cores", name, *(s.shown for s in subjects),
              workload.name, f"{answer['rounds']} of {options.seconds:g} s",
              f"{answer['ratio']:.4f}", f"{answer['low']:.4f} to {answer['high']:.4f}",
              f"{answer['rss_ratio']:.4f}", "-" if instructions is None else f"{instructions:.4f}",
@@ -254,7 +258,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(words):
-    workloads = {w.name: w for w in run.WORKLOADS if w.metric in ("cpu", "wall")}
+    workloads = {w.name: w for w in WORKLOADS if w.metric in ("cpu", "wall")}
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--a", required=True, metavar="VARIANT")
     parser.add_argument("--b", required=True, metavar="VARIANT")
@@ -269,8 +273,8 @@ def parse(words):
                         help="of one run (default: %(default)s)")
     parser.add_argument("--count", action="store_true",
                         help="count instructions as well, by callgrind")
-    parser.add_argument("--build", type=pathlib.Path, default=run.ROOT / "build", metavar="FOLDER")
-    parser.add_argument("--log", type=pathlib.Path, default=run.ROOT / "docs" / "experiments.md",
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="FOLDER")
+    parser.add_argument("--log", type=pathlib.Path, default=ROOT / "docs" / "experiments.md",
                         metavar="FILE")
     parser.add_argument("--progress", action="store_true", help="each look on stderr")
     options = parser.parse_args(words)
@@ -295,7 +299,7 @@ def main(words):
             a, b = (count_instructions(workload, subject, options) for subject in subjects)
             instructions = b / a
         log(options.log, row_of(options, workload, subjects, answer, instructions))
-    except (run.BadInput, run.RunFailed, subprocess.SubprocessError, OSError) as error:
+    except (BadInput, RunFailed, subprocess.SubprocessError, OSError) as error:
         print(f"ab.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Statistics and verdicts of run.py: pure functions over lists of numbers, no measuring.
+"""Statistics of run.py: pure functions over lists of numbers, no measuring.
 
 A sample is one round's figure of one allocator (time an operation, bytes, calls); lists of two
 allocators are paired by round.
@@ -27,7 +27,8 @@ def cv_percent(samples):
 
 def summary(samples):
     return {"min": min(samples), "median": median(samples),
-            "spread_percent": spread_percent(samples), "samples": list(samples)}
+            "spread_percent": spread_percent(samples), "cv_percent": cv_percent(samples),
+            "samples": list(samples)}
 
 
 def quantile(ordered, share):
@@ -54,14 +55,20 @@ def bootstrap_median_interval(values):
     return bootstrap_interval(lambda source: median_resampled(values, source))
 
 
+def ratios(ours, theirs):
+    """Round by round; theirs are above 0."""
+    return [a / b for a, b in zip(ours, theirs)]
+
+
 def compare(ours, theirs):
-    """How `ours` stands to `theirs`: ratios below 1 mean less time (or memory). Pairs with a zero
-    on their side have no ratio; None when no pair is left."""
-    ratios = [a / b for a, b in zip(ours, theirs) if b]
-    if not ratios or not min(theirs):
+    """How `ours` stands to `theirs`: ratios below 1 mean less time (or memory). None where one of
+    theirs is zero."""
+    if not theirs or not min(theirs):
         return None
-    return {"ratio_median": median(ratios), "ratio_interval_95": bootstrap_median_interval(ratios),
-            "ratio_of_minima": min(ours) / min(theirs), "ratios": ratios}
+    pairs = ratios(ours, theirs)
+    return {"ratio_median": median(pairs), "ratio_interval_95": bootstrap_median_interval(pairs),
+            "ratio_cv_percent": cv_percent(pairs), "ratio_of_minima": min(ours) / min(theirs),
+            "ratios": pairs}
 
 
 def geometric_mean(values):
@@ -71,89 +78,7 @@ def geometric_mean(values):
 def compare_together(rows):
     """One ratio for several workloads, from the ratios of each, round by round: the geometric mean
     of their medians, and its interval when the rounds of each are drawn anew."""
-    return {"ratio": geometric_mean([median(ratios) for ratios in rows]),
+    return {"ratio": geometric_mean([median(row) for row in rows]),
             "ratio_interval_95": bootstrap_interval(lambda source: geometric_mean(
-                [median_resampled(ratios, source) for ratios in rows])),
+                [median_resampled(row, source) for row in rows])),
             "workloads": len(rows)}
-
-
-# ---- targets: each takes (judge, samples by allocator, subject, target peers) and answers
-# {"target": text, "measured": text, "met": True, False or None when it could not be measured} ----
-
-def _ratio(judge, ours, theirs):
-    result = compare(ours, theirs)
-    return None if result is None else result["ratio_" + judge]
-
-
-def _figure(judge, samples):
-    return min(samples) if judge == "of_minima" else median(samples)
-
-
-def _answer(text, measured, met):
-    return {"target": text, "measured": measured, "met": met}
-
-
-def _missing(names, samples):
-    return ", ".join(name for name in names if not samples.get(name))
-
-
-def target_best(limit):
-    """Ratio to the best of the target peers; the best is the one that the ratio is highest to."""
-    def judge_it(judge, samples, subject, peers):
-        text = f"<= {limit:.2f} of the best peer"
-        missing = _missing([subject, *peers], samples)
-        if missing:
-            return _answer(text, f"no figures of {missing}", None)
-        ratios = {peer: _ratio(judge, samples[subject], samples[peer]) for peer in peers}
-        best = max(ratios, key=ratios.get)
-        return _answer(text, f"{ratios[best]:.3f} of {best}", ratios[best] <= limit)
-    return judge_it
-
-
-def target_peer(peer, limit):
-    """Ratio to one named peer."""
-    def judge_it(judge, samples, subject, peers):
-        text = f"<= {limit:.2f} of {peer}"
-        missing = _missing([subject, peer], samples)
-        if missing:
-            return _answer(text, f"no figures of {missing}", None)
-        ratio = _ratio(judge, samples[subject], samples[peer])
-        return _answer(text, f"{ratio:.3f} of {peer}", ratio <= limit)
-    return judge_it
-
-
-def target_peer_plus(peer, extra_bytes):
-    """At most a peer's bytes and so many more."""
-    def judge_it(judge, samples, subject, peers):
-        text = f"<= {peer} + {extra_bytes // 1024} KiB"
-        missing = _missing([subject, peer], samples)
-        if missing:
-            return _answer(text, f"no figures of {missing}", None)
-        excess = _figure(judge, samples[subject]) - _figure(judge, samples[peer])
-        return _answer(text, f"{peer} {excess / 1024:+.0f} KiB", excess <= extra_bytes)
-    return judge_it
-
-
-def target_below_others(but):
-    """Less than each target peer except `but`."""
-    def judge_it(judge, samples, subject, peers):
-        text = f"below every peer but {but}"
-        others = [peer for peer in peers if peer != but]
-        missing = _missing([subject, *others], samples)
-        if missing:
-            return _answer(text, f"no figures of {missing}", None)
-        lowest = min(others, key=lambda peer: _figure(judge, samples[peer]))
-        excess = _figure(judge, samples[subject]) - _figure(judge, samples[lowest])
-        return _answer(text, f"{lowest} {excess / 1024:+.0f} KiB", excess < 0)
-    return judge_it
-
-
-def target_at_most(limit, unit):
-    """A plain bound on the subject's own figure; the worst sample counts."""
-    def judge_it(judge, samples, subject, peers):
-        text = f"<= {limit} {unit}"
-        if not samples.get(subject):
-            return _answer(text, f"no figures of {subject}", None)
-        worst = max(samples[subject])
-        return _answer(text, f"{worst:g} {unit}", worst <= limit)
-    return judge_it

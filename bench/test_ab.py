@@ -11,9 +11,10 @@ import tempfile
 import unittest
 
 import ab
-import run
+from bench_machine import ROOT, BadInput
+from bench_workloads import WORKLOADS
 
-BUILD = os.environ.get("HAK_BUILD_DIR", str(run.ROOT / "build"))
+BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 
 
 class Runs(unittest.TestCase):
@@ -81,7 +82,7 @@ class Runs(unittest.TestCase):
 
     @unittest.skipIf(shutil.which("valgrind") is None, "valgrind is not installed")
     def test_counts_repeat(self):
-        workload = next(w for w in run.WORKLOADS if w.name == "mixed_400")
+        workload = next(w for w in WORKLOADS if w.name == "mixed_400")
         options = ab.parse(["--a", "base", "--b", "base", "--name", "x", "--build", BUILD])[0]
         subject = ab.variant("base", options.build, False)
         ab.COUNT_OPS_MOST, kept = 2000, ab.COUNT_OPS_MOST
@@ -123,8 +124,8 @@ class Builds(unittest.TestCase):
             "add_library(hakmem SHARED gate.c)\n"
             "target_compile_options(hakmem PRIVATE -DGATE=1 -g)\n")
         (self.tree / "gate.c").write_text("int gate(void) { return GATE; }\n")
-        kept, run.ROOT = run.ROOT, self.tree
-        self.addCleanup(setattr, run, "ROOT", kept)
+        kept, ab.ROOT = ab.ROOT, self.tree
+        self.addCleanup(setattr, ab, "ROOT", kept)
 
     def git(self, *words):
         return subprocess.run(["git", "-C", str(self.tree), "-c", "user.name=x", "-c",
@@ -145,11 +146,11 @@ class Builds(unittest.TestCase):
     def test_a_flag_that_changes_nothing_is_refused(self):
         options = ab.parse(["--a", "base", "--b", "flag:-DNO_SUCH_GATE=1", "--name", "x",
                             "--build", str(self.folder / "build")])[0]
-        with self.assertRaisesRegex(run.BadInput, "are the same library, byte for byte"):
+        with self.assertRaisesRegex(BadInput, "are the same library, byte for byte"):
             ab.both_variants(options)
 
     def test_a_flag_that_does_not_compile(self):
-        with self.assertRaisesRegex(run.BadInput, r"\Acannot build with -Wsuch=1: .*error.*\Z"):
+        with self.assertRaisesRegex(BadInput, r"\Acannot build with -Wsuch=1: .*error.*\Z"):
             self.built("flag:-Wsuch=1")
 
     def test_a_commit_is_named_and_built_from_its_own_source(self):

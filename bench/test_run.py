@@ -1,16 +1,25 @@
 #!/usr/bin/python3
-"""run.py: a short run end to end, its refusals, the reading of strace's output."""
+"""run.py: a short run end to end, its refusals, an interruption and what goes on after it."""
 import contextlib
 import io
 import json
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 import tempfile
 import unittest
+from unittest import mock
 
+import bench_calls
+import bench_measure
+import bench_workloads
+import left_over
 import run
+from bench_machine import ROOT, BadInput
 
-BUILD = os.environ.get("HAK_BUILD_DIR", str(run.ROOT / "build"))
+BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 SHORT = ["--build", BUILD, "--peers-only", "--rounds", "2", "--seconds", "0.01"]
 
 
@@ -20,10 +29,15 @@ def call(*words):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = run.run(list(words))
-        except run.BadInput as error:
+        except BadInput as error:
             status = 2
             err.write(str(error))
     return status, out.getvalue(), err.getvalue()
+
+
+def load(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 class Runs(unittest.TestCase):
@@ -33,20 +47,73 @@ class Runs(unittest.TestCase):
             status, out, err = call(*SHORT, "--workload", "mixed_400,rss_hello,larson_2", "--json",
                                     path)
             self.assertEqual((status, err), (0, ""))
-            with open(path, encoding="utf-8") as file:
-                record = json.load(file)
+            record = load(path)
         self.assertIn("machine: ", out)
+        self.assertRegex(out, r"3 workloads, \d allocators, 2 rounds: about \d+ s")
         self.assertEqual([r["workload"] for r in record["results"]],
                          ["mixed_400", "rss_hello", "larson_2"])
-        speed, memory, _ = record["results"]
+        self.assertEqual((record["schema"], record["rounds"], record["seconds"],
+                          record["complete"]), (1, 2, 0.01, True))
+        self.assertRegex(record["date"], r"^\d{4}-\d\d-\d\d$")
+        speed, memory, threads = record["results"]
         self.assertEqual(len(speed["allocators"]["glibc"]["figure"]["samples"]), 2)
         self.assertEqual(len(memory["allocators"]["glibc"]["figure"]["samples"]),
-                         run.RSS_ROUNDS_LEAST)
+                         bench_measure.RSS_ROUNDS_LEAST)
         self.assertIn("floor", speed["allocators"])
         self.assertFalse(speed["verdicts"])
-        about = json.dumps(record["machine"])
-        self.assertNotIn(os.uname().nodename, about.replace(record["machine"]["cpu"], ""))
-        self.assertNotIn(str(pathlib.Path.home()), about)
+        self.assertGreater(threads["allocators"]["glibc"]["latency"]["calls"], 0)
+        text = json.dumps(record)
+        self.assertNotIn(os.uname().nodename, text.replace(record["machine"]["cpu"], ""))
+        self.assertNotIn(str(pathlib.Path.home()), text)
+        self.assertNotIn(BUILD, text)
+
+    def test_system_calls_are_counted(self):
+        refusal = bench_calls.refused()
+        if refusal:
+            self.skipTest(f"no system calls can be counted here: {refusal}")
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "out.json")
+            status, _, err = call(*SHORT, "--workload", "large,sharing_active", "--json", path)
+            self.assertEqual((status, err), (0, ""))
+            one, several = load(path)["results"]
+        glibc = one["allocators"]["glibc"]
+        self.assertGreater(glibc["calls_per_op"], 0)
+        self.assertTrue(set(glibc["calls_by_name"]) & {"mmap", "munmap", "brk", "madvise"})
+        several = several["allocators"]["glibc"]
+        self.assertGreater(several["calls_per_op"], 0)  # the threads' barriers, if nothing else
+        self.assertNotIn("sched_yield", several["calls_by_name"])
+
+    def test_refused_strace_is_one_line_and_empty_fields(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                mock.patch("bench_calls.refused", return_value="ptrace is not permitted"):
+            path = os.path.join(folder, "out.json")
+            status, out, err = call(*SHORT, "--workload", "trees,syscalls_100m", "--json", path)
+            self.assertEqual((status, err), (0, ""))
+            timed, counted = load(path)["results"]
+        self.assertEqual(out.count("system calls are not counted: ptrace is not permitted\n"), 1)
+        self.assertIsNone(timed["allocators"]["glibc"]["calls_per_op"])
+        self.assertIsNotNone(timed["allocators"]["glibc"]["latency"])
+        self.assertEqual((counted["allocators"], counted["skipped"]),
+                         ({}, "system calls are not counted"))
+
+    def test_peers_that_are_not_installed_are_named(self):
+        with mock.patch("bench_allocators.LIBRARY_FOLDERS", []), \
+                mock.patch("bench_allocators.SCUDO_PATTERN", "/no/such/*"):
+            status, out, err = call(*SHORT, "--workload", "rss_hello")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("not installed: mimalloc, jemalloc, tcmalloc, tbbmalloc, scudo\n", out)
+
+    def test_hakmem_is_judged(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "out.json")
+            status, out, _ = call("--build", BUILD, "--smoke", "--rounds", "1", "--seconds", "0.01",
+                                  "--json", path)
+            record = load(path)
+        verdicts = [v for r in record["results"] for v in r["verdicts"]]
+        self.assertEqual({v["subject"] for v in verdicts}, {"hakmem"})
+        self.assertEqual(status, 0 if all(v["met"] for v in verdicts) else 1)
+        self.assertIn("geometric mean", out)
+        self.assertEqual(len(record["results"]), len(bench_workloads.QUICK))
 
     def test_markdown(self):
         status, out, _ = call(*SHORT, "--workload", "mixed_400", "--markdown")
@@ -56,7 +123,7 @@ class Runs(unittest.TestCase):
     def test_list_names_every_workload(self):
         status, out, _ = call("--list")
         self.assertEqual(status, 0)
-        for workload in run.WORKLOADS:
+        for workload in bench_workloads.WORKLOADS:
             self.assertRegex(out, rf"(?m)^ +{workload.name} ")
 
     def test_a_library_that_does_not_take_over_gets_no_number(self):
@@ -71,90 +138,68 @@ class Runs(unittest.TestCase):
     def test_bad_input(self):
         for words in (["--workload", "nothing"], ["--rounds", "0"], ["--seconds", "0"],
                       ["--peer", "name"], ["--peer", "x=/no/such.so"], ["--peer", "glibc=/x.so"],
-                      ["--unknown"], ["--rounds", "many"]):
+                      ["--unknown"], ["--rounds", "many"], ["--resume"], ["--quick", "--programs"],
+                      ["--workload", "trees,trees"], ["--resume", "--json", "/no/such.json"]):
             status, out, err = call(*SHORT, *words)
             self.assertEqual((status, out), (2, ""), words)
             self.assertRegex(err, r"\A[^\n]+\Z")
-        status, _, err = call("--build", "/no/such/folder", "--peers-only")
-        self.assertEqual(status, 2)
-        self.assertIn("is missing", err)
+
+    def test_a_program_that_is_not_built_is_named(self):
+        status, out, err = call("--build", "/no/such/folder", "--peers-only", "--workload", "trees")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("build the target bench_trees", err)
 
 
-class Reports(unittest.TestCase):
-    allocator = run.Allocator("hakmem", "/x/libhakmem.so", "libhakmem.so")
+class Interruptions(unittest.TestCase):
+    names = ["batch_1000_fwd", "rss_hello", "trees"]
 
-    def check(self, text):
-        with tempfile.NamedTemporaryFile("w", suffix=".report") as file:
-            file.write(text)
-            file.flush()
-            run.report_check(self.allocator, file.name)
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "out.json")
+        left_over.adopt()
 
-    def test_objects_prove_it(self):
-        self.check('{"pid":1,"objects":0}\n{"pid":2,"objects":3}\n')
+    def command(self, *words):
+        return [sys.executable, str(ROOT / "bench" / "run.py"), *SHORT, "--workload",
+                ",".join(self.names), "--json", self.path, "--progress", *words]
 
-    def test_nothing_else_does(self):
-        for text in ("", '{"pid":1,"objects":0}\n', '{"pid":1}\n', "garbage\n"):
-            with self.assertRaises(run.BadInput):
-                self.check(text)
-        with self.assertRaises(run.BadInput):
-            run.report_check(self.allocator, "/no/such/report")
+    def interrupt(self, number, *words):
+        """Ends a run by a signal as soon as its second workload begins."""
+        with subprocess.Popen(self.command(*words), text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as driver:
+            for line in driver.stderr:
+                if line.startswith(self.names[1]):
+                    break
+            driver.send_signal(number)
+            _, err = driver.communicate(timeout=60)
+        self.assertLessEqual(left_over.endings(), {-signal.SIGKILL})
+        self.assertEqual(driver.returncode, 128 + number)
+        self.assertRegex(err, r"\Abench/run\.py: \w+, 1 of 3 workloads are finished in [^\n]+\n\Z")
 
+    def test_finished_workloads_are_kept_and_the_rest_follows(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.interrupt(number)
+            before = load(self.path)
+            self.assertEqual([r["workload"] for r in before["results"]], self.names[:1])
+            self.assertFalse(before["complete"])
+            done = subprocess.run(self.command("--resume"), capture_output=True, text=True,
+                                  check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn(self.names[0], done.stderr)  # not measured again, but shown
+            self.assertIn(self.names[0], done.stdout)
+            after = load(self.path)
+            self.assertEqual([r["workload"] for r in after["results"]], self.names)
+            self.assertEqual(after["results"][0], before["results"][0])
+            self.assertTrue(after["complete"])
 
-class Verdicts(unittest.TestCase):
-    @staticmethod
-    def evaluated(hakmem_ns):
-        record = {"ops": 10, "cpu_ns": 0, "wall_ns": 10, "rss_end_bytes": 1, "rss_peak_bytes": 1,
-                  "faults": 0}
-        records = {name: [{**record, "cpu_ns": 100}] for name in run.TARGET_PEERS}
-        records["hakmem"] = [{**record, "cpu_ns": hakmem_ns}]
-        return run.evaluate(run.WORKLOADS[0], records, {}, ["hakmem"])
-
-    def test_met_and_missed(self):
-        self.assertEqual([v["met"] for v in self.evaluated(100)["verdicts"]], [True])
-        self.assertEqual([v["met"] for v in self.evaluated(101)["verdicts"]], [False])
-
-    def test_ratios_are_the_subjects(self):
-        result = self.evaluated(50)
-        self.assertEqual(result["allocators"]["glibc"]["subject_ratio"]["ratio_median"], 0.5)
-        self.assertNotIn("subject_ratio", result["allocators"]["hakmem"])
-
-    def test_noise_is_told(self):
-        floor = {"floor": {"figure": {"spread_percent": 1.4}}}
-        self.assertIn("1.4 %", run.noise_seen(run.WORKLOADS[0], floor, {}))
-        floor["floor"]["figure"]["spread_percent"] = 1.2
-        self.assertIsNone(run.noise_seen(run.WORKLOADS[0], floor, {}))
-        threads = next(w for w in run.WORKLOADS if w.metric == "wall")
-        rows = {"a": [{"cpu_ns": 12, "wall_ns": 10}], "b": [{"cpu_ns": 17, "wall_ns": 10}]}
-        self.assertIn("1.7 cores", run.noise_seen(threads, {}, rows))
-        rows["b"][0]["cpu_ns"] = 19
-        self.assertIsNone(run.noise_seen(threads, {}, rows))
-
-    def test_every_workload_has_a_target(self):
-        for workload in run.WORKLOADS:
-            self.assertTrue(workload.targets, workload.name)
-        self.assertEqual(len({w.name for w in run.WORKLOADS}), len(run.WORKLOADS))
-
-
-class CallCounts(unittest.TestCase):
-    trace = """7 brk(NULL) = 0x1
-7 prctl(0x48414b /* PR_??? */, 0x1, 0, 0, 0) = -1 EINVAL (Invalid argument)
-7 madvise(0x1, 4096, MADV_DONTNEED) = 0
-7 mmap(NULL, 4096 <unfinished ...>
-8 madvise(0x2, 4096, MADV_DONTNEED) = 0
-7 <... mmap resumed>) = 0x3
-7 --- SIGCHLD {si_signo=SIGCHLD} ---
-7 prctl(0x48414b /* PR_??? */, 0x2, 0, 0, 0) = -1 EINVAL (Invalid argument)
-7 exit_group(0) = ?
-7 +++ exited with 0 +++
-"""
-
-    def test_only_calls_between_the_markers(self):
-        self.assertEqual(dict(run.count_calls(self.trace)), {"madvise": 2, "mmap": 1})
-
-    def test_a_lost_marker_is_no_count(self):
-        for trace in ("", "7 brk(NULL) = 0x1\n", self.trace[:200]):
-            with self.assertRaises(run.RunFailed):
-                run.count_calls(trace)
+    def test_other_arguments_do_not_go_on(self):
+        self.interrupt(signal.SIGINT)
+        before = load(self.path)
+        done = subprocess.run(self.command("--resume", "--rounds", "3"), capture_output=True,
+                              text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertRegex(done.stderr, r"\Abench/run\.py: [^\n]*rounds 2, now 3\n\Z")
+        self.assertEqual(load(self.path), before)
 
 
 if __name__ == "__main__":

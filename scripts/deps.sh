@@ -9,9 +9,11 @@ build=(gcc=gcc libc6-dev cmake=cmake ninja-build=ninja python3 libzstd-dev)
 test=(libcmocka-dev valgrind=valgrind gdb=gdb clang-14 clang-format-14 clang-tidy-14
   cppcheck=cppcheck libclang-rt-14-dev musl-tools sqlite3=sqlite3 libpython3.11-testsuite
   redis-tools perl=perl lua5.4 nodejs=node xz-utils=xz zstd=zstd openssl=openssl
-  ghostscript=gs git=git g++=g++ pkgconf=pkg-config procps=ps file=file)
-bench=(strace=strace python3-matplotlib
-  libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2)
+  ghostscript=gs git=git g++=g++ pkgconf=pkg-config procps=ps file=file python3-matplotlib
+  strace=strace)
+bench=(strace=strace libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2
+  libclang-rt-19-dev sqlite3=sqlite3 redis-tools clang-14 lua5.4 ghostscript=gs git=git z3=z3
+  zstd=zstd python3-matplotlib)
 long=(gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user=qemu-aarch64)
 
 usage() {

@@ -258,7 +258,8 @@ size_t superslab_purge(bool all) {
   }
   lock_leave(&purge_lock);
   /* What the program asked to purge is no mistake of ours. */
-  if (purged != 0 && !all) regret_note_purge(purged, superslab_empty_bytes(), now_ms);
+  if (purged != 0 && !all && !region_is_scarce())
+    regret_note_purge(purged, superslab_empty_bytes(), now_ms);
   return purged;
 }
 

@@ -1,0 +1,109 @@
+"""The table of run.py's workloads and the targets that each is held to. A row more is a line more.
+
+A timed row measures the time of an operation, and besides its peak memory, its system calls and the
+latency of its calls; an rss row what the process holds at its end.
+"""
+from collections import namedtuple
+
+import bench_programs
+import run_targets
+
+# metric: cpu or wall (ns an operation), rss (bytes at the end), calls (system calls), program (CPU
+# seconds of a real program). ops: of one run of an rss or a calls row; the most that a counted run
+# of a timed row does. pinned: to one core. prepare_seconds: of a run, beside what is timed, on a
+# quiet machine of 2 cores (measured, rounded up; only the estimate of the time left rests on it).
+Workload = namedtuple("Workload",
+                      "name what program args ops metric targets floor pinned prepare_seconds")
+
+PEAK_TAX = run_targets.peak_tax(1.08, 256 * 1024)
+CALLS_FEW = run_targets.at_most("calls_per_op", 1.25e-7, "system calls an operation")
+MIMALLOC_TOGETHER = 0.87  # the geometric mean of all timed rows
+
+
+def timed(name, what, program, args, ops, best=1.02, metric="cpu", floor=False, prepare=0.05,
+          more=()):
+    targets = [run_targets.time_best(best), PEAK_TAX, *more]
+    return Workload(name, what, program, args, ops, metric, targets, floor, metric == "cpu",
+                    prepare)
+
+
+def rss(name, what, program, args, ops, prepare, targets):
+    return Workload(name, what, program, args, ops, "rss", targets, False, True, prepare)
+
+
+def program(entry):
+    targets = [run_targets.time_best(1.02), PEAK_TAX]
+    return Workload(entry.name, entry.what, None, [], 1, "program", targets, False, True,
+                    entry.run_seconds)
+
+
+def mixed(ws):
+    return ["1", str(ws)]  # cycles are set by --ops
+
+
+def sizes(least, most):
+    return ["--min", str(least), "--max", str(most)]
+
+
+TINY_RSS = [run_targets.rss_peer_plus("glibc", 256 * 1024), run_targets.rss_below_others("glibc")]
+BATCH = "allocate {}, free {}: 64 B, {} order"
+WORKLOADS = [
+    timed("mixed_400", "16-1024 B at random, 400 slots", "bench_random_mixed", mixed(400),
+          100_000_000, floor=True, more=[CALLS_FEW]),
+    timed("mixed_40000", "16-1024 B at random, 40,000 slots", "bench_random_mixed", mixed(40000),
+          50_000_000, floor=True, prepare=0.1, more=[CALLS_FEW]),
+    timed("mixed_400000", "16-1024 B at random, 400,000 slots", "bench_random_mixed", mixed(400000),
+          20_000_000, floor=True, prepare=0.5, more=[CALLS_FEW]),
+    timed("batch_1000_fwd", BATCH.format("1,000", "1,000", "their"), "bench_batch",
+          ["--count", "1000", "--order", "forward"], 100_000_000, best=1.05),
+    timed("batch_1000_rnd", BATCH.format("1,000", "1,000", "random"), "bench_batch",
+          ["--count", "1000", "--order", "random"], 100_000_000, best=1.05),
+    timed("batch_100000_fwd", BATCH.format("100,000", "100,000", "their"), "bench_batch",
+          ["--count", "100000", "--order", "forward"], 50_000_000, best=1.15, prepare=0.1),
+    timed("batch_100000_rnd", BATCH.format("100,000", "100,000", "random"), "bench_batch",
+          ["--count", "100000", "--order", "random"], 50_000_000, best=1.15, prepare=0.1),
+    timed("medium_400", "1-32 KiB at random, 400 slots", "bench_random_mixed",
+          mixed(400) + sizes(1024, 32768), 50_000_000, floor=True, prepare=0.1),
+    timed("medium_4000", "1-32 KiB at random, 4,000 slots", "bench_random_mixed",
+          mixed(4000) + sizes(1024, 32768), 20_000_000, floor=True, prepare=0.2),
+    timed("larson_2", "server: objects handed round, 2 threads", "bench_larson", ["--threads", "2"],
+          50_000_000, metric="wall"),
+    timed("prodcons_64", "1 producer, 1 consumer, 64 B", "bench_prodcons", sizes(64, 64),
+          20_000_000, metric="wall"),
+    timed("prodcons_mixed", "1 producer, 1 consumer, 16-1024 B", "bench_prodcons", sizes(16, 1024),
+          20_000_000, metric="wall"),
+    timed("prodcons_n_1", "2 producers, 1 consumer, 16-1024 B", "bench_prodcons",
+          ["--producers", "2", "--consumers", "1", *sizes(16, 1024)], 20_000_000, metric="wall"),
+    timed("prodcons_1_n", "1 producer, 2 consumers, 16-1024 B", "bench_prodcons",
+          ["--producers", "1", "--consumers", "2", *sizes(16, 1024)], 20_000_000, metric="wall"),
+    timed("trees", "binary trees of 14 levels, built and dropped", "bench_trees", [], 50_000_000),
+    timed("strings", "a hash table of 20,000 strings", "bench_strings", [], 20_000_000),
+    timed("calloc", "16-4096 B zeroed, 1,000 slots", "bench_calloc", [], 10_000_000),
+    timed("realloc", "1,000 buffers that grow by half up to 16 KiB", "bench_realloc", [],
+          10_000_000),
+    timed("large", "64 KiB to 4 MiB, 20 slots, every page written", "bench_large", [], 10_000,
+          prepare=0.3),
+    timed("fragment", "64 MiB filled, 95 % freed at random, filled with larger ones",
+          "bench_fragment", [], 1_000_000, prepare=0.3),
+    timed("sharing_active", "8 B objects, 2 threads that write to theirs", "bench_false_sharing",
+          ["--mode", "active"], 500_000, metric="wall"),
+    timed("sharing_passive", "the same, the first ones from one thread", "bench_false_sharing",
+          ["--mode", "passive"], 500_000, metric="wall"),
+    rss("rss_hello", "a dozen strings", "bench_hello", [], 12, 0.02, TINY_RSS),
+    rss("rss_400", "RSS of mixed at 400 slots", "bench_random_mixed", mixed(400), 2_000_000, 0.08,
+        TINY_RSS),
+    rss("rss_4000", "RSS of mixed at 4,000 slots", "bench_random_mixed", mixed(4000), 2_000_000,
+        0.1, TINY_RSS),
+    rss("rss_40000", "RSS of mixed at 40,000 slots", "bench_random_mixed", mixed(40000), 4_000_000,
+        0.2, [run_targets.rss_peer("glibc", 1.08)]),
+    rss("rss_400000", "RSS of mixed at 400,000 slots", "bench_random_mixed", mixed(400000),
+        8_000_000, 1.5, [run_targets.rss_peer("glibc", 1.05)]),
+    Workload("syscalls_100m", "100 M mixed operations, 400 and 40,000 slots: the higher count",
+             "bench_random_mixed", [], 100_000_000, "calls",
+             [run_targets.at_most("calls", 12, "calls")], False, True, 4),
+    *map(program, bench_programs.PROGRAMS),
+]
+BY_NAME = {workload.name: workload for workload in WORKLOADS}
+TIMED = ("cpu", "wall")  # metrics of timed rows
+CALLS_WORKING_SETS = [400, 40000]  # of the calls row
+QUICK = ["mixed_400", "mixed_40000", "batch_1000_rnd", "larson_2", "prodcons_mixed", "strings"]

@@ -1,0 +1,171 @@
+"""What plot.py draws, read and checked: points, distributions and time series. No drawing here."""
+import csv
+import json
+import math
+from collections import namedtuple
+from statistics import geometric_mean, median, quantiles
+
+import bench_workloads
+from bench_machine import BadInput
+
+MIB = 2**20
+# One allocator: how fast, with the quarter and three-quarter points of its rounds, and how large.
+Point = namedtuple("Point", "name speed speed_low speed_high peak")
+Curve = namedtuple("Curve", "name x y")
+PER_SECOND = {"cpu": "operations per second of CPU time", "wall": "operations per second",
+              "program": "runs per second of CPU time"}
+
+
+def read_json(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise BadInput(f"{path} holds no JSON object")
+    return record
+
+
+def entry_check(entry):
+    """Raises TypeError, KeyError or ValueError where an allocator's figures cannot be drawn."""
+    figures = [*entry["figure"]["samples"], entry["rss_peak_bytes"]]
+    if len(figures) < 2 or not all(figure >= 0 for figure in figures):
+        raise ValueError("figures")
+
+
+def read_results(path):
+    """The results of run.py's JSON file, as {workload's name: result}."""
+    record = read_json(path)
+    try:
+        results = {result["workload"]: result for result in record["results"]}
+        for result in results.values():
+            if not {"metric", "what"} <= result.keys():
+                raise ValueError("no metric")
+            for entry in result["allocators"].values():
+                entry_check(entry)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{path} is no result of bench/run.py ({error})") from None
+    if not results:
+        raise BadInput(f"{path} holds no finished workload")
+    return results
+
+
+def result_named(results, name, path):
+    if name not in results:
+        raise BadInput(f"{path} has no workload '{name}'; it has {', '.join(results)}")
+    return results[name]
+
+
+def points_of(result):
+    """Operations (or runs) a second and peak MiB of each allocator."""
+    unit = 1 if result["metric"] == "program" else 1e9
+    points = []
+    for name, entry in result["allocators"].items():
+        if name == "floor":
+            continue
+        samples = entry["figure"]["samples"]
+        quarters = quantiles(samples, n=4) if len(samples) > 1 else [samples[0]] * 3
+        points.append(Point(name, unit / median(samples), unit / quarters[2], unit / quarters[0],
+                            entry["rss_peak_bytes"] / MIB))
+    return points
+
+
+def timed_results(results):
+    return [r for r in results.values() if r["metric"] in bench_workloads.TIMED and r["allocators"]]
+
+
+def together_of(results, base="glibc"):
+    """(points, number of workloads): geometric means over the timed workloads of speed and peak,
+    each over the base's. A workload that an allocator failed is left out for all."""
+    timed = timed_results(results)
+    names = [name for name in dict.fromkeys(n for r in timed for n in r["allocators"])
+             if name != "floor"]
+    whole = [{point.name: point for point in points_of(r)} for r in timed]
+    whole = [points for points in whole if all(name in points for name in names)]
+    if not whole or base not in names:
+        raise BadInput(f"no timed workload has figures of {base} and of every other allocator")
+    points = []
+    for name in names:
+        speed = geometric_mean(p[name].speed / p[base].speed for p in whole)
+        peak = geometric_mean(p[name].peak / p[base].peak for p in whole)
+        points.append(Point(name, speed, speed, speed, peak))
+    return points, len(whole)
+
+
+def distribution_of(buckets):
+    """Buckets ([upper end in ns, calls], rising) as lists: the upper end, and the share of calls
+    that are above it."""
+    total = sum(calls for _, calls in buckets)
+    x, y, seen = [], [], 0
+    for upper_ns, calls in buckets:
+        seen += calls
+        x.append(upper_ns)
+        y.append((total - seen) / total)
+    return x, y
+
+
+def latencies_of(result, path):
+    curves = []
+    for name, entry in result["allocators"].items():
+        buckets = (entry.get("latency") or {}).get("buckets")
+        if not buckets:
+            continue
+        try:
+            curves.append(Curve(name, *distribution_of(buckets)))
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise BadInput(f"{path}: bad buckets of {name}: {error}") from None
+    if not curves:
+        raise BadInput(f"{path} has no latency buckets of workload '{result['workload']}'")
+    return curves
+
+
+# ---- resident memory over time ----
+
+def soak_curve(path, name):
+    """Seconds and MiB of a soak's CSV: columns time_s and rss_kib; lines with # are about it."""
+    x, y = [], []
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            numbered = [(number, line) for number, line in enumerate(file, 1)
+                        if line.strip() and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from None
+    rows = csv.DictReader(line for _, line in numbered)
+    for column in ("time_s", "rss_kib"):
+        if column not in (rows.fieldnames or []):
+            raise BadInput(f"{path} has no column {column}")
+    for (number, _), row in zip(numbered[1:], rows):
+        try:
+            time_s, rss_kib = float(row["time_s"]), float(row["rss_kib"])
+        except (TypeError, ValueError):
+            raise BadInput(f"{path}, line {number}: time_s and rss_kib must be numbers") from None
+        if not (math.isfinite(time_s) and math.isfinite(rss_kib)):
+            raise BadInput(f"{path}, line {number}: time_s and rss_kib must be finite")
+        x.append(time_s)
+        y.append(rss_kib / 1024)
+    if len(x) < 2:
+        raise BadInput(f"{path} has {len(x)} rows; a line needs 2")
+    return Curve(name, x, y)
+
+
+def replay_curve(path, name):
+    """Operations and MiB of a record of bench_replay."""
+    samples = read_json(path).get("rss_samples")
+    try:
+        x = [float(ops) for ops, _ in samples]
+        y = [rss_bytes / MIB for _, rss_bytes in samples]
+    except (TypeError, ValueError):
+        raise BadInput(f"{path} has no rss_samples of [operations, bytes]") from None
+    if len(x) < 2:
+        raise BadInput(f"{path} has {len(x)} rss_samples; a line needs 2")
+    return Curve(name, x, y)
+
+
+def rss_curve(path, name):
+    """(what x is: 'time' or 'operations', curve)."""
+    if path.endswith(".json"):
+        return "operations", replay_curve(path, name)
+    return "time", soak_curve(path, name)
