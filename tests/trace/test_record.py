@@ -115,6 +115,11 @@ class Recorded(unittest.TestCase):
     def test_signal_handlers_that_allocate(self):
         self.expect_own(*self.trace(WORKLOAD, "signals", 5000, allocator="bump"))
 
+    def test_signal_handlers_that_get_the_address_of_the_call_they_come_into(self):
+        done, trace = self.trace(WORKLOAD, "reuse", 100, allocator="bump")
+        self.expect_own(done, trace)
+        self.assertEqual(trace.counts(trace_file.is_own)["mallocs"], 300)
+
     def test_the_bound(self):
         done, trace = self.trace(WORKLOAD, "mixed", 3000, HAKMEM_TRACE_MAX="1000")
         self.assertEqual((trace.end, len(trace.records)), (trace_file.BOUND, 1000))
