@@ -187,6 +187,10 @@ class Recorded(unittest.TestCase):
             with self.subTest(path):
                 self.refused(self.run_traced(WORKLOAD, "mixed", 10, HAKMEM_TRACE=str(path)))
 
+    def test_a_limit_of_file_size_below_the_shared_memory(self):
+        self.refused(self.run_traced("/bin/sh", "-c", f"ulimit -f 64; exec {WORKLOAD} mixed 10",
+                                     HAKMEM_TRACE=str(self.folder / "%p.hkt")))
+
     def test_no_packer(self):
         alone = self.folder / "libhakmem-trace.so"
         shutil.copy(trace_file.RECORDER, alone)
