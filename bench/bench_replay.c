@@ -6,6 +6,7 @@
  * replayed once, or again and again until --ops or --seconds are reached; whole times.
  *
  * Slots (16 bytes an object) and the calls weigh on RSS, the calls only a chunk at a time. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -318,6 +319,9 @@ int main(int argc, char **argv) {
   plan = replay_read((const char *)(uintptr_t)file_text, bench_options.threads);
   if (summary) {
     summary_print(plan);
+    if (fflush(stdout) != 0) {
+      bench_fail("cannot write the summary: %s", strerror(errno));
+    }
     return 0;
   }
   return replay();

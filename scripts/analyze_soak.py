@@ -195,7 +195,10 @@ def plot_write(path, soak, title):
         axes.grid(alpha=0.3)
     memory.set_title(title)
     figure.tight_layout()
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except ValueError as error:
+        raise soak_input.BadInput(f"--plot {path}: {str(error).splitlines()[0]}") from None
 
 
 # ---- the command ----

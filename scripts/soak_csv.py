@@ -12,6 +12,7 @@ WHOLE = {"epoch", "rss_kib", "peak_kib", "faults", "syscalls", "ops"}
 OPTIONAL = {"syscalls"}  # empty where the kernel refuses to count them
 COLUMNS = ["epoch", "time_s", "ops_per_s", "rss_kib", "peak_kib", "faults", "syscalls", "p50_ns",
            "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns", "ops", "cpu_ns_per_op", "floor_ops_per_s"]
+VALUE_END = 2.0**63  # arbitrary: above all that is counted, and no sum of such overflows
 TAILS = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"]
 
 # about: the `# key: value` lines; rows: dicts by column; segments: where each run's rows begin
@@ -42,9 +43,9 @@ def cell_read(where, name, text):
     try:
         value = int(text) if name in WHOLE else float(text)
     except ValueError:
-        raise BadInput(f"{where}, column {name}: '{text}' is no number") from None
-    if not math.isfinite(value) or value < 0:
-        raise BadInput(f"{where}, column {name}: {text} is out of range")
+        raise BadInput(f"{where}, column {name}: '{text[:40]}' is no number") from None
+    if not 0 <= value < VALUE_END:  # a NaN is not either
+        raise BadInput(f"{where}, column {name}: {text[:40]} is out of range")
     return value
 
 
@@ -124,7 +125,7 @@ def read(path, drop_torn=False):
         raise BadInput(f"{path}, line {len(lines) + 1}: cut off (no line end)")
     about, rows, segments, names = {}, [], [0], None
     for number, text in enumerate(lines, 1):
-        where = f"{path}, line {number}"
+        where, text = f"{path}, line {number}", text.rstrip("\r")
         if text.startswith("#"):
             key, colon, value = text[1:].partition(":")
             if key.strip() == "resumed":

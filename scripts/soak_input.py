@@ -34,6 +34,9 @@ def percentages(text):
 
 def exit_status(program, run):
     """What run(the command's words) returns, or 2 after one line about bad input."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()

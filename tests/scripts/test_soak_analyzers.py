@@ -107,6 +107,8 @@ class Drift(soak_samples.ToolTest):
         env = {"MPLCONFIGDIR": str(self.folder)}
         self.assertEqual(call("analyze_soak.py", path, "--plot", plot, **env)[0], 0)
         self.assertEqual(plot.read_bytes()[:4], b"\x89PNG")
+        self.refuses("out.xyz: Format 'xyz' is not supported", "analyze_soak.py", path, "--plot",
+                     self.folder / "out.xyz", **env)
 
 
 class Faults(soak_samples.ToolTest):
@@ -156,6 +158,26 @@ class Faults(soak_samples.ToolTest):
         path = self.faulty(lambda lines: lines[:17])
         self.refuses("too short for a verdict: no epoch", "analyze_soak.py", path)
         self.refuses("no epoch in the file", "analyze_epoch_tail_csv.py", path)
+
+    def test_a_number_that_no_float_holds(self):
+        def edit(lines):
+            return [*lines[:-1], lines[-1].replace(",1968,", f",{'9' * 400},", 1)]
+        self.refuses(r"column rss_kib: 9{40} is out of range", "analyze_soak.py",
+                     self.faulty(edit))
+
+    def test_line_ends_of_windows_are_none_of_them(self):
+        text = RECORDED.read_text(encoding="utf-8").replace("\n", "\r\n")
+        words = ("--settle-seconds", "10")
+        plain, other = (call("analyze_soak.py", path, *words)[1].split(":", 1)[1]
+                        for path in (RECORDED, self.write(text)))
+        self.assertEqual(other, plain)
+
+    def test_closed_standard_files(self):
+        tool = soak_samples.SCRIPTS / "calculate_percentiles.py"
+        for closing, status in (("0<&-", 2), ("1>&-", 0)):
+            done = subprocess.run(["/bin/sh", "-c", f'"$0" {closing}', tool], input="1\n",
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, "Traceback" in done.stderr), (status, False))
 
     def test_other_bad_input(self):
         for tool in ("analyze_soak.py", "analyze_epoch_tail_csv.py"):

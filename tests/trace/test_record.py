@@ -115,6 +115,11 @@ class Recorded(unittest.TestCase):
     def test_signal_handlers_that_allocate(self):
         self.expect_own(*self.trace(WORKLOAD, "signals", 5000, allocator="bump"))
 
+    def test_signal_handlers_that_get_the_address_of_the_call_they_come_into(self):
+        done, trace = self.trace(WORKLOAD, "reuse", 100, allocator="bump")
+        self.expect_own(done, trace)
+        self.assertEqual(trace.counts(trace_file.is_own)["mallocs"], 300)
+
     def test_the_bound(self):
         done, trace = self.trace(WORKLOAD, "mixed", 3000, HAKMEM_TRACE_MAX="1000")
         self.assertEqual((trace.end, len(trace.records)), (trace_file.BOUND, 1000))
@@ -181,6 +186,10 @@ class Recorded(unittest.TestCase):
         for path in (self.folder / "absent" / "trace.hkt", self.folder, "/dev/full", "x" * 5000):
             with self.subTest(path):
                 self.refused(self.run_traced(WORKLOAD, "mixed", 10, HAKMEM_TRACE=str(path)))
+
+    def test_a_limit_of_file_size_below_the_shared_memory(self):
+        self.refused(self.run_traced("/bin/sh", "-c", f"ulimit -f 64; exec {WORKLOAD} mixed 10",
+                                     HAKMEM_TRACE=str(self.folder / "%p.hkt")))
 
     def test_no_packer(self):
         alone = self.folder / "libhakmem-trace.so"

@@ -85,6 +85,14 @@ class Replay(unittest.TestCase):
             words = start(path, "--summary").stdout
             self.assertIn(f"program    {path.stem}\n", words)
 
+    def test_output_that_cannot_be_written(self):
+        for words in (["--summary"], ["--summary", "--json"], []):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                done = subprocess.run([trace_file.REPLAY, TRACES[0], *words], stdout=full,
+                                      stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(done.returncode, 2)
+            self.assertRegex(done.stderr, r"\Abench_replay: cannot write [^\n]+\n\Z")
+
     def test_options(self):
         path = next(path for path in TRACES if path.stem == "redis-server")
         recorded = self.json(path)

@@ -6,9 +6,10 @@
  *   threads T N      the same on T threads, which also free each other's objects
  *   fork N           the same, and a child that makes calls of its own and exits
  *   signals N        the same, while signal handlers make calls as well
- *   close N          closes every file descriptor but 0 to 2 first
- *   kill N           is killed by SIGKILL after its N rounds, having printed
- *   pause N M        N rounds, prints "ready", waits for a line on stdin, M rounds */
+ *   reuse N          N objects of the one size of which trace_bump gives the same one over and
+ * over, also to a signal handler that comes within the calls close N          closes every file
+ * descriptor but 0 to 2 first kill N           is killed by SIGKILL after its N rounds, having
+ * printed pause N M        N rounds, prints "ready", waits for a line on stdin, M rounds */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
@@ -142,6 +143,24 @@ static void with_signals(unsigned long count) {
   pthread_join(thread, NULL);
 }
 
+static void once(void) {
+  drop(need(malloc(2405)));
+  counts.mallocs++;
+}
+
+static void handle_urgent(int number) {
+  (void)number;
+  once();
+}
+
+static void with_reuse(unsigned long count) {
+  struct sigaction action = {.sa_handler = handle_urgent, .sa_flags = SA_RESTART};
+  if (sigaction(SIGURG, &action, NULL) != 0) abort();
+  for (unsigned long i = 0; i < count; i++) {
+    once();
+  }
+}
+
 static void say(const char *text, size_t length) {
   if (write(STDOUT_FILENO, text, length) != (ssize_t)length) abort();
 }
@@ -176,6 +195,8 @@ int main(int argc, char **argv) {
     with_child(first);
   } else if (strcmp(mode, "signals") == 0) {
     with_signals(first);
+  } else if (strcmp(mode, "reuse") == 0) {
+    with_reuse(first);
   } else {
     if (strcmp(mode, "close") == 0) syscall(SYS_close_range, 3u, ~0u, 0u);
     rounds(first, 1);

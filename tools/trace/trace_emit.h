@@ -44,6 +44,16 @@ static inline bool trace_is_on(void) {
   return atomic_load_explicit(&state->ring, memory_order_relaxed) != NULL;
 }
 
+/* The address has been had anew, or given back: from here on it is another object. A signal handler
+ * may have done so within a call of the program's that then gives, or has freed, the same address.
+ */
+static inline void trace_anew(const void *object) {
+  if (trace_local.freeing == object) trace_local.freeing = NULL;
+}
+static inline void trace_gone(const void *object) {
+  if (trace_local.had == object) trace_local.had = NULL;
+}
+
 /* Around a call that gives memory. What the next allocator's function gives by calling a function
  * that is wrapped here as well (libstdc++'s operator new calls malloc) is recorded there only. */
 static inline void trace_before_had(void) { trace_local.had = NULL; }
@@ -51,6 +61,7 @@ static inline void *trace_had(enum trace_kind kind, unsigned align_log2, void *o
                               uint64_t bytes) {
   bool is_recorded = object != NULL && trace_local.had == object;
   trace_local.had = object;
+  trace_anew(object);
   if (trace_is_on() && !is_recorded) {
     trace_emit(kind, align_log2, object, bytes);
   }
@@ -64,6 +75,7 @@ static inline void *trace_before_free(void *object) {
     trace_emit(TRACE_FREE, 0, object, 0);
   }
   trace_local.freeing = object;
+  trace_gone(object);
   return outer;
 }
 static inline void trace_freed(void *outer) { trace_local.freeing = outer; }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* 32 Mi records: half a GiB before compression, about a tenth of that in the file. Arbitrary. */
@@ -74,7 +75,17 @@ static bool max_records_read(uint64_t *max_records) {
   return false;
 }
 
+/* The limit counts for memory files as well, and what is above it is a SIGXFSZ to the program. */
+static bool ring_is_allowed(void) {
+  struct rlimit most;
+  return getrlimit(RLIMIT_FSIZE, &most) != 0 || most.rlim_cur >= sizeof(struct trace_ring);
+}
+
 static struct trace_ring *ring_make(int *fd) {
+  if (!ring_is_allowed()) {
+    errno = EFBIG;
+    return NULL;
+  }
   *fd = memfd_create("hakmem-trace", MFD_CLOEXEC);
   if (*fd < 0) return NULL;
   void *ring = MAP_FAILED;

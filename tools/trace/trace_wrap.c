@@ -39,7 +39,9 @@ TRACE_EXPORT void free(void *object) {
 static void *resize(void *object, size_t bytes) {
   bool is_recorded = trace_is_on();
   if (is_recorded) trace_emit(TRACE_REALLOC_FROM, 0, object, 0);
+  trace_gone(object);
   void *moved = trace_next.realloc(object, bytes);
+  trace_anew(moved);
   if (is_recorded) trace_emit(TRACE_REALLOC_TO, 0, moved, bytes);
   return moved;
 }
