@@ -4,11 +4,11 @@ A file or a field that is not there is None and shows up as 'not measured'. One 
 is not what it should be is BadInput, whose text names the file, the place and what was expected.
 """
 import json
-import math
 from collections import namedtuple
 
 SCHEMA = 1
 METRICS = ("cpu", "wall", "rss", "calls")
+NUMBER_LEAST, NUMBER_MOST = 1e-15, 1e18  # arbitrary: far beyond any time, size or count of a run
 
 # rounds, seconds, date, machine: None when the file does not tell.
 Bench = namedtuple("Bench", "machine date rounds seconds results")
@@ -18,7 +18,7 @@ Result = namedtuple("Result", "name what metric entries failures")
 Entry = namedtuple("Entry", "samples rss_end_bytes rss_peak_bytes ops calls_per_op tail")
 Tail = namedtuple("Tail", "p99_ns p99_99_ns max_ns")
 Soak = namedtuple("Soak", "machine date allocator wall_seconds drift tail calls_per_op ops_cv")
-# interval: of the slope; met: the analysis's own verdict, None when it has too few epochs.
+# interval: of the slope; met: the analysis's own verdict.
 Drift = namedtuple("Drift", "slope_kib_per_hour interval drift_kib limit_kib met")
 
 
@@ -27,7 +27,10 @@ class BadInput(Exception):
 
 
 def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Finite, and of a size that ratios and means can be taken of."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return value == 0 or NUMBER_LEAST <= abs(value) <= NUMBER_MOST
 
 
 KINDS = {"a number": is_number,
@@ -80,6 +83,8 @@ def load(path):
         return None
     except (ValueError, OSError) as error:
         raise BadInput(f"{path.name}: no JSON: {error}") from None
+    except RecursionError:
+        raise BadInput(f"{path.name}: no JSON: lists or objects too deep in each other") from None
     schema = root.need("a number", "schema")
     if schema != SCHEMA:
         raise BadInput(f"{path.name}.schema: {schema} is unknown, this program reads {SCHEMA}")
@@ -149,22 +154,43 @@ def read_bench(path):
 
 
 def read_drift(node):
-    if node is None:
-        return None
-    interval = node.items("a number", "interval_95")
-    if interval is not None and (len(interval) != 2 or interval[0] > interval[1]):
-        raise BadInput(f"{node.place}.interval_95: expected [low, high], found {interval}")
-    numbers = [node.get("a number", name)
-               for name in ("slope_kib_per_hour", "drift_kib", "limit_kib")]
-    return Drift(numbers[0], interval, numbers[1], numbers[2], node.get("true or false", "met"))
+    interval = node.items("a number", "slope_interval_95_kib_per_hour")
+    if interval is None or len(interval) != 2 or interval[0] > interval[1]:
+        raise BadInput(f"{node.place}.slope_interval_95_kib_per_hour: expected [low, high], "
+                       f"found {interval}")
+    numbers = [node.need("a number", name)
+               for name in ("slope_kib_per_hour", "difference_kib", "allowed_kib")]
+    return Drift(numbers[0], interval, numbers[1], numbers[2], node.need("true or false", "met"))
+
+
+def read_soak_machine(about):
+    """The soak's head lines are text, numbers too."""
+    machine = {name: about.get("a string", name) for name in ("cpu", "kernel", "thp", "commit",
+                                                              "cores", "ram_gib")}
+    options = about.get("a string", "options")
+    machine["options"] = {} if options in (None, "none") else {"options": options}
+    return machine
 
 
 def read_soak(path):
+    """What analyze_soak.py writes. A resumed soak has a drift each process: the worst one counts,
+    one that missed before one that met."""
     root = load(path)
     if root is None:
         return None
-    return Soak(read_machine(root), root.get("a string", "date"), root.get("a string", "allocator"),
-                root.get("a number of at least 0", "wall_seconds"), read_drift(root.node("rss")),
-                read_tail(root.node("tail")),
-                root.get("a number of at least 0", "syscalls_per_op"),
-                root.get("a number of at least 0", "ops_cv_percent"))
+    about = Node(root.need("an object", "about"), f"{path.name}.about")
+    drifts = [read_drift(Node(value, f"{path.name}.drift[{i}]"))
+              for i, value in enumerate(root.need("a list", "drift"))]
+    if not drifts:
+        raise BadInput(f"{path.name}.drift: expected one verdict at least, found none")
+    tails = Node(root.need("an object", "tails"), f"{path.name}.tails")
+    tail = Tail(*(Node(tails.need("an object", field), f"{tails.place}.{field}").need(
+        "a number of at least 0", "max" if field == "max_ns" else "median")
+        for field in Tail._fields))
+    calls, varying = root.node("syscalls_settled"), root.node("varying")
+    speed = varying.node("ops_per_s") if varying else None
+    return Soak(read_soak_machine(about), about.need("a string", "started_utc")[:10],
+                about.need("a string", "allocator"), root.need("a number of at least 0", "wall_s"),
+                min(drifts, key=lambda drift: drift.met), tail,
+                calls.get("a number of at least 0", "per_op") if calls else None,
+                speed.get("a number of at least 0", "cv_percent") if speed else None)

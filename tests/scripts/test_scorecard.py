@@ -2,9 +2,11 @@
 """scorecard.py: verdicts of a small run whose truth is known, same input same bytes, refusals."""
 import contextlib
 import copy
+import functools
 import io
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import scorecard
 import scorecard_judge as judge
 import scorecard_read
+import soak_samples
 
 MIB = 1 << 20
 NOISE = [1.0, 1.001, 0.999, 1.0005, 0.9995]  # the rounds' own; a CV below 0.1 %
@@ -37,14 +40,36 @@ def bench(*results):
             "machine": {"cpu": "a CPU", "cores": 2, "commit": "0123456789ab", "options": {}}}
 
 
+@functools.cache
+def analyzed():
+    """What the analyzer says of an hour's soak without drift, so that the two cannot part ways."""
+    with tempfile.TemporaryDirectory() as folder:
+        csv, out = pathlib.Path(folder, "soak.csv"), pathlib.Path(folder, "soak.json")
+        csv.write_text("# allocator: libhakmem.so\n# started_utc: 2030-01-03T00:00:00Z\n" +
+                       soak_samples.soak_text([2000 + i % 3 for i in range(361)]))
+        subprocess.run([ROOT / "scripts" / "analyze_soak.py", csv, "--json", out], check=True,
+                       capture_output=True)
+        return json.loads(out.read_text())
+
+
 def soak(**changes):
-    rss = {"slope_kib_per_hour": 1.0, "interval_95": [-2.0, 3.0], "first_median_kib": 2000,
-           "last_median_kib": 2010, "drift_kib": 10.0, "limit_kib": 64.0, "met": True}
-    rss |= {name: changes.pop(name) for name in list(changes) if name in rss}
-    return {"schema": 1, "csv": "soak.csv", "date": "2030-01-03", "machine": {"commit": "ba98"},
-            "allocator": "libhakmem.so", "wall_seconds": 3605.0, "rss": rss, "ops_cv_percent": 2.0,
-            "syscalls_per_op": 1e-9, "verdict": "met",
-            "tail": {"p99_ns": 90, "p99_99_ns": 900, "max_ns": 9000}} | changes
+    """The same with fields of its head, of the drift or of the whole replaced."""
+    whole = copy.deepcopy(analyzed())
+    whole["about"] |= {"commit": "ba98"}
+    whole["drift"][0] |= {"slope_kib_per_hour": 1.0, "difference_kib": 10.0, "allowed_kib": 64,
+                          "slope_interval_95_kib_per_hour": [-2.0, 3.0]}
+    whole["wall_s"] = 3605.0
+    for name, value in changes.items():
+        at = next(part for part in (whole["about"], whole["drift"][0], whole) if name in part)
+        at[name] = value
+    return whole
+
+
+def drifting():
+    """Two processes, as of a soak that was resumed: the second one grew."""
+    whole = soak()
+    whole["drift"].append(whole["drift"][0] | {"difference_kib": 400.0, "met": False})
+    return whole
 
 
 WIDE = [0.9, 1.1, 0.95, 1.2, 1.0]
@@ -171,10 +196,12 @@ class Verdicts(Folder):
         return scorecard_read.read_bench(path)
 
     def test_drift(self):
-        cases = [(soak(), "met"), (None, "not measured"), (soak(wall_seconds=3599), "not measured"),
-                 (soak(interval_95=[0.5, 3.0]), "missed"), (soak(interval_95=[-3, -0.5]), "missed"),
-                 (soak(drift_kib=65.0), "missed"), (soak(met=False), "missed"),
-                 (soak(rss=None), "not measured"), (soak(allocator="glibc"), "not measured")]
+        cases = [(soak(), "met"), (None, "not measured"), (soak(wall_s=3599), "not measured"),
+                 (soak(slope_interval_95_kib_per_hour=[0.5, 3.0]), "missed"),
+                 (soak(slope_interval_95_kib_per_hour=[-3, -0.5]), "missed"),
+                 (soak(difference_kib=65.0), "missed"), (soak(met=False), "missed"),
+                 (soak(allocator="libc.so.6"), "not measured"),
+                 (analyzed(), "met"), (drifting(), "missed")]
         for value, verdict in cases:
             row = cells(self.made(None, value), "## Summary",
                         ["no drift of the RSS in a soak of 3,600 s", "hakmem"])
@@ -276,9 +303,25 @@ class Refusals(Folder):
         self.refused("trees is there twice", broken("results", 0, "workload", value="trees"))
 
     def test_wrong_soak(self):
-        self.refused("soak.json.rss.met: expected true or false", None, soak(met="yes"))
-        self.refused("soak.json.rss.interval_95: expected [low", None, soak(interval_95=[3, 2]))
-        self.refused("soak.json.rss.interval_95[0]: expected", None, soak(interval_95=["a", 2]))
+        self.refused("soak.json.drift[0].met: expected true or false", None, soak(met="yes"))
+        place = "soak.json.drift[0].slope_interval_95_kib_per_hour"
+        for bad, said in (([3, 2], ": expected [low"), (["a", 2], "[0]: expected"),
+                          (None, ": expected [low")):
+            self.refused(place + said, None, soak(slope_interval_95_kib_per_hour=bad))
+
+        for name in ("about", "drift", "tails", "wall_s"):
+            whole = soak()
+            del whole[name]
+            self.refused(f"soak.json.{name}: expected", None, whole)
+        self.refused("soak.json.drift: expected one", None, soak(drift=[]))
+
+    def test_numbers_without_measure(self):
+        for text in ("[" * 100000, '{"schema":1' + "0" * 500 + "}"):
+            self.refused("bench.json", text)
+        for bad in (1e-320, 1e308, 10 ** 500):
+            whole = copy.deepcopy(SMALL)
+            whole["results"][0]["allocators"]["hakmem"]["figure"]["samples"][1] = bad
+            self.refused("samples[1]: expected a number above 0", whole)
 
     def test_usage(self):
         status, said = self.call(None, None, "--no-such")
