@@ -2,7 +2,11 @@
 import argparse
 import math
 import os
+import signal
 import sys
+
+
+BROKEN_PIPE = 128 + signal.SIGPIPE  # as the shell says of a program that the signal ended
 
 
 class BadInput(Exception):
@@ -41,9 +45,9 @@ def exit_status(program, run):
         status = run(sys.argv[1:])
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader (head, less) has seen enough
+    except BrokenPipeError:  # the reader (head, less) has seen enough: quiet, but it was not all
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return BROKEN_PIPE
     except (BadInput, OSError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

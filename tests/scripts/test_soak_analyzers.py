@@ -247,13 +247,13 @@ class Percentiles(soak_samples.ToolTest):
         self.refuses(r"line 2, column b: 'two'", tool, self.write("a,b\n1,two\n"), "--column", "b")
         self.refuses("no header line", tool, self.write(""), "--column", "b")
 
-    def test_a_reader_that_stops_reading_is_no_error(self):
+    def test_a_reader_that_stops_reading_is_told_by_the_status_alone(self):
         read, write = os.pipe()
         os.close(read)
         with os.fdopen(write, "w") as closed:
             done = subprocess.run([soak_samples.SCRIPTS / "calculate_percentiles.py"], input="1\n",
                                   stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual((done.returncode, done.stderr), (141, ""))
 
 
 if __name__ == "__main__":
