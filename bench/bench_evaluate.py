@@ -5,9 +5,9 @@ import bench_workloads
 import run_stats
 import run_targets
 from bench_allocators import SUBJECTS
+from bench_limits import CV_LIMIT_PERCENT
 
 # A quiet machine's empty loop varies by 0.2-0.5 % (measured), and two threads get 1.95 cores.
-FLOOR_CV_QUIET_PERCENT = 1.3
 CORES_QUIET = 1.8
 JUDGED_BY = {"cpu": "interval", "wall": "interval", "program": "interval", "rss": "median",
              "calls": "maximum"}
@@ -18,7 +18,7 @@ def noise_seen(workload, entries, records):
     tells: one whose threads wait for each other leaves cores idle by itself."""
     if "floor" in entries:
         cv = entries["floor"]["figure"]["cv_percent"]
-        if cv > FLOOR_CV_QUIET_PERCENT:
+        if cv > CV_LIMIT_PERCENT:
             return f"machine not quiet: the empty loop itself varies by {cv:.1f} % (CV)"
     if workload.metric == "wall" and records:
         cores = max(run_stats.median([r["cpu_ns"] / r["wall_ns"] for r in rows])

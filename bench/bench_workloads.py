@@ -7,6 +7,9 @@ from collections import namedtuple
 
 import bench_programs
 import run_targets
+from bench_limits import (CALLS_LIMIT_PER_OP, PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR,
+                          time_limit)
+from bench_machine import ROOT
 
 # metric: cpu or wall (ns an operation), rss (bytes at the end), calls (system calls), program (CPU
 # seconds of a real program). ops: of one run of an rss or a calls row; the most that a counted run
@@ -15,14 +18,12 @@ import run_targets
 Workload = namedtuple("Workload",
                       "name what program args ops metric targets floor pinned prepare_seconds")
 
-PEAK_TAX = run_targets.peak_tax(1.08, 256 * 1024)
-CALLS_FEW = run_targets.at_most("calls_per_op", 1.25e-7, "system calls an operation")
-MIMALLOC_TOGETHER = 0.87  # the geometric mean of all timed rows
+PEAK_TAX = run_targets.peak_tax(PEAK_LIMIT_FACTOR, PEAK_LIMIT_EXTRA_BYTES)
+CALLS_FEW = run_targets.at_most("calls_per_op", CALLS_LIMIT_PER_OP, "system calls an operation")
 
 
-def timed(name, what, program, args, ops, best=1.02, metric="cpu", floor=False, prepare=0.05,
-          more=()):
-    targets = [run_targets.time_best(best), PEAK_TAX, *more]
+def timed(name, what, program, args, ops, metric="cpu", floor=False, prepare=0.05, more=()):
+    targets = [run_targets.time_best(time_limit(name)), PEAK_TAX, *more]
     return Workload(name, what, program, args, ops, metric, targets, floor, metric == "cpu",
                     prepare)
 
@@ -32,7 +33,7 @@ def rss(name, what, program, args, ops, prepare, targets):
 
 
 def program(entry):
-    targets = [run_targets.time_best(1.02), PEAK_TAX]
+    targets = [run_targets.time_best(time_limit(entry.name)), PEAK_TAX]
     return Workload(entry.name, entry.what, None, [], 1, "program", targets, False, True,
                     entry.run_seconds)
 
@@ -45,6 +46,10 @@ def sizes(least, most):
     return ["--min", str(least), "--max", str(most)]
 
 
+def replay(name):
+    return [str(ROOT / "bench" / "traces" / (name + ".hkt")), "--threads", "1"]
+
+
 TINY_RSS = [run_targets.rss_peer_plus("glibc", 256 * 1024), run_targets.rss_below_others("glibc")]
 BATCH = "allocate {}, free {}: 64 B, {} order"
 WORKLOADS = [
@@ -55,13 +60,13 @@ WORKLOADS = [
     timed("mixed_400000", "16-1024 B at random, 400,000 slots", "bench_random_mixed", mixed(400000),
           20_000_000, floor=True, prepare=0.5, more=[CALLS_FEW]),
     timed("batch_1000_fwd", BATCH.format("1,000", "1,000", "their"), "bench_batch",
-          ["--count", "1000", "--order", "forward"], 100_000_000, best=1.05),
+          ["--count", "1000", "--order", "forward"], 100_000_000),
     timed("batch_1000_rnd", BATCH.format("1,000", "1,000", "random"), "bench_batch",
-          ["--count", "1000", "--order", "random"], 100_000_000, best=1.05),
+          ["--count", "1000", "--order", "random"], 100_000_000),
     timed("batch_100000_fwd", BATCH.format("100,000", "100,000", "their"), "bench_batch",
-          ["--count", "100000", "--order", "forward"], 50_000_000, best=1.15, prepare=0.1),
+          ["--count", "100000", "--order", "forward"], 50_000_000, prepare=0.1),
     timed("batch_100000_rnd", BATCH.format("100,000", "100,000", "random"), "bench_batch",
-          ["--count", "100000", "--order", "random"], 50_000_000, best=1.15, prepare=0.1),
+          ["--count", "100000", "--order", "random"], 50_000_000, prepare=0.1),
     timed("medium_400", "1-32 KiB at random, 400 slots", "bench_random_mixed",
           mixed(400) + sizes(1024, 32768), 50_000_000, floor=True, prepare=0.1),
     timed("medium_4000", "1-32 KiB at random, 4,000 slots", "bench_random_mixed",
@@ -76,6 +81,18 @@ WORKLOADS = [
           ["--producers", "2", "--consumers", "1", *sizes(16, 1024)], 20_000_000, metric="wall"),
     timed("prodcons_1_n", "1 producer, 2 consumers, 16-1024 B", "bench_prodcons",
           ["--producers", "1", "--consumers", "2", *sizes(16, 1024)], 20_000_000, metric="wall"),
+    timed("prodcons_backlog", "1 producer, a thread that only frees 64 MiB behind it, 64 B",
+          "bench_prodcons", ["--backlog", "64M"], 20_000_000, metric="wall", prepare=0.3),
+    timed("thread_churn", "short threads that free half of their own and all left to them",
+          "bench_thread_churn", [], 2_000_000),
+    timed("bursts", "16 MiB in bursts, 50 ms of idle time between them", "bench_bursts",
+          ["--mib", "16"], 500_000, prepare=0.3),
+    timed("short_lived", "8-256 B: locals, temporaries, results", "bench_short_lived", [],
+          50_000_000),
+    timed("replay_python", "what a run of python3 asked of malloc", "bench_replay",
+          replay("python3"), 2_000_000, prepare=0.5),
+    timed("replay_redis", "what redis-server asked of malloc, in one thread", "bench_replay",
+          replay("redis-server"), 2_000_000, prepare=0.5),
     timed("trees", "binary trees of 14 levels, built and dropped", "bench_trees", [], 50_000_000),
     timed("strings", "a hash table of 20,000 strings", "bench_strings", [], 20_000_000),
     timed("calloc", "16-4096 B zeroed, 1,000 slots", "bench_calloc", [], 10_000_000),

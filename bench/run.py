@@ -24,6 +24,7 @@ import bench_state
 import bench_workloads
 import run_targets
 from bench_interrupt import Interrupted
+from bench_limits import MEAN_LIMIT, MEAN_PEER
 from bench_machine import BadInput
 
 # 19 rounds of a quarter of a second settle more than 7 of 1 s do: a disturbance takes some seconds,
@@ -162,12 +163,12 @@ def measure_all(options, record, workloads, allocators, subjects, target_peers, 
 
 def together_verdicts(record, subjects):
     """Judged where every timed row was measured; of fewer rows it is shown."""
-    answers = bench_evaluate.together(record["results"], [s.name for s in subjects], "mimalloc")
-    record["together"] = {"mimalloc": answers}
+    answers = bench_evaluate.together(record["results"], [s.name for s in subjects], MEAN_PEER)
+    record["together"] = {MEAN_PEER: answers}
     wanted = sum(w.metric in bench_workloads.TIMED for w in bench_workloads.WORKLOADS)
     verdicts = []
     for subject, compared in answers.items():
-        answer = run_targets.together("mimalloc", bench_workloads.MIMALLOC_TOGETHER, compared)
+        answer = run_targets.together(MEAN_PEER, MEAN_LIMIT, compared)
         if compared["workloads"] < wanted:
             answer["met"] = None
             answer["measured"] += f" of {wanted}"

@@ -7,7 +7,7 @@ import json
 from collections import namedtuple
 
 SCHEMA = 1
-METRICS = ("cpu", "wall", "rss", "calls")
+METRICS = ("cpu", "wall", "rss", "calls", "program")
 NUMBER_LEAST, NUMBER_MOST = 1e-15, 1e18  # arbitrary: far beyond any time, size or count of a run
 
 # rounds, seconds, date, machine: None when the file does not tell.
