@@ -220,7 +220,7 @@ def check_conditions(path, code, report):
     if folder == "os":
         return
     stem, ending = os.path.splitext(os.path.basename(path))
-    allowed = r"defined|HAK(MEM)?_\w+|" + ANYWHERE_IF
+    allowed = r"defined|HAK_\w+|" + ANYWHERE_IF
     allowed += "|" + MACHINE_IF if folder == "base" else ""
     allowed += "|" + REFUSAL_IF if os.path.basename(path) == "base_attr.h" else ""
     allowed += f"|{stem.upper()}_H" if ending == ".h" else ""

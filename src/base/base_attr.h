@@ -25,25 +25,6 @@ _Static_assert(HAK_OS_TWIN == 0 ||
                    (HAK_OS_TWIN == 1 && HAK_DEBUG && !HAK_FLAVOUR_MINIMAL && !HAK_FLAVOUR_OBSERVE),
                "HAK_OS_TWIN: 0, or 1 in the standard flavour with HAK_DEBUG");
 
-/* Gates of experiments; 0, and the code is as without them. docs/experiments.md has the verdicts.
- */
-#ifndef HAKMEM_ALLOC_PASSDOWN_SSOT
-#define HAKMEM_ALLOC_PASSDOWN_SSOT 0 /* malloc tells its slow path the class, too */
-#endif
-#ifndef HAK_GATE_MAGAZINE_32K
-#define HAK_GATE_MAGAZINE_32K 0 /* magazines of small objects hold 32 KiB, not 16 */
-#endif
-#ifndef HAK_GATE_FLUSH_SINGLY
-#define HAK_GATE_FLUSH_SINGLY 0 /* objects go back to the bitmaps one by one, neighbours too */
-#endif
-#ifndef HAK_GATE_SLAB_COLOUR
-#define HAK_GATE_SLAB_COLOUR                                                                       \
-  0 /* a fresh slab leaves out its first objects, up to 3.5 KiB of them */
-#endif
-_Static_assert((HAKMEM_ALLOC_PASSDOWN_SSOT | HAK_GATE_MAGAZINE_32K | HAK_GATE_FLUSH_SINGLY |
-                HAK_GATE_SLAB_COLOUR) <= 1,
-               "gates are 0 or 1");
-
 #define HAK_INLINE static inline __attribute__((always_inline))
 /* A hot function: lives in a header, states its instruction budget, leaves only by tail calls. */
 #define HAK_HOT static inline __attribute__((always_inline))

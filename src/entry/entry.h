@@ -17,8 +17,6 @@
 HAK_MUST_USE void *entry_malloc_medium(size_t n);
 /* n <= CLASS_SIZE_MAX; the bin was empty, or the thread has no heap yet. */
 HAK_MUST_USE void *entry_malloc_slow(size_t n);
-/* The same where the hot path has looked in the bin at offset `scaled`. */
-HAK_MUST_USE void *entry_malloc_slow_at(size_t n, size_t scaled);
 /* p is no object of this heap's bins, or a check failed: i is its chunk, below chunk_count. */
 void entry_free_slow(void *p, size_t i);
 /* The bin of class b has no room. */

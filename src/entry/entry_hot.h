@@ -12,10 +12,8 @@
 HAK_HOT HAK_MUST_USE void *entry_malloc(size_t n) {
   if (HAK_UNLIKELY(n > TINY_MAX)) return entry_malloc_medium(n);
   struct heap *h = heap_current;
-  size_t scaled = h->request[size_class_request(n)];
-  void *p = bin_try_pop(heap_bin(h, scaled));
-  if (HAKMEM_ALLOC_PASSDOWN_SSOT)
-    return HAK_LIKELY(p != NULL) ? p : entry_malloc_slow_at(n, scaled);
+  struct bin *b = heap_bin(h, h->request[size_class_request(n)]);
+  void *p = bin_try_pop(b);
   return HAK_LIKELY(p != NULL) ? p : entry_malloc_slow(n);
 }
 

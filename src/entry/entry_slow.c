@@ -79,13 +79,6 @@ void *entry_malloc_slow(size_t n) {
   return alloc_slow(size_class_of(n), 1);
 }
 
-/* The bin is the class's own unless some class is on loan, or the thread has no heap. */
-void *entry_malloc_slow_at(size_t n, size_t scaled) {
-  struct heap *h = heap_current;
-  if (HAK_UNLIKELY(!h->is_owned || h->loan_count != 0)) return entry_malloc_slow(n);
-  return alloc_slow((uint32_t)scaled / MAP_CLASS_SCALE, 1);
-}
-
 /* Where address space is scarce, a slab of a few objects is mostly waste: pages are rounded to
  * instead. */
 static HAK_NOINLINE void *alloc_slow_medium(size_t n) {

@@ -66,7 +66,7 @@ static HAK_COLD void flush_stranger(struct flush *f, void *p, uint32_t entry) {
 static HAK_NOINLINE void slab_gained(struct heap *h, struct slab *s, uint32_t before,
                                      uint32_t now) {
   if (before == 0) flush_link_slab(h, s);
-  if (now == slab_usable(s, size_classes[s->class_index].slab_objects)) slab_emptied(h, s);
+  if (now == size_classes[s->class_index].slab_objects) slab_emptied(h, s);
 }
 
 /* size_class_is_slot and slab_index by one multiplication. */
@@ -109,8 +109,7 @@ static HAK_NOINLINE void flush_scattered(struct flush *f, void *const *slots, ui
     uint32_t before = s->free_count;
     s->free_count = (uint16_t)(before + 1);
     /* Was it full, or is it empty now? Both at once: slabs have at least two objects. */
-    if (HAK_UNLIKELY(before - 1 >= slab_usable(s, objects) - 2))
-      slab_gained(f->h, s, before, before + 1);
+    if (HAK_UNLIKELY(before - 1 >= objects - 2)) slab_gained(f->h, s, before, before + 1);
   }
 }
 
@@ -159,8 +158,7 @@ HAK_INLINE uint32_t flush_span(struct flush *f, struct slab *s, uint32_t index, 
   s->hint = 0;
   uint32_t before = s->free_count, now = before + span.count;
   s->free_count = (uint16_t)now;
-  if (HAK_UNLIKELY(before == 0 || now == slab_usable(s, objects)))
-    slab_gained(f->h, s, before, now);
+  if (HAK_UNLIKELY(before == 0 || now == objects)) slab_gained(f->h, s, before, now);
   return span.count;
 }
 
@@ -204,8 +202,7 @@ void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
                     .size = k->size,
                     .head_mask = ~(size_t)(k->slab_chunks - 1)};
   /* Both walks are right for any order; two samples tell which will be faster. */
-  if (!HAK_GATE_FLUSH_SINGLY && n > 1 && are_neighbours(&slots[0], k->size) &&
-      are_neighbours(&slots[(n - 1) / 2], k->size)) {
+  if (n > 1 && are_neighbours(&slots[0], k->size) && are_neighbours(&slots[(n - 1) / 2], k->size)) {
     flush_neighbours(&f, slots, n);
   } else {
     flush_scattered(&f, slots, n);
@@ -224,7 +221,7 @@ void flush_magazine(struct heap *h, struct magazine *m) {
 void flush_empty_slab(struct heap *h) {
   struct slab *empty = h->empty_slab;
   if (empty == NULL) return;
-  ASSERT(empty->free_count == slab_usable(empty, size_classes[empty->class_index].slab_objects));
+  ASSERT(empty->free_count == size_classes[empty->class_index].slab_objects);
   h->empty_slab = NULL;
   flush_unlink_slab(h, empty);
   /* Its chunks are resident: the next slab is better there than on fresh ones further up. */

@@ -63,13 +63,10 @@ void heap_requests_reset(struct heap *h) {
   for (size_t i = 0; i < TINY_REQUESTS; i++)
     h->request[i] = load_relaxed(&size_class_table.tiny[i]);
   for (uint32_t c = 0; c < CLASS_TINY_COUNT; c++) h->cls[c].is_borrowing = false;
-  h->loan_count = 0;
 }
 
 void heap_requests_direct(struct heap *h, uint32_t c, uint32_t to) {
   ASSERT(c < CLASS_TINY_COUNT && c <= to && to < CLASS_COUNT);
-  ASSERT(h->loan_count <= CLASS_TINY_COUNT);
-  h->loan_count += (uint32_t)(to != c) - h->cls[c].is_borrowing;
   h->cls[c].is_borrowing = to != c;
   /* A class's requests are neighbours, up to its own size; 0 bytes stay where they are. */
   for (size_t i = size_class_request(size_classes[c].size);

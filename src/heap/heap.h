@@ -68,7 +68,6 @@ struct heap {
   bool is_owned;                /* one thread's: not static. Constant */
   _Atomic(bool) is_orphan;      /* seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
-  uint32_t loan_count;          /* owner: classes whose requests go to a lender */
   uint32_t split_count;         /* owner: size_class_split_count as of `request` */
   uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
   uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */

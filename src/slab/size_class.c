@@ -9,7 +9,7 @@ enum {
   COARSE_PER_DOUBLING = 4,
   /* Magazines: 16 KiB of objects, 8 to 256 of them, up to 2 KiB; above, where a class of few
    * objects swings by a larger part of itself, 512 KiB, 16 to 64 (docs/decisions/0011). */
-  MAGAZINE_BYTES = HAK_GATE_MAGAZINE_32K ? 32768 : 16384,
+  MAGAZINE_BYTES = 16384,
   MAGAZINE_MIN = 8,
   MAGAZINE_MAX = 256,
   MAGAZINE_BYTES_MEDIUM = 524288,

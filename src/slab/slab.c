@@ -75,17 +75,6 @@ static void count_bytes(uint32_t c, size_t slab_bytes) {
   (void)size_class_split(c);
 }
 
-/* Eight colours, 512 B apart: as many objects are left out. */
-static void slab_colour(struct slab *s, const struct size_class *k, uint32_t number) {
-  uint32_t count = number % 8 * 512 / k->size;
-  if (count >= k->slab_objects / 8) return; /* of few, none is spared */
-  s->left_out = (uint8_t)count;
-  s->free_count = (uint16_t)(s->free_count - count);
-  s->carved_count = (uint16_t)count;
-  for (uint32_t i = 0; i < count; i++)
-    store_relaxed(&s->bits[i / 64], load_relaxed(&s->bits[i / 64]) & ~((uint64_t)1 << i % 64));
-}
-
 struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   ASSERT(c < CLASS_COUNT);
   const struct size_class *k = &size_classes[c];
@@ -106,13 +95,12 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   s->free_count = k->slab_objects;
   s->carved_count = run.is_zero ? 0 : k->slab_objects; /* chunks that were in use are resident */
   s->class_index = (uint8_t)c;
-  s->left_out = 0;
+  s->chunk_count = k->slab_chunks;
   s->hint = 0;
   s->bits = side != NULL ? side : s->inline_bits;
   for (uint32_t w = 0; w < words; w++) store_relaxed(&s->bits[w], UINT64_MAX);
   uint32_t last_bits = k->slab_objects % 64;
   if (last_bits != 0) store_relaxed(&s->bits[words - 1], ((uint64_t)1 << last_bits) - 1);
-  if (HAK_GATE_SLAB_COLOUR && run.is_zero) slab_colour(s, k, run.first / k->slab_chunks);
   s->state = SLAB_STATE_SLAB;
   ASSERT(slab_is_valid(s));
   count_bytes(c, (size_t)k->slab_chunks * CHUNK_BYTES);
@@ -123,15 +111,15 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
 void slab_release(struct slab *s) {
   ASSERT(slab_is_valid(s));
   const struct size_class *k = &size_classes[s->class_index];
-  ASSERT(s->free_count == slab_usable(s, k->slab_objects));
+  ASSERT(s->free_count == k->slab_objects);
   ASSERT(s->next == NULL && s->prev == NULL); /* on no list */
   uint32_t first = slab_chunk(s);
   _Atomic(uint64_t) *side = s->bits != s->inline_bits ? s->bits : NULL;
-  map_store(first, k->slab_chunks, map_entry(HEAP_ID_FREED, s->class_index));
-  sub_relaxed(&class_bytes[s->class_index], (size_t)k->slab_chunks * CHUNK_BYTES);
+  map_store(first, s->chunk_count, map_entry(HEAP_ID_FREED, s->class_index));
+  sub_relaxed(&class_bytes[s->class_index], (size_t)s->chunk_count * CHUNK_BYTES);
   s->state = SLAB_STATE_NONE;
   if (side != NULL) side_put(side, side_kind(words_of(k)));
-  superslab_release(first, k->slab_chunks);
+  superslab_release(first, s->chunk_count);
 }
 
 uint32_t slab_take_limit(const struct slab *s, uint32_t want) {

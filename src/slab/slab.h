@@ -3,7 +3,7 @@
  * The record lies out of line (region_record), so no overflow of an object reaches it:
  *
  *    0      8      16     18      20    21     22    23   24
- *   | next | prev | free | carved |class|colour|state|hint| bits ->  ... 32
+ *   | next | prev | free | carved |class|chunks|state|hint| bits ->  ... 32
  *   | inline bits 0..255                                             ... 64
  *
  * Bit i set: object i (from the slab's low end) is free in the slab. What sits in a bin, depot or
@@ -36,9 +36,9 @@ struct slab {
   uint16_t free_count;
   uint16_t carved_count; /* objects below the carve mark: none above was ever handed out */
   uint8_t class_index;
-  uint8_t left_out; /* objects at the low end that are none: a colour */
-  uint8_t state;    /* enum slab_state */
-  uint8_t hint;     /* no word below it has a bit set */
+  uint8_t chunk_count;
+  uint8_t state; /* enum slab_state */
+  uint8_t hint;  /* no word below it has a bit set */
   _Atomic(uint64_t) *bits;
   _Atomic(uint64_t) inline_bits[SLAB_INLINE_WORDS];
 };
@@ -58,11 +58,6 @@ uint32_t slab_chunk(const struct slab *s);
 /* Move up to `want` free objects out, lowest address last in `slots`: a stack pops it first.
  * Returns how many. Cost: some 20 instructions a run of neighbours, 4 an object. */
 uint32_t slab_take(struct slab *s, void **slots, uint32_t want);
-
-/* How many objects s can have free. */
-HAK_INLINE uint32_t slab_usable(const struct slab *s, uint32_t slab_objects) {
-  return HAK_GATE_SLAB_COLOUR ? slab_objects - s->left_out : slab_objects;
-}
 
 /* Free objects whose pages are resident. */
 HAK_INLINE uint32_t slab_resident_free(const struct slab *s, const struct size_class *k) {
