@@ -99,7 +99,7 @@ WORKLOADS = [
     timed("realloc", "1,000 buffers that grow by half up to 16 KiB", "bench_realloc", [],
           10_000_000),
     timed("large", "64 KiB to 4 MiB, 20 slots, every page written", "bench_large", [], 10_000,
-          prepare=0.3),
+          prepare=0.8),
     timed("fragment", "64 MiB filled, 95 % freed at random, filled with larger ones",
           "bench_fragment", [], 1_000_000, prepare=0.3),
     timed("sharing_active", "8 B objects, 2 threads that write to theirs", "bench_false_sharing",
