@@ -30,7 +30,7 @@ from collections import namedtuple
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import ab_stats
 from bench_allocators import Allocator, environment as allocator_environment, report_check
-from bench_machine import BadInput, ROOT, RunFailed, first_line, machine
+from bench_machine import BadInput, ROOT, RunFailed, check_writable, first_line, machine
 from bench_measure import command_of, run_command
 from bench_process import RUN_TIMEOUT_SECONDS
 from bench_workloads import TIMED, WORKLOADS
@@ -292,6 +292,7 @@ def main(words):
     options, workload = parse(words)
     instructions = None
     try:
+        check_writable("--log", options.log)
         options.build = options.build.absolute()
         subjects = both_variants(options)
         answer = decide(workload, subjects, options)

@@ -20,6 +20,14 @@ class RunFailed(Exception):
     """A program that ended badly under an allocator: shown, and the run goes on without it."""
 
 
+def check_writable(option, path):
+    """Before a long measurement, whose figures would be lost. BadInput where it is seen already."""
+    path = pathlib.Path(path)
+    there = path if path.exists() else path.parent
+    if path.is_dir() or not os.access(there, os.W_OK):
+        raise BadInput(f"{option} {path}: cannot be written")
+
+
 def first_line(path, pattern, otherwise="unknown"):
     try:
         with open(path, encoding="ascii", errors="replace") as file:

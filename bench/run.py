@@ -76,6 +76,8 @@ def parse_arguments(arguments):
         raise BadInput("--seconds must be above 0 and at most 3600")
     if options.resume and not options.json:
         raise BadInput("--resume needs --json FILE")
+    if options.json:
+        bench_machine.check_writable("--json", options.json)
     options.build = options.build.absolute()
     return options
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+from unittest import mock
 
 import ab
 from bench_machine import ROOT, BadInput
@@ -32,6 +33,13 @@ class Runs(unittest.TestCase):
             except SystemExit as stop:
                 status = stop.code
         return status, out.getvalue(), err.getvalue()
+
+    def test_a_ledger_that_cannot_be_written_is_told_before_measuring(self):
+        self.log = self.log.parent / "no" / "such.md"
+        with mock.patch("ab.decide", side_effect=AssertionError("it measures")):
+            status, out, err = self.call("base", "env:HAKMEM_DEPOT_BYTES=128K")
+        self.assertEqual((status, out), (2, ""))
+        self.assertEqual(err, f"ab.py: --log {self.log}: cannot be written\n")
 
     def rows(self):
         lines = self.log.read_text(encoding="utf-8").splitlines()

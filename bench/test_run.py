@@ -144,6 +144,13 @@ class Runs(unittest.TestCase):
             self.assertEqual((status, out), (2, ""), words)
             self.assertRegex(err, r"\A[^\n]+\Z")
 
+    def test_a_file_that_cannot_be_written_is_told_before_measuring(self):
+        for path in ("/no/such/folder/x.json", "/tmp"):
+            with mock.patch("run.measure_all", side_effect=AssertionError("it measures")):
+                status, out, err = call(*SHORT, "--workload", "trees", "--json", path)
+            self.assertEqual((status, out), (2, ""))
+            self.assertEqual(err, f"--json {path}: cannot be written")
+
     def test_a_program_that_is_not_built_is_named(self):
         status, out, err = call("--build", "/no/such/folder", "--peers-only", "--workload", "trees")
         self.assertEqual((status, out), (2, ""))
