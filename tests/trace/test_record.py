@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """libhakmem-trace.so: a trace has every call of the recorded program, in an order that happened;
 the program does what it does without; and when no trace can be had, one line says so."""
+import ctypes
 import fcntl
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 import trace_file
@@ -18,6 +21,7 @@ WORKLOAD = str(trace_file.BUILD / "trace_workload")
 CXX = str(trace_file.BUILD / "trace_cxx")
 BOTH = ("glibc", "hakmem")
 NEXT = {"glibc": "", "hakmem": trace_file.HAKMEM, "bump": str(trace_file.BUILD / "trace_bump.so")}
+PR_SET_CHILD_SUBREAPER = 36
 UNTRACED = r"\Ahakmem-trace: [^\n]+; the program runs untraced\n\Z"
 
 
@@ -34,9 +38,10 @@ class Recorded(unittest.TestCase):
         return {**clean, "HAKMEM_TRACE": str(self.file),
                 "LD_PRELOAD": f"{recorder} {NEXT[allocator]}", **env}
 
-    def run_traced(self, *command, allocator="glibc", **more):
+    def run_traced(self, *command, allocator="glibc", before=None, **more):
         return subprocess.run([*map(str, command)], env=self.environment(allocator, **more),
-                              capture_output=True, text=True, check=False, timeout=100)
+                              capture_output=True, text=True, check=False, timeout=100,
+                              preexec_fn=before)
 
     def trace(self, *command, status=0, allocator="glibc", **env):
         done = self.run_traced(*command, allocator=allocator, **env)
@@ -191,6 +196,18 @@ class Recorded(unittest.TestCase):
         self.refused(self.run_traced("/bin/sh", "-c", f"ulimit -f 64; exec {WORKLOAD} mixed 10",
                                      HAKMEM_TRACE=str(self.folder / "%p.hkt")))
 
+    def test_a_limit_of_open_files(self):
+        """Five are enough; with four what is missing has its right name."""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        most = 5
+        self.expect_own(*self.trace(WORKLOAD, "mixed", 10, before=limit))
+        most = 4
+        done = self.run_traced(WORKLOAD, "mixed", 10, before=limit)
+        self.refused(done)
+        self.assertIn("cannot start hakmem-trace-pack beside the library: Too many open files",
+                      done.stderr)
+
     def test_no_packer(self):
         alone = self.folder / "libhakmem-trace.so"
         shutil.copy(trace_file.RECORDER, alone)
@@ -200,26 +217,54 @@ class Recorded(unittest.TestCase):
         packer.chmod(0o755)
         self.refused(self.run_traced(WORKLOAD, "mixed", 10, recorder=alone))
 
+    def test_a_packer_that_dies_is_noticed_at_once(self):
+        """Also where nobody waits for its end: a process that adopts it, as the first of a
+        container does, and is the recorded program. The recorder gives up after 10 s else."""
+        def adopt():
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        alone = self.folder / "libhakmem-trace.so"
+        shutil.copy(trace_file.RECORDER, alone)
+        packer = self.folder / "hakmem-trace-pack"
+        for ending in ("exit 0", "kill -9 $$"):
+            packer.write_text(f"#!/bin/sh\n{ending}\n")
+            packer.chmod(0o755)
+            begin = time.monotonic()
+            done = self.run_traced(WORKLOAD, "mixed", 10, recorder=alone, before=adopt)
+            self.assertLess(time.monotonic() - begin, 5)
+            self.refused(done)
+            self.assertIn("hakmem-trace-pack ended before it was ready", done.stderr)
+        for records in (10, 30000):  # less than the ring holds, and more
+            out, errors, seconds = self.packer_killed("pause", records, 10 * records, before=adopt)
+            self.assertLess(seconds, 5)
+            self.assertTrue(json.loads(out))
+            self.assertRegex(errors, r"\Ahakmem-trace: [^\n]+; the trace is cut short\n\Z")
+
     def test_a_bad_bound(self):
         for text in ("0", "many", "-1", "4294967297", ""):
             self.refused(self.run_traced(WORKLOAD, "mixed", 10, HAKMEM_TRACE_MAX=text))
 
     def test_a_killed_packer(self):
         """The program goes on, says so at its end, and what was written can be read."""
-        process = subprocess.Popen([WORKLOAD, "pause", "30000", "90000"], text=True,
+        out, errors, _ = self.packer_killed("pause", 30000, 90000)
+        self.assertTrue(json.loads(out))
+        self.assertRegex(errors, r"\Ahakmem-trace: [^\n]+; the trace is cut short\n\Z")
+        summary = subprocess.run([trace_file.REPLAY, str(self.file), "--summary", "--json"],
+                                 check=True, capture_output=True, text=True)
+        self.assertTrue(json.loads(summary.stdout)["truncated"])
+
+    def packer_killed(self, *words, before=None):
+        """Kills the packer midway; what the program printed, and its seconds from then on."""
+        process = subprocess.Popen([WORKLOAD, *map(str, words)], text=True, preexec_fn=before,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=self.environment())
         self.assertEqual(process.stdout.readline(), "ready\n")
         os.kill(self.packer(), signal.SIGKILL)
         with open(self.file, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
+        begin = time.monotonic()
         out, errors = process.communicate("\n", timeout=100)
         self.assertEqual(process.returncode, 0)
-        self.assertTrue(json.loads(out))
-        self.assertRegex(errors, r"\Ahakmem-trace: [^\n]+; the trace is cut short\n\Z")
-        summary = subprocess.run([trace_file.REPLAY, str(self.file), "--summary", "--json"],
-                                 check=True, capture_output=True, text=True)
-        self.assertTrue(json.loads(summary.stdout)["truncated"])
+        return out, errors, time.monotonic() - begin
 
     def packer(self):
         """The process that holds the file open."""

@@ -93,6 +93,14 @@ class Replay(unittest.TestCase):
             self.assertEqual(done.returncode, 2)
             self.assertRegex(done.stderr, r"\Abench_replay: cannot write [^\n]+\n\Z")
 
+    def test_a_limit_of_file_size(self):
+        """It counts for the shared memory of the records too, where nothing is written."""
+        done = subprocess.run(["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", trace_file.REPLAY,
+                               TRACES[0]], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertRegex(done.stderr, r"\Abench_replay: no shared memory of \d+ bytes [^\n]+: File "
+                                      r"too large: raise the limit [^\n]+\n\Z")
+
     def test_options(self):
         path = next(path for path in TRACES if path.stem == "redis-server")
         recorded = self.json(path)
@@ -114,6 +122,15 @@ class Replay(unittest.TestCase):
             self.assertEqual(samples[-1][0], got["ops"])
             self.assertGreater(max(rss for _, rss in samples), 10_000_000)
         self.refuses("--threads 99", path, "--threads", 99)
+
+    def test_sizes_are_the_traces(self):
+        """Neither a good size nor a bad one is taken, and --help does not offer them."""
+        for flag in ("--size", "--min", "--max"):
+            for value in ("", "0", "8", "many"):
+                self.refuses(f"{flag} is refused: this program takes its sizes from its input",
+                             TRACES[0], flag, value)
+            self.assertNotIn(flag, start("--help").stdout)
+        self.assertIn("[--ops N]", start("--help").stdout)
 
     # Made-up traces
 

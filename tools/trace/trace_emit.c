@@ -23,6 +23,7 @@ static unsigned thread_id(void) {
 }
 
 bool trace_packer_is_gone(struct trace_ring *ring) {
+  if ((atomic_load(&ring->packer_life) & FUTEX_OWNER_DIED) != 0) return true;
   pid_t pid = (pid_t)atomic_load(&ring->packer_pid);
   return pid != 0 && kill(pid, 0) != 0 && errno == ESRCH;
 }

@@ -90,6 +90,7 @@ static bool file_open(const char *path) {
   int opened = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
   if (opened < 0) fail(RING_STEP_OPEN, errno);
   file = fcntl(opened, F_DUPFD_CLOEXEC, 3); /* let_go closes 0 to 2 */
+  if (file < 0) fail(RING_STEP_OPEN, errno);
   close(opened);
   if (flock(file, LOCK_EX | LOCK_NB) == 0) {
     if (ftruncate(file, 0) == 0 || errno == EINVAL) return true; /* EINVAL: a device, a FIFO */
@@ -225,18 +226,33 @@ static void take_stragglers(void) {
 
 /* ---- the life ---- */
 
+/* Whatever ends this process, the kernel notes it in ring->packer_life. Where it knows no robust
+ * futexes (emulators), the program finds out when the process is gone. */
+static void life_announce(void) {
+  static struct robust_list own;
+  static struct robust_list_head list;
+  own.next = &list.list;
+  list.list.next = &own;
+  list.futex_offset = (char *)&ring->packer_life - (char *)&own;
+  atomic_store(&ring->packer_life, (uint32_t)getpid());
+  syscall(SYS_set_robust_list, &list, sizeof list);
+}
+
 static void ring_map(const char *number) {
   int fd = atoi(number);
   if (fd < 3) exit(2);
   void *memory = mmap(NULL, sizeof *ring, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) exit(2);
+  close(fd); /* the program may allow few */
   ring = memory;
+  life_announce();
   atomic_store(&ring->packer_pid, (uint32_t)getpid());
 }
 
 /* Lets go of the program's files and folder: nobody must wait for us to close them. */
 static void let_go(void) {
   int null = open("/dev/null", O_RDWR);
+  if (null < 0) fail(RING_STEP_OPEN, errno);
   for (int fd = 0; fd < 3; fd++) dup2(null, fd);
   int kept = file;
   if (kept != 3) dup3(kept, 3, O_CLOEXEC);

@@ -35,6 +35,7 @@ enum ring_stage { /* of the packer */
 enum ring_step { /* what the packer could not do */
                  RING_STEP_NONE,
                  RING_STEP_EXEC,
+                 RING_STEP_STAY,
                  RING_STEP_OPEN,
                  RING_STEP_WATCH,
                  RING_STEP_WRITE,
@@ -56,6 +57,9 @@ struct trace_ring {
   _Alignas(64) _Atomic uint32_t stage; /* futex; the packer, or the child that cannot become it */
   _Atomic uint32_t failed_step, failed_errno;
   _Atomic uint32_t packer_pid;
+  /* A robust futex: the packer's thread id; with FUTEX_OWNER_DIED, set by the kernel: it has ended.
+   * Its process may be there for long after that, if nobody waits for it. */
+  _Atomic uint32_t packer_life;
   _Alignas(64) _Atomic uint32_t end;  /* enum trace_end; 0: goes on. The program, once */
   _Atomic uint64_t end_ns;            /* CLOCK_MONOTONIC; before `end` */
   _Alignas(64) _Atomic uint64_t head; /* next ticket; producers */

@@ -1,9 +1,9 @@
 /* trace_start: makes the ring, starts hakmem-trace-pack, and ends the recording at exit.
  *
- * The packer is a grandchild: its parent ends at once, so that the program never has a child that
- * it did not start, and no SIGCHLD. Both are made by the bare system call: the program's fork
- * handlers do not run, and between it and execve only system calls are made. The program keeps no
- * file descriptor: the ring is mapped, and may close what it likes. */
+ * The packer is a grandchild: its parent ends as soon as it is ready or has ended, so that the
+ * program never has a child that it did not start, and no SIGCHLD. Both are made by the bare system
+ * call: the program's fork handlers do not run, and between it and execve only system calls are
+ * made. The program keeps no file descriptor: the ring is mapped, and may close what it likes. */
 #define _GNU_SOURCE
 #include "trace_emit.h"
 
@@ -43,6 +43,7 @@ static void say_failed(struct trace_ring *ring, const char *outcome) {
   static const char *const texts[] = {
       [RING_STEP_NONE] = "the packer " PACKER " ended or does not answer",
       [RING_STEP_EXEC] = "cannot start " PACKER " beside the library",
+      [RING_STEP_STAY] = "the packer " PACKER " ended before it was ready",
       [RING_STEP_OPEN] = "cannot write ",
       [RING_STEP_WATCH] = "cannot watch the program",
       [RING_STEP_WRITE] = "cannot go on writing ",
@@ -131,6 +132,10 @@ static long clone_bare(unsigned long exit_signal) {
 static void packer_become(struct trace_ring *ring, int fd, const char *path) {
   /* Not 0 to 2, which the packer gives away; and open across execve. */
   int ring_fd = fcntl(fd, F_DUPFD, 3);
+  if (ring_fd < 0) {
+    ring_fail(ring, RING_STEP_EXEC, errno);
+    return;
+  }
   char number[16];
   snprintf(number, sizeof number, "%d", ring_fd);
   char name[] = PACKER;
@@ -153,6 +158,22 @@ static bool packer_find(char *path, size_t size) {
   return length > 0 && (size_t)length < size;
 }
 
+/* The packer has its time to start. */
+static bool is_starting(const struct trace_ring *ring) {
+  return atomic_load(&ring->stage) == RING_STARTING && ring_now_ns() - ring->start_ns < START_NS;
+}
+
+/* In the packer's parent, which alone learns of any end: until it is ready or has ended. */
+static void packer_watch(struct trace_ring *ring, pid_t packer) {
+  pid_t ended = 0;
+  while (ended == 0 && is_starting(ring)) {
+    ring_wait(&ring->stage, RING_STARTING);
+    int status;
+    ended = waitpid(packer, &status, WNOHANG); /* -1: SIGCHLD is ignored, and it has ended */
+  }
+  if (ended != 0 && atomic_load(&ring->stage) == RING_STARTING) ring_fail(ring, RING_STEP_STAY, 0);
+}
+
 /* False: no child, errno says why. What becomes of the packer, the ring says. */
 static bool packer_start(struct trace_ring *ring, int fd) {
   char path[PATH_MAX];
@@ -173,22 +194,21 @@ static bool packer_start(struct trace_ring *ring, int fd) {
       ring_fail(ring, RING_STEP_EXEC, errno);
     } else {
       atomic_store(&ring->packer_pid, (uint32_t)grandchild);
+      packer_watch(ring, (pid_t)grandchild);
     }
     _exit(0);
   }
   int error = errno;
+  sigprocmask(SIG_SETMASK, &before, NULL);
   int status;
   while (child > 0 && waitpid((pid_t)child, &status, __WCLONE) < 0 && errno == EINTR) {
   }
-  sigprocmask(SIG_SETMASK, &before, NULL);
   errno = error;
   return child > 0;
 }
 
 static bool packer_is_ready(struct trace_ring *ring) {
-  uint64_t begin_ns = ring_now_ns();
-  while (atomic_load(&ring->stage) == RING_STARTING && ring_now_ns() - begin_ns < START_NS &&
-         !trace_packer_is_gone(ring)) {
+  while (is_starting(ring) && !trace_packer_is_gone(ring)) { /* its parent may be killed */
     ring_wait(&ring->stage, RING_STARTING);
   }
   return atomic_load(&ring->stage) == RING_READY;
