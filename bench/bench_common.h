@@ -41,7 +41,7 @@ struct bench_program {
   uint64_t threads;                 /* 0: the program derives it from flags of its own */
   uint64_t ops;                     /* 0: the program bounds a run without --ops and --seconds */
   uint64_t min_bytes, max_bytes;    /* sizes of objects */
-  uint64_t least_bytes, most_bytes; /* what --min and --max may be */
+  uint64_t least_bytes, most_bytes; /* what --min and --max may be; most_bytes 0: refused */
   bool starts_threads; /* in the timed part: cpu_ns is the process's then, whatever --threads is */
 };
 
@@ -83,6 +83,9 @@ void bench_parse(int argc, char **argv, const struct bench_program *program);
 
 /* One line on stderr, exit 2. */
 noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Writes what stdout still holds; exits 2, naming `what`, when not all of it could be written. */
+void bench_output_end(const char *what);
 
 /* Zeroed memory that is not the allocator's; exits 2 when there is none. Never given back. */
 void *bench_map(size_t bytes);

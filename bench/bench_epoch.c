@@ -143,11 +143,10 @@ static void epoch_print(uint64_t index, uint64_t time_ns, const struct epoch *ep
              "\"p99_9_ns\":%llu,\"p99_99_ns\":%llu,\"max_ns\":%llu}\n",
              NUMBER(index), NUMBER(time_ns), NUMBER(epoch->ops), NUMBER(epoch->ops_per_s),
              NUMBER(epoch->cpu_ps_per_op / 1000), NUMBER(epoch->cpu_ps_per_op % 1000),
-             NUMBER(epoch->floor_ops_per_s), NUMBER(rss),
-             NUMBER(peak > rss ? peak : rss), /* the kernel counts the peak in batches */
-             NUMBER(epoch->faults), NUMBER(latency_quantile_ns(of, 0.5)),
-             NUMBER(latency_quantile_ns(of, 0.99)), NUMBER(latency_quantile_ns(of, 0.999)),
-             NUMBER(latency_quantile_ns(of, 0.9999)), NUMBER(of->max_ns));
+             NUMBER(epoch->floor_ops_per_s), NUMBER(rss), NUMBER(peak), NUMBER(epoch->faults),
+             NUMBER(latency_quantile_ns(of, 0.5)), NUMBER(latency_quantile_ns(of, 0.99)),
+             NUMBER(latency_quantile_ns(of, 0.999)), NUMBER(latency_quantile_ns(of, 0.9999)),
+             NUMBER(of->max_ns));
 #undef NUMBER
 }
 

@@ -3,6 +3,7 @@
 #include "bench_common.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +87,16 @@ static uint64_t choice_parse(const char *name, const char *text, const char *cho
   bench_fail("%s must be one of %s, not '%s'", name, choices, text);
 }
 
+/* Of a program whose sizes are not drawn. */
+static bool flag_has_no_value(const struct bench_flag *flag) {
+  return flag->kind == BENCH_BYTES && flag->most == 0;
+}
+
 static void value_parse(const struct bench_flag *flag, const char *text) {
+  if (flag_has_no_value(flag)) {
+    bench_fail("%s is refused: this program takes its sizes from its input (see --help)",
+               flag->name);
+  }
   switch (flag->kind) {
   case BENCH_NUMBER:
   case BENCH_BYTES:
@@ -123,6 +133,9 @@ static void usage_print_table(struct flag_table table) {
                                            [BENCH_NANOSECONDS] = "NS",
                                            [BENCH_TEXT] = "TEXT"};
   for (const struct bench_flag *flag = table.flags; flag != table.flags + table.count; flag++) {
+    if (flag_has_no_value(flag)) {
+      continue;
+    }
     if (flag->kind == BENCH_SWITCH || flag->name[0] != '-') {
       printf(" [%s]", flag->name);
     } else {
@@ -197,6 +210,7 @@ static void defaults_fill(const struct bench_program *program, uint64_t size_byt
 
 void bench_parse(int argc, char **argv, const struct bench_program *program) {
   record_command = (struct record_command){program, argc, argv};
+  signal(SIGXFSZ, SIG_IGN); /* a limit of file size is an error of write, which is told */
   struct bench_options *o = &bench_options;
   uint64_t least = program->least_bytes, most = program->most_bytes, size_bytes = 0;
   const struct bench_flag common[] = {

@@ -87,8 +87,22 @@ static uint64_t proc_bytes(const char *path, const char *key) {
   return strtoull(at + strlen(key), NULL, 10) * 1024;
 }
 
-uint64_t bench_rss_bytes(void) { return proc_bytes("/proc/self/smaps_rollup", "Rss:"); }
-uint64_t record_rss_peak_bytes(void) { return proc_bytes("/proc/self/status", "VmHWM:"); }
+static uint64_t rss_seen_bytes; /* the highest RSS read so far */
+
+uint64_t bench_rss_bytes(void) {
+  uint64_t rss = proc_bytes("/proc/self/smaps_rollup", "Rss:");
+  if (rss > rss_seen_bytes) {
+    rss_seen_bytes = rss;
+  }
+  return rss;
+}
+
+/* VmHWM is the highest value of counters that each core adds to in batches of 32 pages, so it may
+ * lie some 100 KiB a core below what smaps_rollup, which walks the pages, has said. */
+uint64_t record_rss_peak_bytes(void) {
+  uint64_t peak = proc_bytes("/proc/self/status", "VmHWM:");
+  return peak > rss_seen_bytes ? peak : rss_seen_bytes;
+}
 
 /* ---- the allocator ---- */
 
@@ -246,6 +260,13 @@ static void words_print(const struct record *r) {
   }
 }
 
+void bench_output_end(const char *what) {
+  errno = 0;
+  if (fflush(stdout) != 0 || ferror(stdout)) {
+    bench_fail("cannot write %s: %s", what, errno != 0 ? strerror(errno) : "a part was lost");
+  }
+}
+
 /* ---- targets ---- */
 
 /* One line for all that were missed. The time is the thread's CPU time for one thread, else wall
@@ -273,25 +294,21 @@ static int targets_check(const struct record *r) {
 
 int record_finish(uint64_t ops, struct record_reading begin, struct record_reading end) {
   /* Memory first: all that follows may allocate. */
+  uint64_t rss_end_bytes = bench_rss_bytes();
   struct record r = {
-      .rss_end_bytes = bench_rss_bytes(),
+      .rss_end_bytes = rss_end_bytes,
       .rss_peak_bytes = record_rss_peak_bytes(),
       .ops = ops,
       .cpu_ns = end.cpu_ns - begin.cpu_ns - atomic_load(&paused_cpu_ns),
       .wall_ns = end.wall_ns - begin.wall_ns - atomic_load(&paused_wall_ns),
       .faults = end.faults - begin.faults - atomic_load(&paused_faults),
   };
-  if (r.rss_peak_bytes < r.rss_end_bytes) {
-    r.rss_peak_bytes = r.rss_end_bytes; /* the kernel counts the peak in batches, so it may lag */
-  }
   record_allocator_name(r.allocator, sizeof r.allocator);
   for (unsigned i = 1; bench_options.latency && i < bench_options.threads; i++) {
     latency_merge(latencies[0], latencies[i]);
   }
   r.latency = latencies[0];
   (bench_options.json ? json_print : words_print)(&r);
-  if (fflush(stdout) != 0) {
-    bench_fail("cannot write the record: %s", strerror(errno));
-  }
+  bench_output_end("the record");
   return targets_check(&r);
 }

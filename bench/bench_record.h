@@ -24,7 +24,8 @@ struct record_reading {
 
 struct record_reading record_read(void);
 
-/* The highest RSS so far, in bytes. Not from two threads at once. */
+/* The highest RSS so far, in bytes: no less than any that bench_rss_bytes has answered. Not from
+ * two threads at once. */
 uint64_t record_rss_peak_bytes(void);
 
 /* The library whose malloc and free this process calls: the proof that a preload took over, or that

@@ -319,9 +319,7 @@ int main(int argc, char **argv) {
   plan = replay_read((const char *)(uintptr_t)file_text, bench_options.threads);
   if (summary) {
     summary_print(plan);
-    if (fflush(stdout) != 0) {
-      bench_fail("cannot write the summary: %s", strerror(errno));
-    }
+    bench_output_end("the summary");
     return 0;
   }
   return replay();

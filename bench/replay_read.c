@@ -170,7 +170,9 @@ static void file_plan(const char *path, uint64_t threads, int plan_fd) {
     plan = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, plan_fd, 0);
   }
   if (plan == MAP_FAILED) {
-    bench_fail("no memory for the %zu records of %s: %s", in.unit_count, path, strerror(errno));
+    bench_fail("no shared memory of %zu bytes for the %zu records of %s: %s%s", bytes,
+               in.unit_count, path, strerror(errno),
+               errno == EFBIG ? ": raise the limit of file size (ulimit -f), which counts" : "");
   }
   plan->bytes = bytes;
   size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);

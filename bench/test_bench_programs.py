@@ -4,6 +4,7 @@ are not in place, and servers that are not left over. A program that is not inst
 import os
 import pathlib
 import signal
+import subprocess
 import tempfile
 import types
 import unittest
@@ -93,6 +94,14 @@ class Programs(unittest.TestCase):
         with self.assertRaisesRegex(RunFailed, "math is not in place: lua5.4 runs on libc.so.6"):
             runs.run(libm, check=True)
         runs.run(bench_allocators.SYSTEM, check=True)
+
+    def test_a_result_that_cannot_be_written_is_told(self):
+        result = os.path.join(self.scratch, "result")
+        script = f"ulimit -f 0; exec '{BUILD}/hak-measure' '{result}' 'exit 3'"
+        done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True,
+                              check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (125, "", f"{result}: File too large\n"))
 
     def test_what_is_not_installed_is_named(self):
         program = bench_programs.PROGRAMS[0]._replace(needs=[("/no/such/program", "some-package")])

@@ -4,6 +4,7 @@
 // COMMAND's LD_PRELOAD; the shell that starts COMMAND is not preloaded.
 // Exit: COMMAND's own status (128 + n after signal n), 125 when the measuring itself failed.
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -52,6 +53,7 @@ int main(int argc, char **argv) {
   }
   double wall = now() - start;
   int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  signal(SIGXFSZ, SIG_IGN); // a limit of file size is told, not died of; COMMAND had its own way
   FILE *out = fopen(argv[1], "w");
   if (out == NULL) {
     perror(argv[1]);
