@@ -11,12 +11,13 @@ Rounds are interleaved (AB BA AB ...) until the verdict is GO (the whole interva
 A's below 0.99, and resident memory below 1.01), NO-GO (the whole interval above 0.995), or the
 budget is used up: undecided. Many short rounds settle more than few long ones: a disturbance then
 costs one round, not a tenth of them. A row of docs/experiments.md keeps the verdict.
-Exit status: 0 GO, 1 NO-GO or undecided, 2 bad input.
+Exit status: 0 GO, 1 NO-GO or undecided, 2 bad input, 141 where the reader of the output went away.
 """
 import argparse
 import datetime
 import fcntl
 import hashlib
+import math
 import os
 import pathlib
 import re
@@ -32,6 +33,7 @@ import ab_stats
 from bench_allocators import Allocator, environment as allocator_environment, report_check
 from bench_machine import BadInput, ROOT, RunFailed, check_writable, first_line, machine
 from bench_measure import command_of, run_command
+from bench_pipe import quiet
 from bench_process import RUN_TIMEOUT_SECONDS
 from bench_workloads import TIMED, WORKLOADS
 
@@ -47,7 +49,9 @@ Instructions: an operation's, by callgrind, where they were counted.
 | {" | ".join(LOG_COLUMNS)} |
 |{"---|" * len(LOG_COLUMNS)}
 """
+LOG_HEADING = LOG_HEAD.splitlines()[-2]  # what tells a ledger from any other file
 BUILD_TIMEOUT_SECONDS = 900
+BUDGET_SECONDS_MOST, RUN_SECONDS_MOST = 7 * 86400, 3600  # arbitrary: a week, an hour
 # Under callgrind: two runs, so that start and warm-up cancel. Arbitrary, and a few seconds each.
 COUNT_OPS_MOST = 400_000
 COUNT_RUNS = (1, 3)
@@ -205,6 +209,12 @@ def count_instructions(workload, subject, options):
     return (many - few) / (many_ops - few_ops)
 
 
+def interval_text(answer, form):
+    """form: of the two ends. Of few rounds there is no interval."""
+    return form.format(answer["low"], answer["high"]) if math.isfinite(answer["low"]) else \
+        "no interval yet"
+
+
 def decide(workload, subjects, options):
     """Rounds until a verdict or the end of the budget; ab_stats.judge's answer."""
     for subject in subjects:  # warm-up, dropped: page cache, first checks
@@ -220,7 +230,7 @@ def decide(workload, subjects, options):
     def seen(answer):
         if options.progress:
             print(f"{answer['rounds']} rounds: {answer['ratio']:.4f} "
-                  f"[{answer['low']:.4f}, {answer['high']:.4f}], RSS {answer['rss_ratio']:.4f}",
+                  f"{interval_text(answer, '[{:.4f}, {:.4f}]')}, RSS {answer['rss_ratio']:.4f}",
                   file=sys.stderr)
 
     return ab_stats.decide(measure_round, options.rounds, lambda: time.monotonic() >= end,
@@ -236,10 +246,21 @@ def row_of(options, workload, subjects, answer, instructions):
     cells = [datetime.date.today().isoformat(), about["commit"],
              f"{about['cpu']}, {about['cores']} cores", name, *(s.shown for s in subjects),
              workload.name, f"{answer['rounds']} of {options.seconds:g} s",
-             f"{answer['ratio']:.4f}", f"{answer['low']:.4f} to {answer['high']:.4f}",
+             f"{answer['ratio']:.4f}", interval_text(answer, "{:.4f} to {:.4f}"),
              f"{answer['rss_ratio']:.4f}", "-" if instructions is None else f"{instructions:.4f}",
              f"{answer['verdict']}: {answer['why']}"]
     return "| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |\n"
+
+
+def check_ledger(path):
+    """A file that is there gets a row only if it is a ledger, or empty."""
+    check_writable("--log", path)
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    if lines and LOG_HEADING not in lines:
+        raise BadInput(f"--log {path}: is no ledger (it lacks the table's heading, as "
+                       "docs/experiments.md has it): name one, or a new file")
 
 
 def log(path, row):
@@ -280,8 +301,18 @@ def parse(words):
     options = parser.parse_args(words)
     if options.workload not in workloads:
         parser.error(f"--workload: '{options.workload}' is no timed workload of run.py --list")
-    if not options.budget > 0 or not options.seconds > 0 or options.rounds < 2:
-        parser.error("--budget and --seconds must be above 0, --rounds at least 2")
+    options.name = " ".join(options.name.split())
+    if not options.name:
+        parser.error("--name is empty: say what the ledger is to call the experiment")
+    if options.rounds < 2:
+        parser.error("--rounds must be at least 2")
+    for name, most in (("seconds", RUN_SECONDS_MOST), ("budget", BUDGET_SECONDS_MOST)):
+        if not 0 < getattr(options, name) <= most:  # a NaN is not either
+            parser.error(f"--{name} must be above 0 and at most {most}")
+    least = 2 * 2 * options.seconds  # two rounds are always measured
+    if options.budget < least:
+        parser.error(f"--budget {options.budget:g}: two rounds of two runs of {options.seconds:g} "
+                     f"s take {least:g} s already")
     workload = workloads[options.workload]
     if options.count and (workload.metric != "cpu" or shutil.which("valgrind") is None):
         parser.error("--count takes a workload of one thread, and valgrind")
@@ -292,7 +323,7 @@ def main(words):
     options, workload = parse(words)
     instructions = None
     try:
-        check_writable("--log", options.log)
+        check_ledger(options.log)
         options.build = options.build.absolute()
         subjects = both_variants(options)
         answer = decide(workload, subjects, options)
@@ -307,10 +338,10 @@ def main(words):
         return 130
     counted = "" if instructions is None else f", instructions {instructions:.4f}"
     print(f"{answer['verdict']}: {answer['why']}; time {answer['ratio']:.4f} "
-          f"[{answer['low']:.4f}, {answer['high']:.4f}], RSS {answer['rss_ratio']:.4f}{counted}, "
+          f"{interval_text(answer, '[{:.4f}, {:.4f}]')}, RSS {answer['rss_ratio']:.4f}{counted}, "
           f"{answer['rounds']} rounds of {workload.name}")
     return 0 if answer["verdict"] == "GO" else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(quiet(main, sys.argv[1:]))

@@ -49,6 +49,8 @@ def judge(pairs, error):
         verdict, why = "NO-GO", "not faster"
     elif high < TIME_GO:
         verdict, why = "undecided", "faster, but larger"
+    elif low == -math.inf:
+        verdict, why = "undecided", "too few rounds for an interval"
     else:
         verdict, why = "undecided", "the interval is too wide"
     return {"rounds": len(pairs), "ratio": median(times), "low": low, "high": high,

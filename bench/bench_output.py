@@ -22,6 +22,11 @@ def duration_text(seconds):
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
+def count_text(count, noun):
+    """'1 round', '2 rounds'."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def rows_of(result):
     metric = result["metric"]
     floor = result["allocators"].get("floor")
@@ -95,6 +100,8 @@ def verdicts_print(verdicts, markdown):
     if len(rows) > 1:
         print("### Targets\n" if markdown else "targets")
         table_print(rows, markdown, words=len(rows[0]))
+        words = [verdict["verdict"] for _, verdict in verdicts]
+        print("\n" + ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)))
 
 
 class Progress:

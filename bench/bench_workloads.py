@@ -7,7 +7,8 @@ from collections import namedtuple
 
 import bench_programs
 import run_targets
-from bench_limits import (CALLS_LIMIT_PER_OP, PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR,
+from bench_limits import (CALLS_LIMIT_100M, CALLS_LIMIT_PER_OP, PEAK_LIMIT_EXTRA_BYTES,
+                          PEAK_LIMIT_FACTOR, RSS_LIMIT_EXTRA_BYTES, RSS_LIMIT_FACTORS, RSS_PEER,
                           time_limit)
 from bench_machine import ROOT
 
@@ -28,7 +29,9 @@ def timed(name, what, program, args, ops, metric="cpu", floor=False, prepare=0.0
                     prepare)
 
 
-def rss(name, what, program, args, ops, prepare, targets):
+def rss(name, what, program, args, ops, prepare):
+    factor = RSS_LIMIT_FACTORS.get(name)
+    targets = TINY_RSS if factor is None else [run_targets.rss_peer(RSS_PEER, factor)]
     return Workload(name, what, program, args, ops, "rss", targets, False, True, prepare)
 
 
@@ -50,7 +53,8 @@ def replay(name):
     return [str(ROOT / "bench" / "traces" / (name + ".hkt")), "--threads", "1"]
 
 
-TINY_RSS = [run_targets.rss_peer_plus("glibc", 256 * 1024), run_targets.rss_below_others("glibc")]
+TINY_RSS = [run_targets.rss_peer_plus(RSS_PEER, RSS_LIMIT_EXTRA_BYTES),
+            run_targets.rss_below_others(RSS_PEER)]
 BATCH = "allocate {}, free {}: 64 B, {} order"
 WORKLOADS = [
     timed("mixed_400", "16-1024 B at random, 400 slots", "bench_random_mixed", mixed(400),
@@ -106,18 +110,17 @@ WORKLOADS = [
           ["--mode", "active"], 500_000, metric="wall"),
     timed("sharing_passive", "the same, the first ones from one thread", "bench_false_sharing",
           ["--mode", "passive"], 500_000, metric="wall"),
-    rss("rss_hello", "a dozen strings", "bench_hello", [], 12, 0.02, TINY_RSS),
-    rss("rss_400", "RSS of mixed at 400 slots", "bench_random_mixed", mixed(400), 2_000_000, 0.08,
-        TINY_RSS),
+    rss("rss_hello", "a dozen strings", "bench_hello", [], 12, 0.02),
+    rss("rss_400", "RSS of mixed at 400 slots", "bench_random_mixed", mixed(400), 2_000_000, 0.08),
     rss("rss_4000", "RSS of mixed at 4,000 slots", "bench_random_mixed", mixed(4000), 2_000_000,
-        0.1, TINY_RSS),
+        0.1),
     rss("rss_40000", "RSS of mixed at 40,000 slots", "bench_random_mixed", mixed(40000), 4_000_000,
-        0.2, [run_targets.rss_peer("glibc", 1.08)]),
+        0.2),
     rss("rss_400000", "RSS of mixed at 400,000 slots", "bench_random_mixed", mixed(400000),
-        8_000_000, 1.5, [run_targets.rss_peer("glibc", 1.05)]),
+        8_000_000, 1.5),
     Workload("syscalls_100m", "100 M mixed operations, 400 and 40,000 slots: the higher count",
              "bench_random_mixed", [], 100_000_000, "calls",
-             [run_targets.at_most("calls", 12, "calls")], False, True, 4),
+             [run_targets.at_most("calls", CALLS_LIMIT_100M, "calls")], False, True, 4),
     *map(program, bench_programs.PROGRAMS),
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}

@@ -18,6 +18,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import plot_data
 from bench_machine import BadInput
+from bench_output import count_text
+from bench_pipe import quiet
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; one an allocator in every picture.
 COLOURS = {"hakmem": "#d55e00", "hakmem-minimal": "#e69f00", "glibc": "#000000",
@@ -160,7 +162,7 @@ def throughput(options):
     else:
         points, count = plot_data.together_of(results)
         draw_throughput(load_matplotlib(), points,
-                        f"geometric means over {count} workloads, glibc = 1\n"
+                        f"geometric means over {count_text(count, 'workload')}, glibc = 1\n"
                         "up and to the left is better",
                         "peak RSS, times glibc's", "throughput, times glibc's", options.out)
 
@@ -223,13 +225,16 @@ def latency(options):
 def draw_rss(plt, kind, curves, path):
     figure, axes = plt.subplots(figsize=(8, 4.2))
     names = [curve.name for curve in curves]
-    longest = max(curve.x[-1] for curve in curves)
+    longest = max(max(curve.x) for curve in curves)
     unit, label = 1, "operations"
     if kind == "time":
         unit, label = (60, "minutes") if longest > 300 else (1, "seconds")
     for curve in curves:
-        axes.plot([x / unit for x in curve.x], curve.y, color=colour_of(curve.name, names),
-                  label=curve.name, linewidth=2 if curve.name == "hakmem" else 1.3)
+        for begin, end in zip(curve.starts, [*curve.starts[1:], len(curve.x)]):
+            axes.plot([x / unit for x in curve.x[begin:end]], curve.y[begin:end],
+                      color=colour_of(curve.name, names), label=None if begin else curve.name,
+                      linewidth=2 if curve.name == "hakmem" else 1.3,
+                      marker="." if end - begin == 1 else None)  # a line of one point is invisible
     if kind == "operations":
         axes.xaxis.set_major_formatter(thousands)
     axes.set_xlabel(label)
@@ -282,14 +287,18 @@ def parse(words):
     return options
 
 
+def draw(words):
+    options = parse(words)
+    {"throughput": throughput, "latency": latency, "rss": rss}[options.picture](options)
+    return 0
+
+
 def main(words):
     try:
-        options = parse(words)
-        {"throughput": throughput, "latency": latency, "rss": rss}[options.picture](options)
+        return quiet(draw, words)
     except (BadInput, OSError) as error:
         print(f"bench/plot.py: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

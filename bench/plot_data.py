@@ -7,11 +7,14 @@ from statistics import geometric_mean, median, quantiles
 
 import bench_workloads
 from bench_machine import BadInput
+from bench_output import count_text
 
 MIB = 2**20
 # One allocator: how fast, with the quarter and three-quarter points of its rounds, and how large.
 Point = namedtuple("Point", "name speed speed_low speed_high peak")
-Curve = namedtuple("Curve", "name x y")
+# starts: where a line of its own begins, the first at 0: another process, whose memory does not
+# follow from the one before.
+Curve = namedtuple("Curve", "name x y starts", defaults=([0],))
 PER_SECOND = {"cpu": "operations per second of CPU time", "wall": "operations per second",
               "program": "runs per second of CPU time"}
 
@@ -124,15 +127,28 @@ def latencies_of(result, path):
 
 # ---- resident memory over time ----
 
-def soak_curve(path, name):
-    """Seconds and MiB of a soak's CSV: columns time_s and rss_kib; lines with # are about it."""
-    x, y = [], []
+def soak_lines(path):
+    """(the lines of header and rows, numbered; the numbers of the lines that mark a resumption). A
+    soak of a process an epoch has a new one in each row: there a resumption marks nothing."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            numbered = [(number, line) for number, line in enumerate(file, 1)
-                        if line.strip() and not line.startswith("#")]
+            lines = list(enumerate(file, 1))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: {error}") from None
+    numbered = [(number, line) for number, line in lines
+                if line.strip() and not line.startswith("#")]
+    about = {number: [word.strip() for word in line[1:].partition(":")[::2]]
+             for number, line in lines if line.startswith("#")}
+    if ["mode", "process_an_epoch"] in about.values():
+        return numbered, []
+    return numbered, [number for number, (key, _) in about.items() if key == "resumed"]
+
+
+def soak_curve(path, name):
+    """Seconds and MiB of a soak's CSV: columns time_s and rss_kib; lines with # are about it.
+    Another process begins where the soak was resumed, and where time goes back."""
+    x, y, starts, last_number = [], [], [0], 0
+    numbered, resumed = soak_lines(path)
     rows = csv.DictReader(line for _, line in numbered)
     for column in ("time_s", "rss_kib"):
         if column not in (rows.fieldnames or []):
@@ -144,11 +160,14 @@ def soak_curve(path, name):
             raise BadInput(f"{path}, line {number}: time_s and rss_kib must be numbers") from None
         if not (math.isfinite(time_s) and math.isfinite(rss_kib)):
             raise BadInput(f"{path}, line {number}: time_s and rss_kib must be finite")
+        if x and (time_s <= x[-1] or any(last_number < mark < number for mark in resumed)):
+            starts.append(len(x))
+        last_number = number
         x.append(time_s)
         y.append(rss_kib / 1024)
     if len(x) < 2:
-        raise BadInput(f"{path} has {len(x)} rows; a line needs 2")
-    return Curve(name, x, y)
+        raise BadInput(f"{path} has {count_text(len(x), 'row')}; a line needs 2")
+    return Curve(name, x, y, starts)
 
 
 def replay_curve(path, name):
@@ -160,7 +179,7 @@ def replay_curve(path, name):
     except (TypeError, ValueError):
         raise BadInput(f"{path} has no rss_samples of [operations, bytes]") from None
     if len(x) < 2:
-        raise BadInput(f"{path} has {len(x)} rss_samples; a line needs 2")
+        raise BadInput(f"{path} has {count_text(len(x), 'sample')} in rss_samples; a line needs 2")
     return Curve(name, x, y)
 
 

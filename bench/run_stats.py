@@ -77,8 +77,9 @@ def geometric_mean(values):
 
 def compare_together(rows):
     """One ratio for several workloads, from the ratios of each, round by round: the geometric mean
-    of their medians, and its interval when the rounds of each are drawn anew."""
+    of their medians, and its interval when the rounds of each are drawn anew. rounds: of the
+    workload that has fewest."""
     return {"ratio": geometric_mean([median(row) for row in rows]),
             "ratio_interval_95": bootstrap_interval(lambda source: geometric_mean(
                 [median_resampled(row, source) for row in rows])),
-            "workloads": len(rows)}
+            "workloads": len(rows), "rounds": min(map(len, rows))}

@@ -2,13 +2,18 @@
 
 A bound takes (samples by allocator, subject, target peers) and answers {"target", "measured",
 "met", "settled"}. met is None when it could not be measured. A bound on time is met by the upper
-end of the interval, and not settled where the interval lies on both sides. A peer without samples
-may be the best: a bound that holds against the others is then not measured.
+end of the interval, and not settled where the interval lies on both sides. Nothing that is a median
+of rounds is settled by fewer than ROUNDS_LEAST of them. A peer without samples may be the best:
+what is no settled miss against the others is then not measured.
 """
 from collections import namedtuple
 from statistics import median
 
 import run_stats
+from bench_limits import ROUNDS_LEAST
+from bench_output import count_text
+
+MET, MISSED, NOT_SETTLED, NOT_MEASURED = "met", "missed", "not settled", "not measured"
 
 # figure: whose samples the bound takes: time (an operation's), rss_end_bytes, rss_peak_bytes, calls
 # or calls_per_op.
@@ -21,10 +26,24 @@ def answer(text, measured, met, settled=True):
 
 def verdict(of):
     if of["met"] is None:
-        return "not measured"
-    if of["met"]:
-        return "met"
-    return "missed" if of["settled"] else "missed (not settled)"
+        return NOT_MEASURED
+    if not of["settled"]:
+        return NOT_SETTLED
+    return MET if of["met"] else MISSED
+
+
+def exit_status(verdicts, is_failed):
+    """Of the run, from the words of its targets. is_failed: a workload ended badly under the
+    allocator that is judged, which no target tells."""
+    return 1 if MISSED in verdicts or is_failed else 0
+
+
+def settled_by(rounds, got):
+    """The answer, not settled when it is of too few rounds."""
+    if rounds < ROUNDS_LEAST:
+        got["settled"] = False
+        got["measured"] += f", of {count_text(rounds, 'round')}"
+    return got
 
 
 def against_peers(text, check, chosen=lambda peers: peers):
@@ -36,10 +55,11 @@ def against_peers(text, check, chosen=lambda peers: peers):
         absent = ", ".join(name for name in [subject, *peers] if not samples.get(name))
         if not samples.get(subject) or not there:
             return answer(text, f"no figures of {absent}", None)
-        got = answer(text, *check(samples[subject], there))
+        got = settled_by(min(map(len, [samples[subject], *there.values()])),
+                         answer(text, *check(samples[subject], there)))
         if absent:
             got["measured"] += f" (no figures of {absent})"
-            got["met"] = None if got["met"] else got["met"]
+            got["met"] = None if got["met"] or not got["settled"] else False
         return got
     return bound
 
@@ -121,5 +141,7 @@ def together(peer, limit, compared):
     """The answer for run_stats.compare_together's of one peer."""
     measured, met, settled = interval_check(limit, compared["ratio"],
                                             compared["ratio_interval_95"], peer)
-    return answer(f"time, geometric mean <= {limit:.2f} of {peer}",
-                  f"{measured}, {compared['workloads']} workloads", met, settled)
+    return settled_by(compared["rounds"],
+                      answer(f"time, geometric mean <= {limit:.2f} of {peer}",
+                             f"{measured}, {count_text(compared['workloads'], 'workload')}", met,
+                             settled))

@@ -41,6 +41,21 @@ class Runs(unittest.TestCase):
         self.assertEqual((status, out), (2, ""))
         self.assertEqual(err, f"ab.py: --log {self.log}: cannot be written\n")
 
+    def test_a_file_that_is_no_ledger_is_left_as_it_is(self):
+        for text in ("# Notes\n", "# Experiments\n\n| date | verdict |\n|---|---|\n", "\n"):
+            self.log.write_text(text, encoding="utf-8")
+            with mock.patch("ab.decide", side_effect=AssertionError("it measures")):
+                status, out, err = self.call("base", "base")
+            self.assertEqual((status, out, self.log.read_text(encoding="utf-8")), (2, "", text))
+            self.assertRegex(err, r"\Aab\.py: --log [^\n]+: is no ledger [^\n]+\n\Z")
+
+    def test_the_committed_ledger_and_an_empty_file_are_ledgers(self):
+        ab.check_ledger(ROOT / "docs" / "experiments.md")
+        self.log.touch()
+        ab.check_ledger(self.log)
+        ab.log(self.log, "| x |\n")
+        ab.check_ledger(self.log)
+
     def rows(self):
         lines = self.log.read_text(encoding="utf-8").splitlines()
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines
@@ -68,8 +83,15 @@ class Runs(unittest.TestCase):
         self.assertEqual({len(row) for row in self.rows()}, {len(ab.LOG_COLUMNS)})
 
     def test_rounds_are_a_budget(self):
-        out = self.call("base", "base", "--seconds", "0.01", "--rounds", "3")[1]
-        self.assertRegex(out, r"\Aundecided: .*, 3 rounds of mixed_400\n\Z")
+        status, out, err = self.call("base", "base", "--seconds", "0.01", "--rounds", "3",
+                                     "--progress")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"\Aundecided: too few rounds for an interval; time [\d.]+ "
+                              r"no interval yet, .*, 3 rounds of mixed_400\n\Z")
+        self.assertRegex(err, r"\A3 rounds: [\d.]+ no interval yet, RSS [\d.]+\n\Z")
+        row = dict(zip(ab.LOG_COLUMNS, self.rows()[0]))
+        self.assertEqual((row["interval"], row["verdict"]),
+                         ("no interval yet", "undecided: too few rounds for an interval"))
 
     def test_bad_input_is_one_line_and_changes_nothing(self):
         not_a_library = os.path.join(BUILD, "bench_hello")
@@ -83,7 +105,10 @@ class Runs(unittest.TestCase):
 
     def test_flags_that_do_not_fit(self):
         for words in (("--budget", "0"), ("--seconds", "-1"), ("--workload", "rss_400"),
-                      ("--rounds", "1"), ("--count", "--workload", "larson_2"), ("--no-such",)):
+                      ("--rounds", "1"), ("--budget", "nan"), ("--budget", "inf"),
+                      ("--budget", "1e9"), ("--budget", "0.99"), ("--seconds", "inf"),
+                      ("--seconds", "1e6", "--budget", "1e7"), ("--name", ""), ("--name", " \n"),
+                      ("--count", "--workload", "larson_2"), ("--no-such",)):
             status, _, err = self.call("base", "base", *words)
             self.assertEqual(status, 2, words)
             self.assertRegex(err, r"\Aab\.py: [^\n]+\n\Z")

@@ -103,6 +103,11 @@ class Limits(unittest.TestCase):
         self.assertEqual(ab_stats.judge(mixed, 0.05)["high"], 1.0)
         self.assertEqual(ab_stats.judge(mixed, 0.05)["verdict"], "undecided")
 
+    def test_too_few_rounds_have_no_interval(self):
+        answer = ab_stats.judge([(1.0, 0.9, 1.0, 1.0)] * 4, 0.05)
+        self.assertEqual((answer["verdict"], answer["why"]),
+                         ("undecided", "too few rounds for an interval"))
+
     def test_memory(self):
         self.assertEqual([self.verdict(0.9, rss) for rss in (1.0099, 1.01, 0.5)],
                          ["GO", "undecided", "GO"])

@@ -8,6 +8,7 @@ import os
 import pathlib
 import tempfile
 import unittest
+from unittest import mock
 
 import plot
 import plot_data
@@ -90,8 +91,27 @@ class Data(Pictures):
         self.assertEqual(y, [0.1, 0.01, 0.0])
 
     def test_memory(self):
-        self.assertEqual(plot_data.soak_curve(self.soak, "x"), ("x", [10.0, 20.5], [2.0, 1.0]))
-        self.assertEqual(plot_data.replay_curve(self.replay, "x"), ("x", [0.0, 9.0], [1.0, 3.0]))
+        self.assertEqual(plot_data.soak_curve(self.soak, "x"), ("x", [10.0, 20.5], [2.0, 1.0], [0]))
+        self.assertEqual(plot_data.replay_curve(self.replay, "x"),
+                         ("x", [0.0, 9.0], [1.0, 3.0], [0]))
+
+    def starts(self, *lines):
+        text = "\n".join(["# mode: single_process", "epoch,time_s,rss_kib", *lines, ""])
+        return plot_data.soak_curve(self.file("starts.csv", text), "x").starts
+
+    def test_a_resumed_process_is_a_line_of_its_own(self):
+        mark = "# resumed: after 2.000 s, commit 0123, 2030-01-01T00:00:00Z"
+        self.assertEqual(self.starts("0,1,5", "1,2,5", mark, "2,3,5", "3,4,5", mark, mark, "4,5,5"),
+                         [0, 2, 4])
+        self.assertEqual(self.starts(mark, "0,1,5", "1,2,5", mark), [0])
+        self.assertEqual(self.starts("0,1,5", "# note: none", "1,2,5"), [0])
+
+    def test_a_process_an_epoch_is_one_line(self):
+        self.assertEqual(self.starts("# mode: process_an_epoch", "0,1,5", "# resumed: x", "1,2,5"),
+                         [0])
+
+    def test_time_that_goes_back_is_another_run(self):
+        self.assertEqual(self.starts("0,1,5", "1,2,5", "0,1,5", "1,2,5"), [0, 2])
 
     def test_names_of_numbers(self):
         self.assertEqual([plot.thousands(n) for n in (0, 1.5, 2000, 3.25e7, 4e9)],
@@ -117,6 +137,16 @@ class Drawn(Pictures):
             picture = self.drawn(*words)
             self.assertEqual(picture[:8], b"\x89PNG\r\n\x1a\n", words)
             self.assertGreater(len(picture), 10_000, words)
+
+    def test_a_line_is_broken_where_the_process_changes(self):
+        text = "epoch,time_s,rss_kib\n0,1,1024\n1,2,2048\n# resumed: x\n2,3,1024\n"
+        drawn = []
+        with mock.patch("plot.save", side_effect=lambda figure, path: drawn.append(figure)):
+            self.assertEqual(self.call("rss", self.file("hakmem.csv", text))[:2], (0, ""))
+        lines = drawn[0].axes[0].lines
+        self.assertEqual([list(line.get_xydata().flat) for line in lines], [[1, 1, 2, 2], [3, 1]])
+        self.assertEqual(len({line.get_color() for line in lines}), 1)
+        self.assertEqual([line.get_marker() for line in lines], ["None", "."])
 
     def test_an_svg_holds_the_names_and_repeats(self):
         picture = self.drawn("latency", self.results, "--workload", "one", out="a.svg")
@@ -162,7 +192,7 @@ class Refusals(Pictures):
     def test_series(self):
         head = "epoch,time_s,rss_kib\n"
         for text, pattern in (("", "no column time_s"), ("a,b\n1,2\n", "no column time_s"),
-                              (head + "0,1,5\n", "has 1 rows"), (head + "0,1,5\n1,x,6\n", "line 3"),
+                              (head + "0,1,5\n", "has 1 row;"), (head + "0,1,5\n1,x,6\n", "line 3"),
                               (head + "0,1,5\n1,2\n", "line 3"),
                               (head + "0,1,5\n# note\n1,nan,6\n", "line 4")):
             self.refused(pattern, "rss", self.file("bad.csv", text))

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import tempfile
 import unittest
@@ -59,7 +60,8 @@ class Case(unittest.TestCase):
         self.assertIn(record["bench"], (program, "bench_random_mixed"))
         self.assertEqual(record["args"], [*map(str, words), "--json"])
         self.assertGreater(record["rss_end_bytes"], 100_000)
-        self.assertGreaterEqual(record["rss_peak_bytes"], record["rss_end_bytes"])
+        self.assertGreaterEqual(record["rss_peak_bytes"],
+                                max(record["rss_end_bytes"], record.get("rss_idle_bytes", 0)))
         self.assertGreater(record["wall_ns"], 0)
         self.assertGreater(record["ops"], 0)
         self.assertRegex(record["allocator"], allocator)
@@ -159,6 +161,25 @@ class EveryProgram(Case):
                           ["--seed", "1K"], ["--nothing"], ["--json", "many"]):
                 self.refuses(program, *words)
 
+    def test_a_limit_of_file_size_is_told(self):
+        """The first write beyond it is a SIGXFSZ to a program that has not ignored that."""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        epochs = ["--epoch-seconds", "0.01", "--seconds", "0.1"]
+        runs = [(program, words, "the record") for program, (words, _, _, _) in SHORT.items()]
+        runs += [("bench_floor", ["--ops", 1000], "the record"),
+                 ("bench_random_mixed", epochs, "an epoch")]
+        for program, words, what in runs:
+            for most_bytes in (0, 100):
+                with self.subTest(program=program, most_bytes=most_bytes), \
+                        tempfile.TemporaryFile() as file:
+                    done = subprocess.run([BUILD / program, *map(str, words), "--json"],
+                                          stdout=file, stderr=subprocess.PIPE, text=True,
+                                          check=False, timeout=60, preexec_fn=limit)
+                    self.assertEqual((done.returncode, file.tell()), (2, most_bytes))
+                    self.assertRegex(done.stderr,
+                                     rf"\A\w+: cannot write {what}: File too large\n\Z")
+
     def test_help_names_all_flags(self):
         for program in (*SHORT, "bench_floor"):
             done = start(program, "--help")
@@ -180,8 +201,9 @@ class Shapes(Case):
         def rss(*words):
             return self.record("bench_random_mixed", 1, 4000, *words)["rss_end_bytes"]
         plain, suffix, small = rss("--size", 1024), rss("--size", "1K"), rss("--size", 16)
-        self.assertLess(abs(plain - suffix), 200_000)
-        self.assertGreater(plain - small, 1_500_000)
+        # What of the libraries' files is mapped besides differs from run to run, by 64 KiB blocks.
+        self.assertLess(abs(plain - suffix), 600_000)
+        self.assertGreater(min(plain, suffix) - small, 1_500_000)
 
     def test_random_mixed(self):
         self.assertEqual(self.record("bench_random_mixed", 100000, 500, 7)["ops"], 100000)
@@ -269,6 +291,14 @@ class Shapes(Case):
         self.assertGreater(record["rss_idle_bytes"], 16 << 20 >> 5)  # a twentieth is live
         self.assertGreaterEqual(record["wall_ns"], 2 * 2_000_000)
         self.refuses("bench_bursts", "--idle-ms", 0)
+
+    def test_no_memory_is_above_the_peak(self):
+        """glibc gives back what is above the last object: the end is far below the idle time, and
+        the kernel's own peak, which it counts in batches, is below that too."""
+        words = ["--mib", 4, "--idle-ms", 1, "--ops", 3, "--size", "64K"]
+        for _ in range(3):
+            record = self.record("bench_bursts", *words, fields=IDLE)
+            self.assertLess(record["rss_end_bytes"], record["rss_idle_bytes"])
 
     def test_passive_and_active_sharing(self):
         for mode in ("active", "passive"):

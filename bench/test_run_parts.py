@@ -17,7 +17,9 @@ import bench_measure
 import bench_output
 import bench_state
 import bench_workloads
-from bench_machine import BadInput, RunFailed
+import run_targets
+from bench_limits import MEAN_LIMIT, MEAN_PEER, ROUNDS_LEAST
+from bench_machine import ROOT, BadInput, RunFailed
 
 
 class Reports(unittest.TestCase):
@@ -103,13 +105,13 @@ class CallCounts(unittest.TestCase):
                 bench_calls.count_calls(trace)
 
 
-def evaluated(hakmem_ns, calls=0, failures=()):
+def evaluated(hakmem_ns, calls=0, failures=(), rounds=ROUNDS_LEAST):
     """A workload in which every peer takes 100 ns, but for those that failed."""
     record = {"ops": 10, "cpu_ns": 1000, "wall_ns": 1000, "rss_end_bytes": 1, "rss_peak_bytes": 1,
               "faults": 0}
     peers = [peer for peer in bench_allocators.TARGET_PEERS if peer not in failures]
-    records = {name: [record] for name in peers}
-    records["hakmem"] = [{**record, "cpu_ns": 10 * hakmem_ns}]
+    records = {name: [record] * rounds for name in peers}
+    records["hakmem"] = [{**record, "cpu_ns": 10 * hakmem_ns}] * rounds
     extras = {"hakmem": {"latency": {"p99_ns": 1}, "calls": {
         "calls": calls, "ops": 8_000_000, "calls_by_name": {"madvise": calls}}}}
     measured = bench_measure.Measured(records, {name: "failed" for name in failures}, extras)
@@ -122,6 +124,10 @@ class Verdicts(unittest.TestCase):
         self.assertEqual([v["verdict"] for v in evaluated(102, 1)["verdicts"]], ["met"] * 3)
         self.assertEqual([v["verdict"] for v in evaluated(103, 2)["verdicts"]],
                          ["missed", "met", "missed"])
+
+    def test_few_rounds_settle_counts_alone(self):
+        self.assertEqual([v["verdict"] for v in evaluated(103, 2, rounds=1)["verdicts"]],
+                         ["not settled", "not settled", "missed"])
 
     def test_a_peer_that_failed_is_not_the_best(self):
         self.assertEqual(evaluated(90, failures=["scudo"])["verdicts"][0]["verdict"], "met")
@@ -155,7 +161,7 @@ class Verdicts(unittest.TestCase):
         results = [evaluated(50), {**evaluated(50), "metric": "program"}, evaluated(200)]
         got = bench_evaluate.together(results, ["hakmem", "hakmem-minimal"], "mimalloc")
         self.assertEqual(list(got), ["hakmem"])
-        self.assertEqual(got["hakmem"]["workloads"], 2)
+        self.assertEqual((got["hakmem"]["workloads"], got["hakmem"]["rounds"]), (2, ROUNDS_LEAST))
         self.assertAlmostEqual(got["hakmem"]["ratio"], 1.0)
 
 
@@ -164,6 +170,17 @@ class Table(unittest.TestCase):
         for workload in bench_workloads.WORKLOADS:
             self.assertTrue(workload.targets, workload.name)
         self.assertEqual(len(bench_workloads.BY_NAME), len(bench_workloads.WORKLOADS))
+
+    def test_the_document_has_every_target(self):
+        """bench/README.md: a table with a line a bound, in the words that run.py prints."""
+        text = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
+        told = {line.split("|")[1].strip(" `") for line in text.splitlines()
+                if line.startswith("| `")}
+        bounds = {target.bound({}, "hakmem", bench_allocators.TARGET_PEERS)["target"]
+                  for workload in bench_workloads.WORKLOADS for target in workload.targets}
+        bounds.add(run_targets.together(MEAN_PEER, MEAN_LIMIT, {
+            "ratio": 1, "ratio_interval_95": [1, 1], "workloads": 1, "rounds": 1})["target"])
+        self.assertEqual(bounds - told, set())
 
     def test_a_full_run_fits_ninety_minutes(self):
         options = types.SimpleNamespace(rounds=19, seconds=0.25)

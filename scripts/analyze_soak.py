@@ -167,6 +167,16 @@ def analysis_print(path, analysis):
     print(f"verdict: drift target {'met' if analysis['met'] else 'missed'}")
 
 
+def series_plot(axes, parts, value_of, label):
+    """One line a part, all in one colour and with one entry in the legend."""
+    colour = None
+    for _, rows in parts:
+        line, = axes.plot([row["time_s"] / 60 for row in rows], [value_of(row) for row in rows],
+                          color=colour, label=None if colour else label,
+                          marker="." if len(rows) == 1 else None)  # else a point is invisible
+        colour = line.get_color()
+
+
 def plot_write(path, soak, title):
     try:
         import matplotlib
@@ -174,23 +184,23 @@ def plot_write(path, soak, title):
         import matplotlib.pyplot as pyplot
     except ImportError:
         raise soak_input.BadInput("--plot needs matplotlib (scripts/deps.sh bench)") from None
-    minutes = [row["time_s"] / 60 for row in soak.rows]
+    parts = segments_of(soak)  # a line each: another process does not go on where one ended
     figure, (memory, speed, tail) = pyplot.subplots(3, 1, sharex=True, figsize=(9, 9))
     for name, label in (("rss_kib", "RSS"), ("peak_kib", "peak")):
-        memory.plot(minutes, [row[name] for row in soak.rows], label=label)
+        series_plot(memory, parts, lambda row, name=name: row[name], label)
     memory.set_ylabel("KiB")
-    speed.plot(minutes, [row["ops_per_s"] / 1e6 for row in soak.rows], label="million ops/s")
+    series_plot(speed, parts, lambda row: row["ops_per_s"] / 1e6, "million ops/s")
     speed.set_ylabel("million ops/s")
     speed.set_ylim(bottom=0)
     for name in soak_csv.TAILS[1:]:
-        tail.plot(minutes, [row[name] for row in soak.rows], label=name)
+        series_plot(tail, parts, lambda row, name=name: row[name], name)
     tail.set_yscale("log")
     tail.set_ylabel("ns")
     tail.set_xlabel("minutes")
     for axes in (memory, speed, tail):
         for start in soak.segments[1:]:
-            if start < len(minutes):
-                axes.axvline(minutes[start], linestyle=":", color="grey")
+            if start < len(soak.rows):
+                axes.axvline(soak.rows[start]["time_s"] / 60, linestyle=":", color="grey")
         axes.legend(loc="upper right")
         axes.grid(alpha=0.3)
     memory.set_title(title)

@@ -17,6 +17,9 @@ import re
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from quiet_pipe import quiet
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAX_LINES = 600
 MAX_COLUMNS = 100
@@ -431,4 +434,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quiet(main))

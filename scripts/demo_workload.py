@@ -6,7 +6,11 @@ Python object comes from malloc. Prints a checksum of its results, the same on e
 import json
 import random
 import sqlite3
+import sys
 import zlib
+
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from quiet_pipe import quiet
 
 
 def database(rng, rows):
@@ -56,4 +60,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(quiet(main))

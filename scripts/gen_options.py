@@ -8,6 +8,9 @@ import os
 import re
 import sys
 
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from quiet_pipe import quiet
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KNOBS = os.path.join(ROOT, "src", "rt", "knobs.def")
 DOCS = os.path.join(ROOT, "docs", "options.md")
@@ -108,4 +111,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quiet(main))

@@ -21,6 +21,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from quiet_pipe import quiet
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEMO = ("PYTHONMALLOC=malloc exec /usr/bin/python3 "
         + shlex.quote(os.path.relpath(os.path.join(ROOT, "scripts", "demo_workload.py"))))
@@ -154,4 +157,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quiet(main))

@@ -22,6 +22,9 @@ import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
+sys.dont_write_bytecode = True  # the source tree stays as it is
+from quiet_pipe import quiet
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join(ROOT, "docs", "results")
 SUMMARY = os.path.join(ROOT, "build", "tests-summary.txt")
@@ -355,4 +358,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quiet(main))

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""scorecard.py [--check] [--results FOLDER] [--output FILE]: targets beside what was measured.
+"""scorecard.py [--check] [--partial] [--results FOLDER] [--output FILE]: targets beside figures.
 
 Writes docs/PERFORMANCE_TARGETS_SCORECARD.md from docs/results/bench.json and soak.json, and from
 nothing else: no clock, no git, so the same files give the same bytes. --check writes nothing.
-Exit: 0 done or equal, 1 differs (--check), 2 bad usage or a malformed file.
+--partial: what a missing file would tell is 'not measured'; without it a missing file is refused.
+Exit: 0 done or equal, 1 differs (--check), 2 bad usage, a missing or a malformed file.
 """
 import argparse
 import pathlib
@@ -13,6 +14,8 @@ from statistics import median
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import scorecard_judge as judge
 import scorecard_read
+from quiet_pipe import quiet
+from bench_output import count_text  # by the path that the judge adds
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NONE = "-"
@@ -36,7 +39,8 @@ METHODS = f"""## How each figure is made
   and only those that ran and were seen in place.
 - **95 %.** Percentile bootstrap of that median over the rounds, {judge.RESAMPLES:,} resamples,
   fixed seed. *Met*: the upper end is within the target. *Missed*: the lower end is outside.
-  *Not settled*: the target lies between, or there are fewer than {judge.ROUNDS_LEAST} rounds.
+  *Not settled*: the target lies between, or there are fewer than {judge.ROUNDS_LEAST} rounds, which
+  settle no CV and no peak either.
   *Of minima* is the ratio of the two fastest rounds, for reading.
 - **Geometric mean.** Of the median ratios to one peer, over the timed workloads that both have
   a figure of. Its interval comes from the same bootstrap, each workload's rounds resampled
@@ -205,7 +209,7 @@ class Flavour:
         row = next(row for row in self.means if row.peer == judge.MEAN_PEER)
         measured = NONE if row.mean is None else \
             (f"{ratio_text(row.mean)} ({interval_text(row.interval)}), "
-             f"{len(row.workloads)} workloads")
+             f"{count_text(len(row.workloads), 'workload')}")
         return (f"geometric mean of the time <= {judge.MEAN_LIMIT} of {judge.MEAN_PEER}", measured,
                 row.verdict)
 
@@ -242,7 +246,7 @@ class Flavour:
 
     def summary_tail(self):
         return ("tail latency (no target)",
-                f"{len(self.tail)} workloads, see below" if self.tail else NONE,
+                f"{count_text(len(self.tail), 'workload')}, see below" if self.tail else NONE,
                 "for reading" if self.tail else judge.NOT_MEASURED)
 
 
@@ -294,7 +298,9 @@ def mean_part(flavours):
     text = "## Geometric mean of the time ratios\n\n" + table(
         ["flavour", *judge.TARGET_PEERS, f"95 % of {judge.MEAN_PEER}",
          f"target, {judge.MEAN_PEER}", "verdict"], rows)
-    return text + (f"\nOver {len(names)} workloads: {', '.join(names)}.\n" if names else "")
+    if names:
+        text += f"\nOver {count_text(len(names), 'workload')}: {', '.join(names)}.\n"
+    return text
 
 
 def others_part(flavours, bench):
@@ -391,6 +397,20 @@ def page(bench, soak):
 
 # ---- the command ----
 
+MADE_BY = {"bench.json": "bench/run.py --json {}",
+           "soak.json": "scripts/analyze_soak.py {folder}/soak.csv --json {}"}
+
+
+def check_there(folder):
+    """A page without its figures must not take the place of one that has them."""
+    shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    for name, command in MADE_BY.items():
+        if not (folder / name).exists():
+            raise scorecard_read.BadInput(
+                f"{shown / name} is missing: `{command.format(shown / name, folder=shown)}` makes "
+                "it (--partial: go on without it)")
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message):  # one line, without the usage
         self.exit(2, f"scorecard.py: {message} (see --help)\n")
@@ -399,12 +419,16 @@ class Parser(argparse.ArgumentParser):
 def main(words):
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    parser.add_argument("--partial", action="store_true",
+                        help="a missing file is 'not measured' instead of an error")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "docs" / "results",
                         metavar="FOLDER", help="where bench.json and soak.json are")
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE",
                         default=ROOT / "docs" / "PERFORMANCE_TARGETS_SCORECARD.md")
     options = parser.parse_args(words)
     try:
+        if not options.partial:
+            check_there(options.results)
         text = page(scorecard_read.read_bench(options.results / "bench.json"),
                     scorecard_read.read_soak(options.results / "soak.json"))
         if not options.check:
@@ -420,4 +444,4 @@ def main(words):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(quiet(main, sys.argv[1:]))

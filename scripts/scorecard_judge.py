@@ -1,7 +1,8 @@
 """Judges what scorecard_read.py read: one function a target, each answers a row per workload.
 
 A verdict is one of the five words below. Where a figure has an interval, the target is met when
-the whole interval is within it, missed when the whole interval is outside, else not settled.
+the whole interval is within it, missed when the whole interval is outside, else not settled. Fewer
+than ROUNDS_LEAST rounds settle nothing but a count.
 """
 import pathlib
 import sys
@@ -12,10 +13,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench")
 import run_stats
 from bench_allocators import TARGET_PEERS
 from bench_limits import (CALLS_LIMIT_PER_OP, CV_LIMIT_PERCENT, MEAN_LIMIT, MEAN_PEER,
-                          PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR, TIME_LIMIT,
+                          PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR, ROUNDS_LEAST, TIME_LIMIT,
                           TIME_LIMITS_OF_PREFIX, time_limit)
+from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED
 
-MET, MISSED, NOT_SETTLED, NOT_MEASURED = "met", "missed", "not settled", "not measured"
 NOT_QUIET = "machine not quiet"
 WORST_FIRST = [MISSED, NOT_SETTLED, NOT_QUIET, NOT_MEASURED, MET]
 
@@ -26,7 +27,6 @@ TIMED_METRICS = ("cpu", "wall", "program")  # program: CPU seconds of a real one
 
 CALLS_HELD_PREFIX = "mixed_"  # random mixed: by name, or by the workload that only counts
 SOAK_SECONDS_LEAST = 3600
-ROUNDS_LEAST = 5  # arbitrary: the interval of fewer is little more than their minimum and maximum
 RESAMPLES = run_stats.BOOTSTRAP_RESAMPLES
 
 # ratios: {peer: median of the round-by-round ratios}; the rest is of the best peer, None without.
@@ -118,6 +118,8 @@ def cv_row(row, run_floor):
     floor = run_floor if own is None else own
     if row.cv_percent is None:
         verdict = NOT_MEASURED
+    elif len(samples_of(row.result, row.best)) < ROUNDS_LEAST:
+        verdict = NOT_SETTLED
     elif row.cv_percent <= CV_LIMIT_PERCENT:
         verdict = MET
     else:
@@ -201,7 +203,9 @@ def memory_rows(bench, flavour):
         if peak_leanest:
             limit = PEAK_LIMIT_FACTOR * peak_leanest[0] + PEAK_LIMIT_EXTRA_BYTES
         if peak and limit:
-            verdict = MET if peak <= limit else MISSED
+            rounds = min(len(result.entries[name].samples or [])
+                         for name in (flavour, peak_leanest[1]))
+            verdict = verdict_of(peak, peak, limit, rounds)
         rows.append(MemoryRow(result, end, leanest(result, "rss_end_bytes"), peak, peak_leanest,
                               limit, verdict))
     return rows

@@ -6,14 +6,12 @@ usage: soak.py single|fresh, with the environment
   DURATION_SEC   how long (default 3600), EPOCH_SEC how long an epoch (default 10)
   WS             slots (default 400)
   SOAK_PRELOAD   the allocator to preload; none: what BENCH_BIN is linked with
-  SOAK_SYSCALLS  0: do not count system calls
+  SOAK_SYSCALLS  1 (default): count system calls; 0: do not
   SOAK_RESUME    a CSV of an earlier run with the same parameters: go on in that file for the time
                  that is left (stdout stays empty)
-single: one process for all of it. fresh: a new process an epoch.
 Exit status: 0 done, 128 and the signal's number after SIGINT or SIGTERM (finished epochs are kept),
 2 bad input. docs/soak.md describes the columns.
 """
-import json
 import os
 import queue
 import re
@@ -36,6 +34,9 @@ MARKER_PAIRS = 2  # bench_epoch.c: one around the timed operations, one around t
 # end within the grace.
 EPOCHS_LATE_MOST, LATE_SECONDS_LEAST, GRACE_SECONDS = 10, 60, 20
 MODES = {"single": "single_process", "fresh": "process_an_epoch"}
+# What the user calls, in the place of this file: one process for all of it, a new one an epoch.
+OWN_USAGE = "soak.py single|fresh"
+SCRIPTS = {"single": "soak_mixed_single_process.sh", "fresh": "soak_mixed_rss.sh"}
 # A file can go on only where all of these are the same.
 PARAMETERS = ["schema", "mode", "bench", "ws", "epoch_s", "allocator", "options", "cpu"]
 
@@ -55,18 +56,35 @@ def seconds_of(name, otherwise):
     return value
 
 
-def settings_read(arguments):
-    if len(arguments) != 1 or arguments[0] not in MODES:
-        raise BadInput("usage: soak.py single|fresh (the rest is in the environment, see its head)")
+def counts_read():
+    """Whether SOAK_SYSCALLS asks for system calls to be counted."""
+    text = os.environ.get("SOAK_SYSCALLS", "1")
+    if text not in ("0", "1"):
+        raise BadInput("SOAK_SYSCALLS must be 1 (count system calls) or 0 (do not), not "
+                       f"'{text}'")
+    return text == "1"
+
+
+def mode_read(arguments):
+    """The key of MODES, which the shell scripts put before what they are given."""
+    if not arguments or arguments[0] not in MODES:
+        raise BadInput(f"start it by {' or '.join(SCRIPTS.values())}")
+    if len(arguments) > 1:
+        raise BadInput(f"{SCRIPTS[arguments[0]]} takes no arguments, but '{arguments[1]}' was "
+                       "given: what it needs is in the environment (see --help)")
+    return arguments[0]
+
+
+def settings_read(mode):
     env = os.environ
     duration_s, epoch_s = seconds_of("DURATION_SEC", "3600"), seconds_of("EPOCH_SEC", "10")
     if epoch_s > duration_s:
         raise BadInput(f"EPOCH_SEC ({epoch_s:g}) is above DURATION_SEC ({duration_s:g})")
     preload, resume = env.get("SOAK_PRELOAD"), env.get("SOAK_RESUME")
-    return Settings(arguments[0], soak_bench.bench_find(), duration_s, epoch_s,
+    return Settings(mode, soak_bench.bench_find(), duration_s, epoch_s,
                     soak_bench.ws_read(),
                     soak_bench.existing_file("SOAK_PRELOAD", preload) if preload else None,
-                    env.get("SOAK_SYSCALLS", "1") != "0",
+                    counts_read(),
                     soak_bench.existing_file("SOAK_RESUME", resume) if resume else None)
 
 
@@ -108,6 +126,8 @@ class Bench:
 
     def __init__(self, settings, seconds, counted):
         self.events = queue.SimpleQueue()
+        self.name, self.line_count, self.time_ns = settings.bench.name, 0, 0
+        self.fault, self.fault_ends_output = None, False
         self.late_seconds = max(EPOCHS_LATE_MOST * settings.epoch_s, LATE_SECONDS_LEAST)
         self.counted = counted
         command = [str(settings.bench), str(CYCLES), settings.ws, "--epoch-seconds",
@@ -121,6 +141,7 @@ class Bench:
         # A session of its own: ^C at a terminal reaches this script alone, which then ends both.
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        errors="replace",
                                         pass_fds=pipe[1:] if pipe else (), start_new_session=True)
         threads = [(self._lines_read, self.process.stdout)]
         if pipe:
@@ -157,6 +178,38 @@ class Bench:
         except ProcessLookupError:
             pass
 
+    def _epoch_of(self, line):
+        """[the record of an epoch], or nothing. After a malformed one the program is ended: what
+        came before it, and the counts of that, are still on their way."""
+        self.line_count += 1
+        if self.fault or '"epoch"' not in line:
+            return []
+        try:
+            record = soak_csv.epoch_read(f"line {self.line_count} of {self.name}'s output", line,
+                                         self.time_ns)
+        except BadInput as fault:
+            self.fault, self.fault_ends_output = fault, not line.endswith("\n")
+            if not self.fault_ends_output:
+                self.signal(signal.SIGKILL)
+            return []
+        self.time_ns = record["time_ns"]
+        return [record]
+
+    def _end_judge(self, status, stop, seen):
+        """Raises where the program's end is none of a run that was well."""
+        said = self.process.stderr.read().strip().splitlines()
+        self.process.stderr.close()
+        if self.fault and not self.fault_ends_output:
+            raise self.fault
+        if stop.number:
+            return
+        if status != 0:
+            raise BadInput(f"the program ended with {status}: {(said or ['no message'])[-1]}")
+        if self.fault:
+            raise self.fault
+        if seen == 0:
+            raise BadInput("the program ended without an epoch: BENCH_BIN takes no --epoch-seconds")
+
     def epochs(self, stop):
         """The records, each with its `syscalls`; stop.number is the signal that was caught."""
         records, counts, seen = [], [], 0
@@ -171,21 +224,15 @@ class Bench:
                 self.running -= 1
             elif kind == "calls":
                 counts.append(value)
-            elif '"epoch"' in value:
-                records.append(json.loads(value))
+            else:
+                records += self._epoch_of(value)
             while records and (not self.counted or len(counts) >= MARKER_PAIRS):
                 record = records.pop(0)
                 record["syscalls"] = sum(counts[:MARKER_PAIRS]) if self.counted else None
                 del counts[:MARKER_PAIRS]
                 seen += 1
                 yield record
-        status = self.process.wait()
-        said = self.process.stderr.read().strip().splitlines()
-        self.process.stderr.close()
-        if status != 0 and not stop.number:
-            raise BadInput(f"the program ended with {status}: {(said or ['no message'])[-1]}")
-        if seen == 0 and not stop.number:
-            raise BadInput("the program ended without an epoch: BENCH_BIN takes no --epoch-seconds")
+        self._end_judge(self.process.wait(), stop, seen)
 
 
 class Stop:
@@ -263,10 +310,12 @@ def begin_resumed(path, about, duration_s):
 
 
 def run(words):
-    settings = settings_read(words)
+    if len(words) == 2 and words[0] in MODES and words[1] in ("-h", "--help"):
+        print(__doc__.strip().replace(OWN_USAGE, SCRIPTS[words[0]]))
+        return 0
+    settings = settings_read(mode_read(words))
     stop = Stop()
-    probe, _ = soak_bench.bench_record(settings.bench, settings.preload,
-                                       ["1", settings.ws, "--ops", "1000"])
+    probe = soak_bench.bench_probe(settings.bench, settings.preload, settings.ws)
     refused = counting_refused(settings)
     about = about_run(settings, probe["allocator"], refused)
     file, epoch, begin_s = (begin_resumed(settings.resume, about, settings.duration_s)

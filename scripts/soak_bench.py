@@ -22,6 +22,10 @@ RUN_SECONDS_MOST = 120  # arbitrary: 20 million operations take half a second
 OWN_NAMES = ("LD_PRELOAD", "HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")
 
 
+class NoRecord(BadInput):
+    """A program that does not what a benchmark program does."""
+
+
 def existing_file(name, path):
     path = pathlib.Path(path)
     if not path.is_file():
@@ -61,18 +65,24 @@ def bench_record(bench, preload, words, **more):
         try:
             done = subprocess.run([bench, *words, "--json"], stdin=subprocess.DEVNULL,
                                   env=environment(preload, HAKMEM_REPORT=report, **more),
-                                  capture_output=True, text=True, check=False,
-                                  timeout=RUN_SECONDS_MOST)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BadInput(f"BENCH_BIN: {bench.name} does not run: {error}") from None
+                                  capture_output=True, text=True, errors="replace",
+                                  check=False, timeout=RUN_SECONDS_MOST)
+        except subprocess.TimeoutExpired:
+            raise BadInput(f"BENCH_BIN: '{bench.name} {' '.join(words)} --json' still runs after "
+                           f"{RUN_SECONDS_MOST} s") from None
+        except OSError as error:
+            raise NoRecord(f"BENCH_BIN: {bench.name} does not run: {error}") from None
         if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
-            raise BadInput(f"BENCH_BIN: {bench.name} ends with {done.returncode}: {said}")
+            said = next((line for line in done.stderr.splitlines()  # the linker's is of the preload
+                         if line and not line.startswith("ERROR: ld.so")), "nothing on stderr")
+            raise NoRecord(f"BENCH_BIN: {bench.name} ends with {done.returncode}: {said}")
         try:
             record = json.loads(done.stdout)
             found = record["allocator"]
-        except (ValueError, KeyError, TypeError):
-            raise BadInput(f"BENCH_BIN: {bench.name} prints no benchmark record") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            found = None
+        if not isinstance(found, str):
+            raise NoRecord(f"BENCH_BIN: {bench.name} prints no benchmark record")
         if preload and found != preload.name:
             raise BadInput(f"{preload.name} is not in place: {bench.name} runs on {found}")
         if found.startswith("libhakmem"):
@@ -81,3 +91,21 @@ def bench_record(bench, preload, words, **more):
             except NotInPlace as error:
                 raise BadInput(error) from None
     return record, done.stderr
+
+
+def bench_probe(bench, preload, ws):
+    """The record of a first, short run. What else than a benchmark BENCH_BIN may be ends here."""
+    words = ["1", ws, "--ops", "1000"]
+    try:
+        return bench_record(bench, preload, words)[0]
+    except NoRecord as error:
+        raise BadInput(f"{error}; it must be bench_random_mixed, or print such a record when "
+                       f"called as '{bench.name} {' '.join(words)} --json' (bench/README.md)") \
+            from None
+
+
+def record_number(record, name):
+    value = record.get(name)
+    if type(value) not in (int, float) or not 0 <= value < 2**63:  # a NaN is not either
+        raise BadInput(f"BENCH_BIN: no number {name} in its record (bench/README.md)")
+    return value

@@ -1,5 +1,7 @@
-"""The CSV of a soak: its columns, writing a row, and reading a file back with every fault named by
-line and column. Lines that start with `#` say what the run was (`# key: value`)."""
+"""The CSV of a soak: its columns, the line of an epoch, writing a row, and reading a file back with
+every fault named by line and column. Lines that start with `#` say what the run was
+(`# key: value`)."""
+import json
 import math
 from collections import namedtuple
 
@@ -10,6 +12,10 @@ SCHEMA = "1"
 # What a row holds, in its order. docs/soak.md has the meaning of each.
 WHOLE = {"epoch", "rss_kib", "peak_kib", "faults", "syscalls", "ops"}
 OPTIONAL = {"syscalls"}  # empty where the kernel refuses to count them
+# What an epoch's line of bench_random_mixed holds: whole numbers, and numbers.
+EPOCH_WHOLE = ["time_ns", "ops", "rss_bytes", "rss_peak_bytes", "faults"]
+EPOCH_NUMBERS = ["ops_per_s", "cpu_ns_per_op", "floor_ops_per_s", "p50_ns", "p99_ns", "p99_9_ns",
+                 "p99_99_ns", "max_ns"]
 COLUMNS = ["epoch", "time_s", "ops_per_s", "rss_kib", "peak_kib", "faults", "syscalls", "p50_ns",
            "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns", "ops", "cpu_ns_per_op", "floor_ops_per_s"]
 VALUE_END = 2.0**63  # arbitrary: above all that is counted, and no sum of such overflows
@@ -18,6 +24,37 @@ TAILS = ["p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"]
 # about: the `# key: value` lines; rows: dicts by column; segments: where each run's rows begin
 # (the first at 0, one more a resumption); kept_bytes: the length of all whole lines.
 Soak = namedtuple("Soak", "about rows segments kept_bytes")
+
+
+def epoch_fault(record, after_ns):
+    """What is wrong with a parsed line of an epoch that is to end later than after_ns; None: it can
+    be a row."""
+    if not isinstance(record, dict):
+        return "no JSON object"
+    for name in EPOCH_WHOLE + EPOCH_NUMBERS:
+        if name not in record:
+            return f"no {name}"
+        value = record[name]
+        if type(value) not in ((int,) if name in EPOCH_WHOLE else (int, float)):
+            return f"{name} is no {'whole ' if name in EPOCH_WHOLE else ''}number"
+        if not 0 <= value < VALUE_END:  # a NaN is not either
+            return f"{name} is out of range"
+    if record["time_ns"] <= after_ns:
+        return f"time_ns is {record['time_ns']}, not after {after_ns}"
+    return None
+
+
+def epoch_read(where, line, after_ns):
+    """The record of an epoch in a line of bench_random_mixed's output."""
+    try:
+        record = json.loads(line)
+        fault = epoch_fault(record, after_ns)
+    except (ValueError, RecursionError):
+        fault = "no JSON"
+    if fault is not None:
+        raise BadInput(f"{where} is no epoch ({fault}): expected is an object with "
+                       f"{', '.join(EPOCH_WHOLE + EPOCH_NUMBERS)}, as bench_random_mixed prints it")
+    return record
 
 
 def header():

@@ -2,11 +2,9 @@
 import argparse
 import math
 import os
-import signal
 import sys
 
-
-BROKEN_PIPE = 128 + signal.SIGPIPE  # as the shell says of a program that the signal ended
+from quiet_pipe import quiet
 
 
 class BadInput(Exception):
@@ -42,12 +40,7 @@ def exit_status(program, run):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
     try:
-        status = run(sys.argv[1:])
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # the reader (head, less) has seen enough: quiet, but it was not all
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return quiet(run, sys.argv[1:])
     except (BadInput, OSError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

@@ -128,19 +128,21 @@ def run_medians(bench, preload, ws, **more):
     """Median end and peak RSS in KiB."""
     records = [soak_bench.bench_record(bench, preload, [CYCLES, ws], **more)[0]
                for _ in range(ROUNDS)]
-    return tuple(median(record[name] for record in records) / 1024
+    return tuple(median(soak_bench.record_number(record, name) for record in records) / 1024
                  for name in ("rss_end_bytes", "rss_peak_bytes"))
 
 
 def base_measure(bench):
     """RSS of the benchmark's own loop on one slot and no allocator, in KiB."""
-    floor = soak_bench.existing_file("BENCH_BIN's folder", bench.parent / "bench_floor")
+    floor = soak_bench.existing_file("bench_floor, which must lie beside BENCH_BIN",
+                                     bench.parent / "bench_floor")
     record, _ = soak_bench.bench_record(floor, None, ["1", "1"])
-    return record["rss_end_bytes"] / 1024
+    return soak_bench.record_number(record, "rss_end_bytes") / 1024
 
 
 def triage(bench, preload, ws):
     """Everything measured, as it goes into the JSON."""
+    soak_bench.bench_probe(bench, preload, ws)
     base_kib = base_measure(bench)
     prefaults = {name: run_medians(bench, preload, ws,
                                    **({} if value is None else {"HAKMEM_BENCH_PREFAULT": value}))
@@ -153,7 +155,7 @@ def triage(bench, preload, ws):
         if observe.is_file():
             record, said = soak_bench.bench_record(bench, observe, [CYCLES, ws], **DUMPS)
             dumps, statistics = dump_read(said), f"statistics of {OBSERVE}"
-            rss_kib = record["rss_end_bytes"] / 1024
+            rss_kib = soak_bench.record_number(record, "rss_end_bytes") / 1024
         settings = {setting: run_medians(bench, preload, ws, **dict([setting]))[0]
                     for setting in SETTINGS}
     parts = parts_of(rss_kib, base_kib, int(ws), dumps)

@@ -6,7 +6,7 @@ copy() {
   rm -rf "$work/tree"
   mkdir -p "$work/tree/scripts"
   cp -r "$HAK_SOURCE_DIR/src" "$work/tree/src"
-  cp "$HAK_SOURCE_DIR/scripts/check_layers.py" "$work/tree/scripts/"
+  cp "$HAK_SOURCE_DIR"/scripts/{check_layers,quiet_pipe}.py "$work/tree/scripts/"
 }
 check() {
   "$work/tree/scripts/check_layers.py" "$@"

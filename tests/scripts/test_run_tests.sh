@@ -4,7 +4,7 @@
 tree=$work/tree
 results=$tree/docs/results
 mkdir -p "$tree/scripts"
-cp "$HAK_SOURCE_DIR/scripts/run_tests.py" "$tree/scripts/"
+cp "$HAK_SOURCE_DIR"/scripts/{run_tests,quiet_pipe}.py "$tree/scripts/"
 cat >"$tree/CMakePresets.json" <<'END'
 { "version": 6,
   "configurePresets": [ { "name": "release", "generator": "Ninja",

@@ -95,7 +95,7 @@ class Folder(unittest.TestCase):
         self.page = self.folder / "page.md"
 
     def call(self, bench_json=None, soak_json=None, *words):
-        """(status, stderr) of a run on these files; text is written as it is."""
+        """(status, stderr) of a run on these files; text is written as it is, None is no file."""
         for name, value in (("bench.json", bench_json), ("soak.json", soak_json)):
             path = self.folder / name
             path.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ class Folder(unittest.TestCase):
         with contextlib.redirect_stderr(err):
             try:
                 status = scorecard.main(["--results", str(self.folder), "--output", str(self.page),
-                                         *words])
+                                         *(words or ["--partial"])])
             except SystemExit as stop:
                 status = stop.code
         return status, err.getvalue()
@@ -143,7 +143,10 @@ class Verdicts(Folder):
 
     def test_few_rounds_settle_nothing(self):
         few = bench(result("trees", hakmem=entry(8, [1.0] * 4), glibc=entry(9, [1.0] * 4)))
-        self.assertEqual(cells(self.made(few), "### hakmem: time", ["trees"])[-1], "not settled")
+        text = self.made(few)
+        self.assertEqual(cells(text, "### hakmem: time", ["trees"])[-1], "not settled")
+        self.assertEqual(cells(text, "### hakmem: RSS", ["trees"])[-1], "not settled")
+        self.assertEqual(cells(text, "## CV", ["trees"])[3], "not settled")
 
     def test_geometric_mean(self):
         twice = bench(result("trees", hakmem=entry(4), mimalloc=entry(8)),
@@ -252,14 +255,42 @@ class Page(Folder):
                          {"not measured"})
 
     def test_check(self):
-        status, said = self.call(SMALL, None, "--check")
+        check = ["--partial", "--check"]
+        status, said = self.call(SMALL, None, *check)
         self.assertEqual(status, 1)
         self.assertRegex(said, r"\A[^\n]+ run `make scorecard`\n\Z")
         self.assertFalse(self.page.exists())
         self.made(SMALL)
-        self.assertEqual(self.call(SMALL, None, "--check"), (0, ""))
+        self.assertEqual(self.call(SMALL, None, *check), (0, ""))
         self.page.write_text(self.page.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-        self.assertEqual(self.call(SMALL, None, "--check")[0], 1)
+        self.assertEqual(self.call(SMALL, None, *check)[0], 1)
+
+
+class Missing(Folder):
+    def test_a_missing_file_leaves_the_page_as_it_is(self):
+        plain = ["--results", str(self.folder)]  # the words of call() again, without --partial
+        for mode in ([], ["--check"]):
+            for bench_json, soak_json, name, made_by in (
+                    (None, soak(), "bench.json", "bench/run.py --json "),
+                    (SMALL, None, "soak.json", "scripts/analyze_soak.py ")):
+                self.page.write_text("committed", encoding="utf-8")
+                status, said = self.call(bench_json, soak_json, *plain, *mode)
+                self.assertEqual(status, 2, name)
+                self.assertRegex(said, r"\Ascorecard\.py: [^\n]+\n\Z")
+                self.assertIn(f"{name} is missing: `{made_by}", said)
+                self.assertEqual(self.page.read_text(encoding="utf-8"), "committed")
+
+    def test_both_files_are_enough(self):
+        self.assertEqual(self.call(SMALL, soak(), "--results", str(self.folder)), (0, ""))
+        whole = self.page.read_text(encoding="utf-8")
+        self.assertEqual(self.made(SMALL, soak()), whole)
+
+    def test_the_tree_is_named_by_its_own_folders(self):
+        kept, scorecard.ROOT = scorecard.ROOT, self.folder
+        self.addCleanup(setattr, scorecard, "ROOT", kept)
+        with self.assertRaisesRegex(scorecard_read.BadInput, r"\Adocs/results/bench\.json is "
+                                    r"missing: `bench/run\.py --json docs/results/bench\.json`"):
+            scorecard.check_there(self.folder / "docs" / "results")
 
 
 class Refusals(Folder):

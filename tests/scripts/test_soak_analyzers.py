@@ -5,8 +5,11 @@ import json
 import os
 import subprocess
 import unittest
+from unittest import mock
 
-import soak_samples
+import soak_samples  # first: it adds the folder of the tools
+import analyze_soak
+import soak_csv
 from soak_samples import RECORDED, call, soak_text
 
 EPOCHS = 240  # of 10 s: a settling time and three windows
@@ -97,6 +100,20 @@ class Drift(soak_samples.ToolTest):
         self.assertIn(status, (0, 1))
         self.assertRegex(out, r"(?m)^verdict: drift target (met|missed)$")
         self.refuses("too short", "analyze_soak.py", RECORDED)
+
+    def test_a_resumed_run_is_plotted_in_parts(self):
+        text = soak_text([2000, 3000, 1000])
+        head, last = text.rstrip("\n").rsplit("\n", 1)
+        text = f"{head}\n# resumed: after 20.000 s, commit 0123\n{last}\n"
+        soak = soak_csv.read(self.write(text))
+        axes = mock.Mock()
+        axes.plot.return_value = [mock.Mock(get_color=lambda: "blue")]
+        analyze_soak.series_plot(axes, analyze_soak.segments_of(soak), lambda row: row["rss_kib"],
+                                 "RSS")
+        drawn = [(each.args, each.kwargs) for each in axes.plot.call_args_list]
+        self.assertEqual(drawn, [
+            (([10 / 60, 20 / 60], [2000, 3000]), {"color": None, "label": "RSS", "marker": None}),
+            (([0.5], [1000]), {"color": "blue", "label": None, "marker": "."})])
 
     def test_plot(self):
         try:

@@ -184,6 +184,56 @@ class Stopped(SoakTest):
                 status, _, err = call(tool, **{**SHORT, "BENCH_BIN": str(bench)})
                 self.assertEqual((status, err), (2, f"soak: {said}\n"))
 
+    def test_a_malformed_epoch_ends_the_soak_with_a_line(self):
+        """Two whole epochs, the calls in them counted, then a line that is none."""
+        bench = self.folder / "bench_random_mixed"
+        ok = json.dumps({"epoch": 2, "time_ns": 3 * 10**9, "cpu_ns_per_op": 1.5, **dict.fromkeys(
+            ["ops", "rss_bytes", "rss_peak_bytes", "faults", "ops_per_s", "floor_ops_per_s",
+             "p50_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns"], 1)}, separators=(",", ":"))
+        faults = [('{"epoch":2,"time', "no JSON"), ('"epoch"', "no JSON object"),
+                  ('{"a":' + "[" * 50000 + '"epoch"', "no JSON"),
+                  ('{"epoch":2}', "no time_ns"), (ok.replace(',"max_ns":1', ""), "no max_ns"),
+                  (ok.replace('"ops":1,', '"ops":1.5,'), "ops is no whole number"),
+                  (ok.replace('"faults":1', '"faults":true'), "faults is no whole number"),
+                  (ok.replace(":1.5", ":NaN"), "cpu_ns_per_op is out of range"),
+                  (ok.replace('"p99_ns":1', '"p99_ns":"1"'), "p99_ns is no number"),
+                  (ok.replace("3000000000", "2000000000"),
+                   "time_ns is 2000000000, not after 2000000000"),
+                  (ok.replace("}", "\xff}"), "no JSON")]
+        for line, said in faults:
+            for counts, calls in (("1", ["7", ""]), ("0", [""])):
+                with self.subTest(said=said, counts=counts):
+                    text = CALLS_PROGRAM.replace("else 3)", "else 2)")
+                    bench.write_text(f"{text}if '--json' not in sys.argv:\n"
+                                     f"    sys.stdout.buffer.write({line.encode('latin1') !r}"
+                                     f" + b'\\n')\n    sys.stdout.flush()\n"
+                                     "    import time; time.sleep(600)\n", encoding="latin1")
+                    bench.chmod(0o755)
+                    status, out, err = call(SINGLE, **{**SHORT, "BENCH_BIN": str(bench),
+                                                       "SOAK_PRELOAD": "", "SOAK_SYSCALLS": counts})
+                    self.assertEqual(status, 2, err)
+                    self.assertRegex(err, r"\Asoak: line 4 of bench_random_mixed's output is no "
+                                          rf"epoch \({said}\): expected is [^\n]+\n\Z")
+                    rows = soak_csv.read(self.write(out)).rows
+                    self.assertEqual(len(rows), 2)
+                    for row in rows:
+                        self.assertIn(str(row["syscalls"] or ""), calls)
+
+    def test_an_epoch_cut_off_by_the_programs_end(self):
+        """What the program died of is said, where it did not die the line."""
+        bench = self.folder / "bench_random_mixed"
+        for ending, said in (("sys.exit('too late')", "the program ended with 1: too late"),
+                             ("sys.exit(0)", r"line 5 of bench_random_mixed's output is no epoch")):
+            bench.write_text(CALLS_PROGRAM + "if '--json' not in sys.argv:\n"
+                             "    sys.stdout.write('{\"epoch\":3,'); sys.stdout.flush()\n"
+                             f"    {ending}\n", encoding="ascii")
+            bench.chmod(0o755)
+            env = {**SHORT, "BENCH_BIN": str(bench), "SOAK_PRELOAD": ""}
+            status, out, err = call(SINGLE, **env)
+            self.assertEqual((status, err.count("\n")), (2, 1), err)
+            self.assertRegex(err, said)
+            self.assertEqual(len(soak_csv.read(self.write(out)).rows), 3)
+
 
 class Resumed(SoakTest):
     def resume(self, tool, path, **env):
@@ -246,6 +296,8 @@ class Refused(SoakTest):
             ({"EPOCH_SEC": "4"}, r"EPOCH_SEC \(4\) is above DURATION_SEC \(3\)"),
             ({"WS": "0"}, "WS must be a whole number"),
             ({"WS": "4x"}, "WS must be a whole number"),
+            ({"SOAK_SYSCALLS": "7"}, r"SOAK_SYSCALLS must be 1 \(.*\) or 0 \(.*\), not '7'"),
+            ({"SOAK_SYSCALLS": ""}, "SOAK_SYSCALLS must be"),
             ({"SOAK_PRELOAD": "/nowhere/lib.so"}, "SOAK_PRELOAD: there is no file"),
             ({"SOAK_PRELOAD": str(not_a_library)},
              "not_a_library.so is not in place: bench_random_mixed runs on libc.so.6"),
@@ -254,7 +306,20 @@ class Refused(SoakTest):
             for env, said in refusals:
                 with self.subTest(tool=tool, said=said):
                     self.refuses(said, tool, **{**SHORT, **env})
-        self.refuses("usage: soak.py single|fresh", SINGLE, "more", **SHORT)
+            self.refuses(f"{tool} takes no arguments, but 'more' was given", tool, "more",
+                         **SHORT)
+
+    def test_help_names_the_script(self):
+        for tool, other in ((SINGLE, FRESH), (FRESH, SINGLE)):
+            for word in ("--help", "-h"):
+                status, out, err = call(tool, word)
+                self.assertEqual((status, err), (0, ""))
+                self.assertIn(f"\nusage: {tool}, with", out)
+                for name in (other, "soak.py"):
+                    self.assertNotIn(name, out)
+                for name in ("BENCH_BIN", "DURATION_SEC", "EPOCH_SEC", "WS", "SOAK_PRELOAD",
+                             "SOAK_SYSCALLS", "SOAK_RESUME"):
+                    self.assertIn(name, out)
 
     def test_the_program_refuses_what_epochs_cannot_have(self):
         for words, said in ((["--seconds", "1"], "--epoch-seconds is above --seconds"),

@@ -6,7 +6,7 @@ tree=$work/tree
 clean() {
   rm -rf "$tree"
   mkdir -p "$tree"/{scripts,src/base,src/heap,src/rt,src/slab,cmake,include,tests/unit,tests/abuse}
-  cp "$HAK_SOURCE_DIR/scripts/check_style.py" "$tree/scripts/"
+  cp "$HAK_SOURCE_DIR"/scripts/{check_style,quiet_pipe}.py "$tree/scripts/"
   printf '// good.c: a good file.\nint good(void) { return 1; }\n' >"$tree/src/base/good.c"
   printf '// test.\nint main(void) { return 0; }\n' >"$tree/tests/unit/test_good.c"
   echo 'KNOB(SIZE, bytes, 1, 0, 2, "A size.")' >"$tree/src/rt/knobs.def"

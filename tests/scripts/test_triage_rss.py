@@ -115,8 +115,48 @@ class Runs(soak_samples.ToolTest):
         self.refuses("WS must be", "triage_rss.sh", hakmem, **{**BENCH, "WS": "none"})
         alone = self.folder / "bench_random_mixed"
         os.symlink(BENCH["BENCH_BIN"], alone)
-        self.refuses("there is no file .*/bench_floor", "triage_rss.sh", hakmem,
+        self.refuses("bench_floor, which must lie beside BENCH_BIN: there is no file "
+                     ".*/bench_floor", "triage_rss.sh", hakmem,
                      **{**BENCH, "BENCH_BIN": str(alone)})
+
+    def program(self, text):
+        path = self.folder / "foreign"
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+        path.chmod(0o755)
+        return path
+
+    def test_a_program_that_is_no_benchmark(self):
+        """Whatever it does: what it did, and what is needed of it."""
+        programs = [
+            (pathlib.Path("/bin/true"), "prints no benchmark record"),
+            (pathlib.Path("/bin/ls"), r"ends with 2: [^\n]*ls: unrecognized option '--ops'"),
+            (BUILD / "bench_batch", r"ends with 2: [^\n]*unexpected argument '1' \(see --help\)"),
+            (self.program("exit 7"), "ends with 7: nothing on stderr"),
+        ]
+        for path, said in programs:
+            with self.subTest(path=path, said=said):
+                name = path.name
+                self.refuses(rf"\Atriage_rss.sh: BENCH_BIN: {name} {said}; it must be "
+                             rf"bench_random_mixed, or print such a record when called as '{name} "
+                             r"1 400 --ops 1000 --json' \(bench/README.md\)\n\Z",
+                             "triage_rss.sh", BUILD / "libhakmem.so",
+                             **{**BENCH, "BENCH_BIN": str(path)})
+
+    def test_output_that_is_no_record(self):
+        for out in ("\\377\\376", "[1]", '{"allocator":5}', "[" * 50000):
+            with self.subTest(out=out[:9]):
+                path = self.program(f"printf '{out}'")
+                self.refuses("foreign prints no benchmark record; it must be", "triage_rss.sh",
+                             BUILD / "libhakmem.so", **{**BENCH, "BENCH_BIN": str(path)})
+
+    def test_a_record_without_what_is_needed(self):
+        os.symlink(BUILD / "bench_floor", self.folder / "bench_floor")
+        peer = self.folder / "peer.so"  # in place, as the record says
+        peer.write_text("", encoding="ascii")
+        for more in ("", ',"rss_end_bytes":NaN', ',"rss_end_bytes":"7"'):
+            path = self.program(f"""echo '{{"allocator":"peer.so"{more}}}'""")
+            self.refuses("no number rss_end_bytes in its record", "triage_rss.sh", peer,
+                         **{**BENCH, "BENCH_BIN": str(path)})
 
 
 if __name__ == "__main__":
