@@ -12,7 +12,6 @@ enum {
   /* A quarter above what would have been empty at once without the purges: a load that swings
    * reaches its extremes seldom. */
   SPARE_SHARE = 4,
-  KEEP_MAX_BYTES = 64 * MIB, /* arbitrary: what a program may be made larger by, at most */
 };
 
 static _Atomic(uint64_t) purged_ms;  /* last purge */
@@ -33,7 +32,7 @@ void regret_note_purge(size_t bytes, size_t empty_bytes, uint64_t now_ms) {
 
 bool regret_is_open(void) { return load_relaxed(&purged_bytes) != 0; }
 
-void regret_note_claim(size_t bytes, uint64_t now_ms) {
+void regret_note_claim(size_t bytes, size_t peak_bytes, uint64_t now_ms) {
   ASSERT(bytes != 0);
   size_t gone = load_relaxed(&purged_bytes);
   if (now_ms - load_relaxed(&purged_ms) > SOON_MS) {
@@ -41,14 +40,12 @@ void regret_note_claim(size_t bytes, uint64_t now_ms) {
     return;
   }
   size_t stood = load_relaxed(&stood_bytes);
-  size_t wanted = size_min(stood + stood / SPARE_SHARE, KEEP_MAX_BYTES);
+  size_t wanted = size_min(stood + stood / SPARE_SHARE, peak_bytes);
   store_relaxed(&purged_bytes, gone - size_min(gone, bytes));
   store_relaxed(&keep_bytes, size_max(wanted, regret_keep_bytes(now_ms)));
   store_relaxed(&keep_end_ms, now_ms + KEEP_MS);
 }
 
 size_t regret_keep_bytes(uint64_t now_ms) {
-  size_t bytes = load_relaxed(&keep_bytes);
-  ASSERT(bytes <= KEEP_MAX_BYTES);
-  return now_ms <= load_relaxed(&keep_end_ms) ? bytes : 0;
+  return now_ms <= load_relaxed(&keep_end_ms) ? load_relaxed(&keep_bytes) : 0;
 }

@@ -16,8 +16,9 @@
 void regret_note_purge(size_t bytes, size_t empty_bytes, uint64_t now_ms);
 /* True when a claim of memory without pages may be a regret: then it is worth the clock. */
 HAK_MUST_USE bool regret_is_open(void);
-/* `bytes` without pages were claimed where the process had pages before. */
-void regret_note_claim(size_t bytes, uint64_t now_ms);
+/* `bytes` without pages were claimed where the process had pages before; peak_bytes is what it held
+ * at most: no more will stay. */
+void regret_note_claim(size_t bytes, size_t peak_bytes, uint64_t now_ms);
 /* Bytes of empty superslabs that may stay for this reason; 0 mostly. */
 size_t regret_keep_bytes(uint64_t now_ms);
 

@@ -84,7 +84,7 @@ static void count_claimed(size_t chunks, bool is_zero) {
   size_t peak = load_relaxed(&peak_bytes);
   /* Not above the peak: there were pages for it once. */
   if (is_zero && now <= peak && HAK_UNLIKELY(regret_is_open()))
-    regret_note_claim(chunks * CHUNK_BYTES, os_coarse_ms());
+    regret_note_claim(chunks * CHUNK_BYTES, peak, os_coarse_ms());
   while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now)) { /* ends: the peak only rises */
   }
 }

@@ -4,6 +4,8 @@
 
 #include "regret.h"
 
+static const size_t PEAK = 64 * MIB;
+
 static void nothing_stays_without_a_purge(void) {
   NEED(!regret_is_open());
   NEED(regret_keep_bytes(0) == 0 && regret_keep_bytes(1000000) == 0);
@@ -12,44 +14,44 @@ static void nothing_stays_without_a_purge(void) {
 static void what_comes_back_soon_stays(void) {
   regret_note_purge(8 * MIB, 4 * MIB, 5000);
   NEED(regret_is_open() && regret_keep_bytes(5000) == 0);
-  regret_note_claim(2 * MIB, 5100);
+  regret_note_claim(2 * MIB, PEAK, 5100);
   NEED(regret_keep_bytes(5100) == 15 * MIB); /* all that would have been empty, and a quarter */
   NEED(regret_keep_bytes(15100) == 15 * MIB && regret_keep_bytes(15101) == 0);
 }
 
 static void what_comes_back_late_was_rightly_purged(void) {
   regret_note_purge(8 * MIB, 4 * MIB, 5000);
-  regret_note_claim(2 * MIB, 6001);
+  regret_note_claim(2 * MIB, PEAK, 6001);
   NEED(regret_keep_bytes(6001) == 0 && !regret_is_open());
 }
 
 static void what_came_back_counts_once(void) {
   regret_note_purge(8 * MIB, 0, 5000);
   regret_note_purge(4 * MIB, 0, 5500); /* within a second: 12 would have been empty */
-  regret_note_claim(6 * MIB, 5600);
+  regret_note_claim(6 * MIB, PEAK, 5600);
   NEED(regret_keep_bytes(5600) == 15 * MIB);
-  regret_note_claim(6 * MIB, 5700);
+  regret_note_claim(6 * MIB, PEAK, 5700);
   NEED(regret_keep_bytes(15700) == 15 * MIB && !regret_is_open()); /* all is back */
   regret_note_purge(4 * MIB, 4 * MIB, 5800);                       /* less than 12 */
-  regret_note_claim(MIB, 5900);
+  regret_note_claim(MIB, PEAK, 5900);
   NEED(regret_keep_bytes(5900) == 15 * MIB);
   regret_note_purge(1 * MIB, 3 * MIB, 7000); /* what was earlier is forgotten, but no less stays */
-  regret_note_claim(MIB, 7100);
+  regret_note_claim(MIB, PEAK, 7100);
   NEED(regret_keep_bytes(7100) == 15 * MIB && regret_keep_bytes(17100) == 15 * MIB);
   regret_note_purge(1 * MIB, 3 * MIB, 20000);
-  regret_note_claim(MIB, 20000);
+  regret_note_claim(MIB, PEAK, 20000);
   NEED(regret_keep_bytes(20000) == 5 * MIB); /* its time was over */
 }
 
 static void there_is_a_most(void) {
   regret_note_purge(GIB, GIB, 5000);
-  regret_note_claim(MIB, 5000);
-  NEED(regret_keep_bytes(5000) == 64 * MIB);
+  regret_note_claim(MIB, PEAK, 5000);
+  NEED(regret_keep_bytes(5000) == PEAK);
 }
 
 static void a_clock_that_stands_still_does_no_harm(void) {
   regret_note_purge(MIB, 3 * MIB, 0);
-  regret_note_claim(2 * MIB, 0);
+  regret_note_claim(2 * MIB, PEAK, 0);
   NEED(regret_keep_bytes(0) == 5 * MIB && !regret_is_open());
 }
 
