@@ -41,24 +41,29 @@ static bool waits_on_top(uint32_t entry, const void *p) {
   return sp != NULL && bin_has_on_top(b, sp, p);
 }
 
+/* The class of p, which lies in chunk i, whose map entry a slab has. Ends the process with
+ * `verdict` where p is free, and says so where it points into an object. */
+HAK_INLINE const struct size_class *class_of(const void *p, size_t i, uint32_t entry,
+                                             enum verdict verdict) {
+  const struct size_class *k = &size_classes[map_entry_class(entry)];
+  if (HAK_UNLIKELY(!size_class_is_slot(k, p))) guard_abort(VERDICT_INTERIOR, p, k->size);
+  /* Free in its slab: never handed out, or freed and flushed. A look without the lock is enough:
+   * nobody but a caller with a bad pointer changes the bit of a live object. */
+  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(slab_has(slab_of_chunk(k, i), k, p)))
+    guard_abort(verdict, p, k->size);
+  if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(waits_on_top(entry, p)))
+    guard_abort(verdict, p, k->size);
+  return k;
+}
+
 /* p is not NULL. Ends the process with `verdict` where p is no object of ours, and says so where it
  * points into one, or was freed. */
 static struct place place_of(const void *p, enum verdict verdict) {
   size_t i = chunk_index(p);
   if (HAK_LIKELY(i < region_chunk_count)) {
     uint32_t entry = map_load(i);
-    if (HAK_LIKELY(map_entry_is_slab(entry))) {
-      uint32_t c = map_entry_class(entry);
-      const struct size_class *k = &size_classes[c];
-      /* Free in its slab: never handed out, or freed and flushed. A look without the lock is
-       * enough: nobody but a caller with a bad pointer changes the bit of a live object. */
-      if (HAK_UNLIKELY(!size_class_is_slot(k, p))) guard_abort(VERDICT_INTERIOR, p, k->size);
-      if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(slab_has(slab_of_chunk(k, i), k, p)))
-        guard_abort(verdict, p, k->size);
-      if (!HAK_FLAVOUR_MINIMAL && HAK_UNLIKELY(waits_on_top(entry, p)))
-        guard_abort(verdict, p, k->size);
-      return (struct place){PLACE_CLASS, k->size, i};
-    }
+    if (HAK_LIKELY(map_entry_is_slab(entry)))
+      return (struct place){PLACE_CLASS, class_of(p, i, entry, verdict)->size, i};
     if (map_entry_id(entry) == HEAP_ID_FREED && map_entry_class(entry) < CLASS_COUNT)
       guard_abort(verdict, p, size_classes[map_entry_class(entry)].size);
     bool is_inside = map_entry_id(entry) == HEAP_ID_RUN_REST ||
@@ -135,25 +140,51 @@ static HAK_NOINLINE void *resize_large(void *p, struct place place, size_t n) {
   return fresh == NULL && n <= place.bytes ? stays_larger(p, saved_errno) : fresh;
 }
 
-void *entry_realloc(void *p, size_t n) {
+/* free of p, which class_of has just looked at; in chunk i with that map entry. */
+HAK_INLINE void free_checked(void *p, size_t i, uint32_t entry) {
+  struct heap *h = heap_current;
+  uint32_t scaled = entry ^ h->key;
+  if (HAK_UNLIKELY(scaled >= CLASS_COUNT * MAP_CLASS_SCALE)) return entry_free_slow(p, i);
+  struct bin *b = heap_bin(h, scaled);
+  void **sp = load_relaxed(&b->sp);
+  if (HAK_UNLIKELY(sp >= b->hi)) return entry_free_flush(p, b);
+  bin_push(b, sp, p);
+}
+
+/* n is not 0. Objects stay where at least half of them stays in use. */
+HAK_INLINE void *resize_in_class(void *p, size_t i, uint32_t entry, size_t n) {
+  size_t bytes = class_of(p, i, entry, VERDICT_INVALID_REALLOC)->size;
+  if (n <= bytes && n >= bytes / 2) return p;
+  int saved_errno = n <= bytes ? errno : 0; /* a call: not where it cannot be needed */
+  void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc(n, 1, false) : entry_malloc(n);
+  if (HAK_UNLIKELY(fresh == NULL)) return n <= bytes ? stays_larger(p, saved_errno) : NULL;
+  mem_copy(fresh, p, size_min(bytes, n));
+  free_checked(p, i, entry);
+  return fresh;
+}
+
+/* What entry_realloc has no short way for: a slab's objects come here for 0 bytes, or too many. */
+static HAK_NOINLINE void *resize_any(void *p, size_t n) {
   if (p == NULL) return entry_malloc(n);
+  struct place place = place_of(p, VERDICT_INVALID_REALLOC); /* a bad pointer is said first */
   if (HAK_UNLIKELY(n > PTRDIFF_MAX)) {
-    (void)place_of(p, VERDICT_INVALID_REALLOC); /* a bad pointer is said first */
     errno = ENOMEM;
     return NULL;
   }
-  struct place place = place_of(p, VERDICT_INVALID_REALLOC);
   if (n == 0) {
     entry_free(p);
     return NULL;
   }
-  if (HAK_LIKELY(place.kind == PLACE_CLASS)) {
-    if (n <= place.bytes && n >= place.bytes / 2) return p;
-    int saved_errno = errno;
-    void *fresh = move_by_copy(p, place.bytes, n);
-    return fresh == NULL && n <= place.bytes ? stays_larger(p, saved_errno) : fresh;
-  }
   return resize_large(p, place, n);
+}
+
+void *entry_realloc(void *p, size_t n) {
+  size_t i = chunk_index(p);
+  if (HAK_LIKELY(i < region_chunk_count && n - 1 < PTRDIFF_MAX)) {
+    uint32_t entry = map_load(i);
+    if (HAK_LIKELY(map_entry_is_slab(entry))) return resize_in_class(p, i, entry, n);
+  }
+  return resize_any(p, n);
 }
 
 bool entry_trim(void) {
@@ -163,6 +194,7 @@ bool entry_trim(void) {
     mail_drain_to_bitmaps(h);
   } else {
     flush_owner_magazines(h);
+    flush_owner_windows(h);
     mail_send_all(h);
     mail_drain_to_bitmaps(h);
     flush_empty_slab(h);

@@ -8,11 +8,11 @@
 enum {
   COARSE_PER_DOUBLING = 4,
   /* Magazines: 16 KiB of objects, 8 to 256 of them, up to 2 KiB; above, where a class of few
-   * objects swings by a larger part of itself, 512 KiB, 16 to 64 (docs/decisions/0011). */
+   * objects swings by a larger part of itself, 1 MiB, 16 to 64 (docs/decisions/0011). */
   MAGAZINE_BYTES = 16384,
   MAGAZINE_MIN = 8,
   MAGAZINE_MAX = 256,
-  MAGAZINE_BYTES_MEDIUM = 524288,
+  MAGAZINE_BYTES_MEDIUM = 1048576,
   MAGAZINE_MIN_MEDIUM = 16,
   MAGAZINE_MAX_MEDIUM = 64,
   PREVIOUS_SIZE_MAX = 2048,

@@ -162,9 +162,3 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
   ASSERT(slab_is_valid(s));
   return taken;
 }
-
-bool slab_has(const struct slab *s, const struct size_class *k, const void *p) {
-  ASSERT(size_class_is_slot(k, p));
-  uint32_t index = slab_index(k, p);
-  return (load_relaxed(&s->bits[index / 64]) >> (index % 64) & 1) != 0;
-}

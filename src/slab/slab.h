@@ -78,7 +78,11 @@ HAK_INLINE uint32_t slab_index(const struct size_class *k, const void *p) {
 }
 
 /* True when object p is free in its slab. Needs no lock when p is live: relaxed. */
-HAK_MUST_USE bool slab_has(const struct slab *s, const struct size_class *k, const void *p);
+HAK_INLINE HAK_MUST_USE bool slab_has(const struct slab *s, const struct size_class *k,
+                                      const void *p) {
+  uint32_t index = slab_index(k, p);
+  return (load_relaxed(&s->bits[index / 64]) >> (index % 64) & 1) != 0;
+}
 
 /* Bytes of slabs of class c in the process, all heaps. Any thread. */
 size_t slab_class_bytes(uint32_t c);
