@@ -33,7 +33,10 @@ static HAK_COLD void *out_of_memory(void) {
 /* No chunk is left: what this heap keeps for later may be a slab's last objects; else one of a
  * larger class will do, aligned at least as this one's are. */
 static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
-  if (h->is_owned) flush_owner_magazines(h);
+  if (h->is_owned) {
+    flush_owner_magazines(h);
+    flush_owner_windows(h);
+  }
   mail_drain_to_bitmaps(h);
   flush_empty_slab(h);
   void *p = refill_take_one(h, c);

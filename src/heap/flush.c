@@ -248,7 +248,7 @@ void flush_owner_magazines(struct heap *h) {
       flush_magazine(h, previous);
       magazine_give(previous);
     }
-    k->window = 0;
+    if (loaded == NULL) k->window = 0;
     k->is_underflowed = false;
     depot_flush_class(h, c);
   }
@@ -257,6 +257,15 @@ void flush_owner_magazines(struct heap *h) {
     h->spare[i] = NULL;
   }
   flush_empty_slab(h);
+}
+
+void flush_owner_windows(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    ASSERT(load_relaxed(&h->cls[c].loaded) == NULL);
+    h->cls[c].window = 0;
+    h->cls[c].streak = 0;
+  }
 }
 
 static struct magazine *get_of_kind(struct heap *h, uint32_t c, uint8_t kind) {

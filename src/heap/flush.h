@@ -12,9 +12,12 @@
 void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
 /* All objects of m (owned by h); m is empty afterwards and still the caller's. */
 void flush_magazine(struct heap *h, struct magazine *m);
-/* The owner's loaded and second magazines and the depot: everything of h's own. The caller is the
- * owner thread. */
+/* The owner's loaded and second magazines and the depot: everything of h's own. A class keeps its
+ * window if it had a magazine: the next thread to adopt the heap is likely to be of the same kind,
+ * and finds what it needs resident. The caller is the owner thread. */
 void flush_owner_magazines(struct heap *h);
+/* Windows start small again; no class has a magazine. The caller is the owner thread. */
+void flush_owner_windows(struct heap *h);
 
 /* Slabs with free objects: link one (newest first) or take it off. */
 void flush_link_slab(struct heap *h, struct slab *s);

@@ -213,6 +213,7 @@ static struct heap *take_left_behind(void) {
       heap_bin_reset(h, c);
       store_relaxed(&h->cls[c].previous, NULL);
       h->cls[c].window = 0;
+      h->cls[c].streak = 0;
     }
     for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
       h->outbox[i].entry = 0;

@@ -51,6 +51,7 @@ struct heap_class {
   bool is_underflowed;  /* owner: the bin ran empty since the window last grew */
   bool was_full;     /* owner: what made bin and `previous` exchange last: no room, or no object */
   uint8_t lender;    /* owner: the class that lent an object last; 0: none did */
+  uint8_t streak;    /* owner: refills from slabs since the bin was full last */
   bool is_borrowing; /* owner: malloc takes the objects of the lender for those of this class */
   _Atomic(bool) is_dry; /* no free object was on a resident page, and none has been put back since;
                          * set by the owner, cleared under the lock */

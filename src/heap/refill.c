@@ -25,6 +25,11 @@ enum {
   BORROW_WIDE_LEAST_BYTES = 48 * 1024,
   BORROW_WIDE_BYTES = 192 * 1024,
   BORROW_SIZE_SHARE = 4,
+  /* A class that is refilled again and again, and never full, only grows, or its objects are freed
+   * elsewhere: from the fourth time on it takes twice as much each time, up to 8 windows at once.
+   * docs/decisions/0017. */
+  STREAK_FIRST = 2,
+  STREAK_DOUBLINGS_MAX = 3,
 };
 
 /* Which objects a refill may take from slabs: on resident pages only, or others too. */
@@ -232,14 +237,40 @@ static bool sample_countdown(struct heap *h, size_t bytes) {
   return true;
 }
 
+/* How many objects of class c to take from slabs at once. */
+static uint32_t refill_count(const struct heap *h, uint32_t c) {
+  const struct heap_class *k = &h->cls[c];
+  uint32_t doublings = k->streak <= STREAK_FIRST ? 0 : k->streak - STREAK_FIRST;
+  if (doublings > STREAK_DOUBLINGS_MAX) doublings = STREAK_DOUBLINGS_MAX;
+  uint32_t want = (uint32_t)k->window << doublings, most = size_classes[c].magazine_capacity;
+  return want < most ? want : most;
+}
+
+/* The bin is empty: its magazine, or one in its place that has room for `want`. */
+static struct magazine *magazine_for(struct heap *h, uint32_t c, uint32_t want) {
+  struct heap_class *k = &h->cls[c];
+  struct magazine *loaded = load_relaxed(&k->loaded);
+  ASSERT(heap_bin_count(h, c) == 0);
+  if (loaded != NULL && magazine_room(loaded) >= want) return loaded;
+  struct magazine *m = flush_magazine_get_small(h, c, want);
+  if (m == NULL) return loaded; /* a smaller one, or none */
+  if (loaded == NULL) return m;
+  store_relaxed(&loaded->count, (uint16_t)0);
+  heap_bin_reset(h, c);
+  flush_magazine_give(h, loaded);
+  return m;
+}
+
 static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach, bool *is_sample_due) {
   if (reach == REACH_RESIDENT && h->cls[c].slabs == NULL) return NULL;
   struct heap_class *k = &h->cls[c];
   if (k->window == 0) k->window = window_first(&size_classes[c]);
-  struct magazine *m = load_relaxed(&k->loaded);
-  if (m == NULL) m = flush_magazine_get_small(h, c, k->window);
+  uint32_t want = refill_count(h, c);
+  struct magazine *m = magazine_for(h, c, want);
   if (m == NULL) return refill_take_one(h, c);
-  uint32_t got = take_from_slabs(h, c, m->slot, k->window, reach);
+  if (want > magazine_room(m)) want = magazine_room(m);
+  uint32_t got = take_from_slabs(h, c, m->slot, want, reach);
+  if (got != 0 && k->streak < UINT8_MAX) k->streak++;
   bin_load(h, c, m, got);
   if (got == 0) return NULL;
   *is_sample_due = sample_countdown(h, (size_t)got * size_classes[c].size);
@@ -308,6 +339,7 @@ bool refill_make_room(struct heap *h, uint32_t c, void *p) {
   struct bin *b = &h->bin[c];
   if (load_relaxed(&h->cls[c].loaded) == NULL) return false;
   end_loan(h, c); /* no longer dry */
+  h->cls[c].streak = 0;
   if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* A signal handler has allocated since free found it full. */
   } else {

@@ -46,10 +46,18 @@ static void nothing_stays_in_magazines(void) {
   struct heap *h = enter();
   NEED(h->cls[c].depot_count != 0 && load_relaxed(&h->cls[c].previous) != NULL);
   NEED(heap_bin_count(h, c) != 0);
+  uint16_t window = h->cls[c].window;
+  NEED(window == size_classes[c].magazine_capacity);
   flush_owner_magazines(h);
   NEED(h->depot_bytes == 0 && h->cls[c].depot_count == 0 && heap_is_valid(h));
   NEED(load_relaxed(&h->cls[c].previous) == NULL && load_relaxed(&h->cls[c].loaded) == NULL);
-  NEED(h->cls[c].window == 0 && h->cls[c].taken_count == 1 && h->empty_slab == NULL);
+  NEED(h->cls[c].taken_count == 1 && h->empty_slab == NULL);
+  NEED(h->cls[c].window == window); /* for the next thread; not for one after it that has no use */
+  flush_owner_magazines(h);
+  NEED(h->cls[c].window == 0);
+  h->cls[c].window = window;
+  flush_owner_windows(h);
+  NEED(h->cls[c].window == 0);
   for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) NEED(h->spare[i] == NULL);
   NEED(slab_class_bytes(c) == CHUNK_BYTES && !object_is_in_bitmap(survivor));
   entry_leave(h);

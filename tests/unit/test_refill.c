@@ -49,11 +49,13 @@ static void windows(void) {
     if (size_class_of(n) != c) continue;
     struct heap_class *k = &h->cls[c];
     uint32_t capacity = size_classes[c].magazine_capacity;
-    allocate(500, n);
+    allocate(3, n);
     uint32_t first = k->window;
     NEED(first >= 1 && first <= capacity);
     NEED(load_relaxed(&k->loaded)->kind ==
          magazine_kind_for(first)); /* no larger than it need be */
+    allocate(500, n);
+    NEED(k->window == first);
     bin_is_sane(h, c);
     free_last_first(500);
     NEED(k->window <= size_min(2 * first, capacity)); /* one underflow: doubled at most once */
@@ -75,6 +77,39 @@ static void windows(void) {
 static void a_window_grows_where_a_load_swings(void **state) {
   (void)state;
   run_child(windows);
+}
+
+/* A class that only grows is refilled by more and more, up to 8 windows; a free that finds the bin
+ * full ends that. What is taken at once lies on pages that are there, or on one more. */
+static void streaks(void) {
+  struct heap *h = heap_own();
+  uint32_t c = size_class_of(32);
+  allocate(MANY, 32);
+  free_last_first(MANY); /* many free objects on resident pages */
+  struct heap_class *k = &h->cls[c];
+  (void)hak_malloc_trim(0);
+  NEED(k->streak == 0 && k->window == 0);
+  size_t most = 0, refills = 0;
+  for (size_t i = 0, before = out_of_slabs(); i < 4000; i++, before = out_of_slabs()) {
+    objects[i] = hak_malloc(32);
+    NEED(objects[i] != NULL && k->window <= 8);
+    bin_is_sane(h, c);
+    most = size_max(most, out_of_slabs() - before);
+    refills += out_of_slabs() != before;
+  }
+  NEED(most == 8u * k->window && refills < 4000 / most + 40);
+  NEED(magazine_room(load_relaxed(&k->loaded)) >= most);
+  while (k->streak != 0) { /* ends: the bin has at most `most` places */
+    NEED(refills-- != 0);
+    hak_free(objects[refills]);
+    objects[refills] = NULL;
+  }
+  bin_is_sane(h, c);
+  for (size_t i = 0; i < 4000; i++) hak_free(objects[i]);
+}
+static void a_streak_of_refills_takes_more_at_once(void **state) {
+  (void)state;
+  run_child(streaks);
 }
 
 static void random_use(void) {
@@ -319,6 +354,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_window_grows_where_a_load_swings),
+      cmocka_unit_test(a_streak_of_refills_takes_more_at_once),
       cmocka_unit_test(bins_stay_sane),
       cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),
       cmocka_unit_test(a_larger_class_lends_its_surplus),
