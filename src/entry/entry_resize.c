@@ -140,10 +140,11 @@ static HAK_NOINLINE void *resize_large(void *p, struct place place, size_t n) {
   return fresh == NULL && n <= place.bytes ? stays_larger(p, saved_errno) : fresh;
 }
 
-/* free of p, which class_of has just looked at; in chunk i with that map entry. */
-HAK_INLINE void free_checked(void *p, size_t i, uint32_t entry) {
+/* free of p in chunk i, which class_of has looked at. The map is read anew: had p been free after
+ * all, in a magazine, its slab may have gone since. */
+HAK_INLINE void free_checked(void *p, size_t i) {
   struct heap *h = heap_current;
-  uint32_t scaled = entry ^ h->key;
+  uint32_t scaled = map_load(i) ^ h->key;
   if (HAK_UNLIKELY(scaled >= CLASS_COUNT * MAP_CLASS_SCALE)) return entry_free_slow(p, i);
   struct bin *b = heap_bin(h, scaled);
   void **sp = load_relaxed(&b->sp);
@@ -151,15 +152,15 @@ HAK_INLINE void free_checked(void *p, size_t i, uint32_t entry) {
   bin_push(b, sp, p);
 }
 
-/* n is not 0. Objects stay where at least half of them stays in use. */
+/* n is not 0. Objects stay where at least half of them stays in use, or none is smaller. */
 HAK_INLINE void *resize_in_class(void *p, size_t i, uint32_t entry, size_t n) {
   size_t bytes = class_of(p, i, entry, VERDICT_INVALID_REALLOC)->size;
-  if (n <= bytes && n >= bytes / 2) return p;
+  if (n <= bytes && (n >= bytes / 2 || bytes == CLASS_SIZE_MIN)) return p;
   int saved_errno = n <= bytes ? errno : 0; /* a call: not where it cannot be needed */
   void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc(n, 1, false) : entry_malloc(n);
   if (HAK_UNLIKELY(fresh == NULL)) return n <= bytes ? stays_larger(p, saved_errno) : NULL;
   mem_copy(fresh, p, size_min(bytes, n));
-  free_checked(p, i, entry);
+  free_checked(p, i);
   return fresh;
 }
 

@@ -249,6 +249,8 @@ void flush_owner_magazines(struct heap *h) {
       magazine_give(previous);
     }
     if (loaded == NULL) k->window = 0;
+    if (k->streak == 1) k->window = (uint16_t)((k->window + 1) / 2); /* one refill was enough */
+    k->streak = 0;
     k->is_underflowed = false;
     depot_flush_class(h, c);
   }
@@ -262,9 +264,8 @@ void flush_owner_magazines(struct heap *h) {
 void flush_owner_windows(struct heap *h) {
   ASSERT(lock_is_mine(&h->lock) && h->is_owned);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    ASSERT(load_relaxed(&h->cls[c].loaded) == NULL);
+    ASSERT(load_relaxed(&h->cls[c].loaded) == NULL && h->cls[c].streak == 0);
     h->cls[c].window = 0;
-    h->cls[c].streak = 0;
   }
 }
 

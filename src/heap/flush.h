@@ -14,7 +14,8 @@ void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
 void flush_magazine(struct heap *h, struct magazine *m);
 /* The owner's loaded and second magazines and the depot: everything of h's own. A class keeps its
  * window if it had a magazine: the next thread to adopt the heap is likely to be of the same kind,
- * and finds what it needs resident. The caller is the owner thread. */
+ * and finds what it needs resident; half of it where one refill was enough. The caller is the owner
+ * thread. */
 void flush_owner_magazines(struct heap *h);
 /* Windows start small again; no class has a magazine. The caller is the owner thread. */
 void flush_owner_windows(struct heap *h);

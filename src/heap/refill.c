@@ -1,10 +1,10 @@
 /* refill.c — see refill.h.
  *
- * The window is how many objects a bin may hold. It starts small, so that a process with few
- * objects touches few pages, and doubles when the bin overflows after it ran empty: a load that
- * swings needs room, one that only grows or only shrinks does not. Where the loaded magazine is too
- * small for the window, a larger one takes its place. Second magazine and depot come into play once
- * the window is the class's whole capacity.
+ * The window is how many objects a bin may hold. It starts small (in an adopted heap as it was
+ * left), so that a process with few objects touches few pages, and doubles when the bin overflows
+ * after it ran empty: a load that swings needs room, one that only grows or only shrinks does not.
+ * Where the loaded magazine is too small for the window, a larger one takes its place. Second
+ * magazine and depot come into play once the window is the class's whole capacity.
  */
 #include "refill.h"
 
@@ -13,6 +13,7 @@
 #include "flush.h"
 #include "mail.h"
 #include "os_check.h"
+#include "rt_options.h"
 #include "superslab.h"
 
 enum {
@@ -394,6 +395,12 @@ static bool widen(struct heap *h, uint32_t c) {
   return !bin_is_full(&h->bin[c]);
 }
 
+/* True when the depot could not keep half a bin's objects. */
+static bool is_too_much(uint32_t c) {
+  const struct size_class *k = &size_classes[c];
+  return (size_t)k->magazine_capacity / 2 * k->size >= rt_option(RT_OPTION_DEPOT_BYTES);
+}
+
 /* The loaded magazine is full and as large as it gets. The second (full) one goes into the depot,
  * and what the bin hands over into a new one; a class that has no second magazine sends half of the
  * bin's objects to the depot itself. */
@@ -402,7 +409,7 @@ static void shed_full(struct heap *h, uint32_t c) {
     hand_over(h, c);
     return;
   }
-  struct magazine *empty = flush_magazine_get(h, c);
+  struct magazine *empty = is_too_much(c) ? NULL : flush_magazine_get(h, c);
   if (empty == NULL || !size_classes[c].has_previous) {
     shed_older_half(h, c, empty);
     return;

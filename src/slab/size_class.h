@@ -37,6 +37,7 @@ enum {
   CLASS_GRAIN_SHIFT = 4,        /* tiny sizes are multiples of 16 B */
   CLASS_MEDIUM_GRAIN_SHIFT = 7, /* medium requests are looked up in steps of 128 B */
   TINY_MAX = 1024,
+  CLASS_SIZE_MIN = 16,
   CLASS_SIZE_MAX = 32768,
 };
 _Static_assert((int)CLASS_COUNT < (int)MAP_CLASS_OTHER,

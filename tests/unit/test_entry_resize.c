@@ -158,6 +158,15 @@ static void misuse_ends_the_process(void **state) {
   for (size_t i = 0; i < 4; i++) hak_free(p[i]);
 }
 
+/* Nothing is smaller: they stay, whatever is asked. */
+static void the_smallest_objects_stay(void **state) {
+  (void)state;
+  char *p = hak_malloc(1);
+  NEED(hak_malloc_usable_size(p) == CLASS_SIZE_MIN);
+  for (size_t n = 1; n <= CLASS_SIZE_MIN; n++) NEED(entry_realloc(p, n) == p);
+  hak_free(p);
+}
+
 static void trims(void) {
   static void *objects[40000];
   (void)heap_own();
@@ -217,6 +226,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(calloc_is_zero_and_checks_its_product),
       cmocka_unit_test(sizes_are_consistent),
       cmocka_unit_test(misuse_ends_the_process),
+      cmocka_unit_test(the_smallest_objects_stay),
       cmocka_unit_test(a_trim_gives_all_back),
       cmocka_unit_test(shrinking_needs_no_memory),
   };

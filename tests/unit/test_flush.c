@@ -65,6 +65,29 @@ static void nothing_stays_in_magazines(void) {
   NEED(live_objects(c) == 0);
 }
 
+/* A thread that needed one refill leaves half its window to the next; one that needed more, all. */
+static void a_window_shrinks_where_one_refill_was_enough(void) {
+  void *p = hak_malloc(SMALL_BYTES);
+  uint32_t c = object_class(p);
+  hak_free(p);
+  struct heap *h = enter();
+  flush_owner_magazines(h);
+  uint16_t whole = h->cls[c].window = size_classes[c].magazine_capacity;
+  entry_leave(h);
+  for (uint32_t refills = 1; refills <= 2; refills++) {
+    size_t count = (size_t)(refills - 1) * whole + 1;
+    allocate_all(objects, count, SMALL_BYTES);
+    h = enter();
+    NEED(h->cls[c].streak == refills && h->cls[c].window == whole);
+    flush_owner_magazines(h);
+    NEED(h->cls[c].streak == 0);
+    NEED(h->cls[c].window == (refills == 1 ? (whole + 1) / 2 : whole));
+    flush_slots(h, c, objects, (uint32_t)count);
+    h->cls[c].window = whole;
+    entry_leave(h);
+  }
+}
+
 static void need_fault(struct heap *h, enum heap_fault_kind kind, void *object, uint32_t taken) {
   NEED(h->fault.kind == kind && h->fault.object == object);
   NEED(h->cls[object_class(objects[0])].taken_count == taken);
@@ -226,6 +249,10 @@ static void the_owner_can_empty_all(void **state) {
   (void)state;
   run_child(nothing_stays_in_magazines);
 }
+static void one_refill_leaves_half_a_window(void **state) {
+  (void)state;
+  run_child(a_window_shrinks_where_one_refill_was_enough);
+}
 static void faults_are_noted_and_skipped(void **state) {
   (void)state;
   run_child(bad_objects_are_noted);
@@ -239,6 +266,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(empty_slabs_are_released),
       cmocka_unit_test(the_owner_can_empty_all),
+      cmocka_unit_test(one_refill_leaves_half_a_window),
       cmocka_unit_test(faults_are_noted_and_skipped),
       cmocka_unit_test(any_order_sets_the_same_bits),
       cmocka_unit_test(a_bulk_load_finds_its_chunks_again),
