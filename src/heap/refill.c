@@ -13,6 +13,7 @@
 #include "flush.h"
 #include "mail.h"
 #include "os_check.h"
+#include "region.h"
 #include "rt_options.h"
 #include "superslab.h"
 
@@ -243,6 +244,8 @@ static uint32_t refill_count(const struct heap *h, uint32_t c) {
   const struct heap_class *k = &h->cls[c];
   uint32_t doublings = k->streak <= STREAK_FIRST ? 0 : k->streak - STREAK_FIRST;
   if (doublings > STREAK_DOUBLINGS_MAX) doublings = STREAK_DOUBLINGS_MAX;
+  /* Where memory may end, what a class took too much others lack. */
+  if (doublings != 0 && region_is_scarce()) doublings = 0;
   uint32_t want = (uint32_t)k->window << doublings, most = size_classes[c].magazine_capacity;
   return want < most ? want : most;
 }
