@@ -31,7 +31,10 @@ OBSERVE = "libhakmem-observe.so"
 # What the observe build's totals must name: {the dump: its keys}.
 TOTALS = {"tiny": ["slab_bytes", "live_bytes", "cached_bytes", "free_bytes", "slack_bytes"],
           "superslabs": ["bytes", "slab_bytes", "run_bytes", "free_bytes"],
-          "warm": ["dirty_bytes"]}
+          "warm": ["dirty_bytes", "empty_bytes"]}
+
+BENCHMARK, KEPT, RELEASABLE = WHO = ("caused by the benchmark", "kept by the allocator",
+                                     "releasable")
 
 
 # ---- the observe build's statistics ----
@@ -69,28 +72,37 @@ def notable(kib, rss_kib):
     return kib > max(NOTABLE_KIB, NOTABLE_SHARE * rss_kib)
 
 
+def reserved_of(dumps):
+    """What the statistics call free, as [(who, what, KiB)], the likeliest to be resident first."""
+    dirty = dumps["warm"]["dirty_bytes"]
+    # An empty superslab counts whole, also where some of its chunks never had pages.
+    empty = min(dumps["warm"]["empty_bytes"], dirty)
+    return [(KEPT, "objects in bins, magazines and mail", dumps["tiny"]["cached_bytes"] / 1024),
+            (RELEASABLE, "superslabs that are empty", empty / 1024),
+            (KEPT, "free chunks in used superslabs", (dirty - empty) / 1024)]
+
+
 def parts_of(rss_kib, base_kib, ws, dumps):
-    """The RSS at the end as [(who, what, KiB)]; the parts sum to it."""
-    benchmark = [("program and libc", base_kib), ("table of slots", ws * SLOT_BYTES / 1024)]
-    releasable = []
+    """The RSS at the end as [(who, what, KiB)], none negative; the parts sum to it. A chunk counts
+    whole in the statistics, however few of its pages were touched: no part may be more than those
+    before it left."""
+    wanted = [(BENCHMARK, "program and libc", base_kib),
+              (BENCHMARK, "table of slots", ws * SLOT_BYTES / 1024)]
     if dumps is None:
-        benchmark.append(("live objects (half the slots, mean size)",
-                          ws / 2 * MEAN_OBJECT_BYTES / 1024))
+        wanted.append((BENCHMARK, "live objects (half the slots, mean size)",
+                       ws / 2 * MEAN_OBJECT_BYTES / 1024))
+        rest = "all of it: free memory, tables, code"
     else:
-        benchmark.append(("live objects (rounded up to their classes)",
-                          (dumps["tiny"]["live_bytes"] + dumps["superslabs"]["run_bytes"]) / 1024))
-        releasable.append(("free chunks that are resident", dumps["warm"]["dirty_bytes"] / 1024))
-    left = rss_kib - sum(kib for _, kib in benchmark + releasable)
-    kept = []
-    if dumps is not None:
-        kept.append(("objects in bins, magazines and mail", dumps["tiny"]["cached_bytes"] / 1024))
-        left -= kept[0][1]
-    kept.append(("the rest: free room in used slabs, tables, code" if dumps else
-                 "all of it: free memory, tables, code", left))
-    return [(who, what, kib) for who, parts in (("caused by the benchmark", benchmark),
-                                                ("kept by the allocator", kept),
-                                                ("releasable", releasable))
-            for what, kib in parts]
+        wanted.append((BENCHMARK, "live objects (rounded up to their classes)",
+                       (dumps["tiny"]["live_bytes"] + dumps["superslabs"]["run_bytes"]) / 1024))
+        wanted += reserved_of(dumps)
+        rest = "the rest: free room in used slabs, tables, code"
+    parts, left = [], rss_kib
+    for who, what, kib in wanted:
+        parts.append((who, what, min(kib, left)))
+        left -= min(kib, left)
+    parts.append((KEPT, rest, left))
+    return sorted(parts, key=lambda part: WHO.index(part[0]))
 
 
 def sums_of(parts):
@@ -110,9 +122,9 @@ def verdict_of(parts, prefault_kib, settings_kib):
     warm_up = prefault_kib["unset"] - prefault_kib["0"]
     if notable(warm_up, rss_kib):
         advice.append(f"HAKMEM_BENCH_PREFAULT=0: the benchmark's warm-up makes {warm_up:.0f} KiB")
-    if notable(sums.get("releasable", 0), total_kib):
-        advice.append("malloc_trim(0) in the program: gives back up to "
-                      f"{sums['releasable']:.0f} KiB")
+    if notable(sums.get(RELEASABLE, 0), total_kib):
+        advice.append("malloc_trim(0) in the program: gives back about "
+                      f"{sums[RELEASABLE]:.0f} KiB")
     for (name, value), kib in settings_kib.items():
         if notable(rss_kib - kib, rss_kib):
             advice.append(f"{name}={value}: {rss_kib - kib:.0f} KiB less")
@@ -180,13 +192,12 @@ def result_print(result):
     for setting, kib in result["settings_rss_kib"].items():
         print(f"  {setting:27}  end {kib:8.0f} KiB")
     print(f"\n{result['rss_kib']:.0f} KiB of RSS at the end ({result['statistics']})")
-    last = None
-    for part in result["parts"]:
-        if part["who"] != last:
-            last = part["who"]
-            total = sum(other["kib"] for other in result["parts"] if other["who"] == last)
-            print(f"  {last:50} {total:8.0f} KiB")
-        print(f"    {part['what']:48} {part['kib']:8.0f}")
+    for who in WHO:
+        parts = [part for part in result["parts"] if part["who"] == who]
+        total = f"{sum(part['kib'] for part in parts):8.0f} KiB" if parts else "   not known"
+        print(f"  {who:50} {total}")
+        for part in parts:
+            print(f"    {part['what']:48} {part['kib']:8.0f}")
     print(f"\nverdict: {result['verdict']}")
     for advice in result["set"]:
         print(f"set: {advice}")
