@@ -11,7 +11,8 @@ Rounds are interleaved (AB BA AB ...) until the verdict is GO (the whole interva
 A's below 0.99, and resident memory below 1.01), NO-GO (the whole interval above 0.995), or the
 budget is used up: undecided. Many short rounds settle more than few long ones: a disturbance then
 costs one round, not a tenth of them. A row of docs/experiments.md keeps the verdict.
-Exit status: 0 GO, 1 NO-GO or undecided, 2 bad input, 141 where the reader of the output went away.
+Exit status: 0 GO, 1 NO-GO or undecided, 2 bad input, 128 + the signal after SIGINT, SIGTERM or
+SIGPIPE (the reader of the output went away).
 """
 import argparse
 import datetime
@@ -30,11 +31,13 @@ from collections import namedtuple
 
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import ab_stats
+import bench_interrupt
+import bench_process
 from bench_allocators import Allocator, environment as allocator_environment, report_check
+from bench_interrupt import Interrupted
 from bench_machine import BadInput, ROOT, RunFailed, check_writable, first_line, machine
 from bench_measure import command_of, run_command
 from bench_pipe import quiet
-from bench_process import RUN_TIMEOUT_SECONDS
 from bench_workloads import TIMED, WORKLOADS
 
 LOG_COLUMNS = ["date", "commit", "machine", "experiment", "A", "B", "workload", "rounds", "time",
@@ -72,10 +75,9 @@ def build_library(source, flags, folder):
               "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_COMPILE_OBJECT=" + " ".join(rule)],
              ["cmake", "--build", str(folder), "--target", "libhakmem.so"]]
     for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False,
-                              timeout=BUILD_TIMEOUT_SECONDS)
-        if done.returncode != 0:
-            said = [line for line in (done.stdout + done.stderr).splitlines()
+        status, out, err = bench_process.run(step, "the build", timeout=BUILD_TIMEOUT_SECONDS)
+        if status != 0:
+            said = [line for line in (out + err).splitlines()
                     if re.search(r"\berror:|CMake Error", line)]
             raise BadInput(f"cannot build with {' '.join(flags) or 'no flags'}: "
                                f"{(said or ['no error was named'])[0].strip()}")
@@ -98,8 +100,11 @@ def checkout(name, scratch):
         archive = subprocess.run(["git", "-C", str(ROOT), "archive", name],
                                  capture_output=True, check=True)
         part = tempfile.mkdtemp(prefix="part-", dir=scratch)
-        subprocess.run(["tar", "-x", "-C", part], input=archive.stdout, check=True)
-        os.rename(part, tree)
+        try:
+            subprocess.run(["tar", "-x", "-C", part], input=archive.stdout, check=True)
+            os.rename(part, tree)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)  # gone already where all went well
     return tree
 
 
@@ -161,10 +166,10 @@ def check_in_place(subject, options):
     with tempfile.TemporaryDirectory(prefix="hakmem-ab-") as scratch:
         report = os.path.join(scratch, "report")
         env = {**allocator_environment(subject.allocator, report), **subject.env}
-        done = subprocess.run([str(options.build / "bench_hello"), "--json"], env=env, text=True,
-                              capture_output=True, check=False, timeout=RUN_TIMEOUT_SECONDS)
-        if done.stderr or done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
+        status, _, err = bench_process.run([str(options.build / "bench_hello"), "--json"],
+                                           f"bench_hello under {subject.shown}", env=env)
+        if err or status != 0:
+            said = (err.strip().splitlines() or [bench_process.how_ended(status)])[0]
             raise BadInput(f"{subject.shown}: {said}")
         if subject.allocator.expect.startswith("libhakmem"):
             report_check(subject.allocator, report)
@@ -239,13 +244,20 @@ def decide(workload, subjects, options):
 
 # ---- the ledger ----
 
+def rounds_text(options, answer):
+    """The rounds, and what would have ended them: 'undecided' is of a budget."""
+    most = "" if options.rounds == sys.maxsize else f" or {options.rounds} rounds"
+    return (f"{answer['rounds']} of {options.seconds:g} s, "
+            f"budget {options.budget:.15g} s{most}")
+
+
 def row_of(options, workload, subjects, answer, instructions):
     about = machine()
     name = options.name + "".join(f" ({option}={value})"
                                   for option, value in about["options"].items())
     cells = [datetime.date.today().isoformat(), about["commit"],
              f"{about['cpu']}, {about['cores']} cores", name, *(s.shown for s in subjects),
-             workload.name, f"{answer['rounds']} of {options.seconds:g} s",
+             workload.name, rounds_text(options, answer),
              f"{answer['ratio']:.4f}", interval_text(answer, "{:.4f} to {:.4f}"),
              f"{answer['rss_ratio']:.4f}", "-" if instructions is None else f"{instructions:.4f}",
              f"{answer['verdict']}: {answer['why']}"]
@@ -319,23 +331,17 @@ def parse(words):
     return options, workload
 
 
-def main(words):
+def run(words):
     options, workload = parse(words)
     instructions = None
-    try:
-        check_ledger(options.log)
-        options.build = options.build.absolute()
-        subjects = both_variants(options)
-        answer = decide(workload, subjects, options)
-        if options.count:
-            a, b = (count_instructions(workload, subject, options) for subject in subjects)
-            instructions = b / a
-        log(options.log, row_of(options, workload, subjects, answer, instructions))
-    except (BadInput, RunFailed, subprocess.SubprocessError, OSError) as error:
-        print(f"ab.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    check_ledger(options.log)
+    options.build = options.build.absolute()
+    subjects = both_variants(options)
+    answer = decide(workload, subjects, options)
+    if options.count:
+        a, b = (count_instructions(workload, subject, options) for subject in subjects)
+        instructions = b / a
+    log(options.log, row_of(options, workload, subjects, answer, instructions))
     counted = "" if instructions is None else f", instructions {instructions:.4f}"
     print(f"{answer['verdict']}: {answer['why']}; time {answer['ratio']:.4f} "
           f"{interval_text(answer, '[{:.4f}, {:.4f}]')}, RSS {answer['rss_ratio']:.4f}{counted}, "
@@ -343,5 +349,16 @@ def main(words):
     return 0 if answer["verdict"] == "GO" else 1
 
 
+def main(words):
+    try:
+        return quiet(run, words)
+    except (BadInput, RunFailed, subprocess.SubprocessError, OSError) as error:
+        print(f"ab.py: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        return 128 + stop.number
+
+
 if __name__ == "__main__":
-    sys.exit(quiet(main, sys.argv[1:]))
+    bench_interrupt.install()
+    sys.exit(main(sys.argv[1:]))

@@ -52,7 +52,8 @@ def judge(pairs, error):
     elif low == -math.inf:
         verdict, why = "undecided", "too few rounds for an interval"
     else:
-        verdict, why = "undecided", "the interval is too wide"
+        why = "the interval is too wide" + (", and B is larger" if rss_ratio >= RSS_GO else "")
+        verdict = "undecided"
     return {"rounds": len(pairs), "ratio": median(times), "low": low, "high": high,
             "rss_ratio": rss_ratio, "verdict": verdict, "why": why}
 

@@ -45,21 +45,21 @@ def end(child):
             pipe.close()
 
 
-def finish(child, what):
+def finish(child, what, timeout=RUN_TIMEOUT_SECONDS):
     """Waits for the end; (exit status, stdout, stderr), where they are pipes."""
     try:
-        out, err = child.communicate(timeout=RUN_TIMEOUT_SECONDS)
+        out, err = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise RunFailed(f"{what}: not done after {RUN_TIMEOUT_SECONDS} s") from None
+        raise RunFailed(f"{what}: not done after {timeout} s") from None
     return child.returncode, out, err
 
 
-def run(command, what, pinned=False, **more):
+def run(command, what, pinned=False, timeout=RUN_TIMEOUT_SECONDS, **more):
     """Runs a command to its end: finish()'s answer, stdout and stderr as text."""
     more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
             "text": True, "errors": "replace", **more}
     with started(command, pinned, **more) as child:
-        return finish(child, what)
+        return finish(child, what, timeout)
 
 
 def failure(what, status, stderr):

@@ -6,12 +6,16 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 
 import ab
+import left_over
 from bench_machine import ROOT, BadInput
 from bench_workloads import WORKLOADS
 
@@ -75,7 +79,7 @@ class Runs(unittest.TestCase):
                                      r"\+env:HAKMEM_DEPOT_BYTES=128K\Z")
         self.assertEqual((first["A"], first["B"]), (second["A"], second["B"]))
         self.assertRegex(first["machine"], r"\A.+, \d+ cores\Z")
-        self.assertRegex(first["rounds"], r"\A\d+ of 0\.01 s\Z")
+        self.assertRegex(first["rounds"], r"\A\d+ of 0\.01 s, budget 0\.5 s\Z")
         self.assertEqual(first["instructions"], "-")
         text = self.log.read_text(encoding="utf-8")
         self.assertNotIn(BUILD, text)
@@ -92,6 +96,7 @@ class Runs(unittest.TestCase):
         row = dict(zip(ab.LOG_COLUMNS, self.rows()[0]))
         self.assertEqual((row["interval"], row["verdict"]),
                          ("no interval yet", "undecided: too few rounds for an interval"))
+        self.assertEqual(row["rounds"], "3 of 0.01 s, budget 600 s or 3 rounds")
 
     def test_bad_input_is_one_line_and_changes_nothing(self):
         not_a_library = os.path.join(BUILD, "bench_hello")
@@ -125,6 +130,38 @@ class Runs(unittest.TestCase):
             ab.COUNT_OPS_MOST = kept
         self.assertAlmostEqual(first / second, 1, 2)  # addresses are random, paths a little too
         self.assertGreater(first, 1)
+
+
+class Interruptions(unittest.TestCase):
+    def wait_for_the_benchmark(self, driver):
+        """Until a child of the driver runs bench_random_mixed."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            self.assertIsNone(driver.poll())
+            for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+                with contextlib.suppress(OSError):  # ended meanwhile
+                    name, _, rest = stat.read_text(errors="replace").rpartition(")")
+                    if rest.split()[1] == str(driver.pid) and "(bench_random" in name:
+                        return
+            time.sleep(0.01)
+        self.fail("no benchmark was started")
+
+    def test_a_signal_ends_all_that_was_started_and_leaves_no_row(self):
+        left_over.adopt()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with tempfile.TemporaryDirectory() as folder:
+                log = os.path.join(folder, "experiments.md")
+                with subprocess.Popen(
+                        [sys.executable, str(ROOT / "bench" / "ab.py"), "--a", "base", "--b",
+                         "base", "--name", "x", "--build", BUILD, "--log", log, "--seconds", "60"],
+                        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                        env={**os.environ, "TMPDIR": folder}) as driver:
+                    self.wait_for_the_benchmark(driver)
+                    driver.send_signal(number)
+                    out, err = driver.communicate(timeout=60)
+                self.assertEqual((driver.returncode, out, err), (128 + number, "", ""))
+                self.assertEqual(os.listdir(folder), [])
+            self.assertLessEqual(left_over.endings(), {-signal.SIGKILL})
 
 
 class Ledger(unittest.TestCase):
