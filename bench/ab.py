@@ -49,6 +49,11 @@ of what did. Commit: of the tree, `-changed` where files differ from it. Time, R
 over A, below 1 B is better. Interval: of the median of the rounds, widened for each look.
 Instructions: an operation's, by callgrind, where they were counted.
 
+The gates of the first four entries of `docs/experiments.md` are in commit 7105c4c; today's tree has
+none. To repeat one: `bench/ab.py --a commit:7105c4c --b
+commit:7105c4c+flag:-DHAKMEM_ALLOC_PASSDOWN_SSOT=1 --name again --workload batch_1000_rnd`, with
+`--log FILE` where the row is not to stay.
+
 | {" | ".join(LOG_COLUMNS)} |
 |{"---|" * len(LOG_COLUMNS)}
 """

@@ -54,7 +54,9 @@ class Runs(unittest.TestCase):
             self.assertRegex(err, r"\Aab\.py: --log [^\n]+: is no ledger [^\n]+\n\Z")
 
     def test_the_committed_ledger_and_an_empty_file_are_ledgers(self):
-        ab.check_ledger(ROOT / "docs" / "experiments.md")
+        committed = ROOT / "docs" / "experiments.md"
+        ab.check_ledger(committed)
+        self.assertTrue(committed.read_text(encoding="utf-8").startswith(ab.LOG_HEAD))
         self.log.touch()
         ab.check_ledger(self.log)
         ab.log(self.log, "| x |\n")
