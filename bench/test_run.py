@@ -151,6 +151,16 @@ class Runs(unittest.TestCase):
             self.assertEqual((status, out), (2, ""), words)
             self.assertRegex(err, r"\A[^\n]+\Z")
 
+    def test_what_quick_measures(self):
+        options = run.parse_arguments(["--quick", "--build", BUILD])
+        self.assertEqual((options.rounds, options.seconds), (5, 2.0))
+        self.assertEqual(len(run.choose_workloads(options)), 6)
+        with mock.patch("bench_allocators.find_peers",
+                        side_effect=lambda more, wanted: [*more, *wanted]):
+            subjects, peers, wanted = run.choose_allocators(options)
+        self.assertEqual([subject.name for subject in subjects], ["hakmem"])
+        self.assertEqual((len(set(peers)), peers), (4, list(wanted)))
+
     def test_a_file_that_cannot_be_written_is_told_before_measuring(self):
         for path in ("/no/such/folder/x.json", "/tmp"):
             with mock.patch("run.measure_all", side_effect=AssertionError("it measures")):

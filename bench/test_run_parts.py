@@ -165,6 +165,43 @@ class Verdicts(unittest.TestCase):
         self.assertAlmostEqual(got["hakmem"]["ratio"], 1.0)
 
 
+class Rounds(unittest.TestCase):
+    allocators = [bench_allocators.Allocator(name, None, "system") for name in "ABC"]
+
+    def rounds(self, count, fails_at=()):
+        """(the calls, records, failures) of run_rounds with a benchmark that fails in these of its
+        calls, counted by allocator and from 0. A record is the number of the call."""
+        calls = []
+
+        def once(allocator, check):
+            number = sum(name == allocator.name for name, _ in calls)
+            calls.append((allocator.name, check))
+            if (allocator.name, number) in fails_at:
+                raise RunFailed(f"call {number} failed")
+            return number
+        got = bench_measure.run_rounds(once, None, self.allocators, count, lambda *_: None)
+        return calls, *got
+
+    def test_turn_by_turn_and_the_first_round_is_a_checked_warm_up(self):
+        calls, records, failures = self.rounds(2)
+        self.assertEqual(calls, [(name, True) for name in "ABC"]
+                         + [(name, False) for name in "ABCABC"])
+        self.assertEqual((records, failures), ({name: [1, 2] for name in "ABC"}, {}))
+
+    def test_an_allocator_that_fails_leaves(self):
+        calls, records, failures = self.rounds(3, [("A", 0), ("C", 2)])
+        self.assertEqual("".join(name for name, _ in calls), "ABC" "BC" "BC" "B")
+        self.assertEqual(records, {"B": [1, 2, 3]})  # nor is what it did before of use
+        self.assertEqual(failures, {"A": "call 0 failed", "C": "call 2 failed"})
+
+    def test_where_it_stands_is_told(self):
+        told = []
+        bench_measure.run_rounds(lambda *_: 0, None, self.allocators, 3,
+                                 lambda *what: told.append(what))
+        self.assertEqual(told, [("warm-up", 0), ("round 1 of 3", 0.25), ("round 2 of 3", 0.5),
+                                ("round 3 of 3", 0.75)])
+
+
 class Table(unittest.TestCase):
     def test_every_workload_has_a_target(self):
         for workload in bench_workloads.WORKLOADS:
