@@ -37,8 +37,8 @@ from bench_allocators import Allocator, environment as allocator_environment, re
 from bench_interrupt import Interrupted
 from bench_machine import BadInput, ROOT, RunFailed, check_writable, first_line, machine
 from bench_measure import command_of, run_command
-from bench_pipe import quiet
 from bench_workloads import TIMED, WORKLOADS
+from quiet_pipe import quiet  # by the path that bench_machine adds
 
 LOG_COLUMNS = ["date", "commit", "machine", "experiment", "A", "B", "workload", "rounds", "time",
                "interval", "RSS", "instructions", "verdict"]

@@ -73,8 +73,7 @@ def find_subjects(build):
 
 def environment(allocator, report=None):
     """The environment in which a program runs on the allocator."""
-    env = {name: value for name, value in os.environ.items()
-           if name != "LD_PRELOAD" and name not in OWN_NAMES}
+    env = {name: value for name, value in os.environ.items() if name not in OWN_NAMES}
     if allocator.path is not None:
         env["LD_PRELOAD"] = allocator.path
     if report is not None:

@@ -5,11 +5,13 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "scripts"))  # for quiet_pipe, which the drivers share with the tools
 OPTION_NAMES = re.compile(r"(HAKMEM|MALLOC|MIMALLOC|TCMALLOC|TBB_MALLOC|SCUDO)_|GLIBC_TUNABLES$")
-# Set by the drivers themselves, run by run.
-OWN_NAMES = ("HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")
+# What would change the allocator or the benchmark unasked: each run gets its own.
+OWN_NAMES = ("LD_PRELOAD", "HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")
 
 
 class BadInput(Exception):

@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 import plot_data
 from bench_machine import BadInput
 from bench_output import count_text
-from bench_pipe import quiet
+from quiet_pipe import quiet  # by the path that bench_machine adds
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; one an allocator in every picture.
 COLOURS = {"hakmem": "#d55e00", "hakmem-minimal": "#e69f00", "glibc": "#000000",

@@ -28,7 +28,7 @@ import run_targets
 from bench_interrupt import Interrupted
 from bench_limits import MEAN_LIMIT, MEAN_PEER
 from bench_machine import BadInput
-from bench_pipe import quiet
+from quiet_pipe import quiet  # by the path that bench_machine adds
 
 # 19 rounds of a quarter of a second settle more than 7 of 1 s do: a disturbance takes some seconds,
 # and then spoils few of them (measured).

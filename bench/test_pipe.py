@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""bench_pipe.py: run.py, plot.py and ab.py end with 141 and no trace when a reader goes away."""
+"""quiet_pipe.py: run.py, plot.py and ab.py end with 141 and no trace when a reader goes away."""
 import os
 import subprocess
 import sys
@@ -44,7 +44,7 @@ class Drivers(unittest.TestCase):
                    and not path.name.startswith("test_")}
         self.assertEqual(drivers.keys(), {"run.py", "plot.py", "ab.py"})
         for name, text in drivers.items():
-            self.assertIn("from bench_pipe import quiet\n", text, name)
+            self.assertIn("from quiet_pipe import quiet", text, name)
 
 
 if __name__ == "__main__":

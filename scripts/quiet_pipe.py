@@ -1,5 +1,5 @@
-"""What the tools here share at their end: a reader (head, less) that has seen enough and closes the
-pipe gets no trace of errors."""
+"""What the tools here and the drivers in bench/ share at their end: a reader (head, less) that has
+seen enough and closes the pipe gets no trace of errors."""
 import os
 import signal
 import sys

@@ -14,12 +14,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 from bench_allocators import Allocator, report_check
 from bench_calls import MARKER
-from bench_machine import machine
+from bench_machine import OWN_NAMES, machine
 from bench_machine import BadInput as NotInPlace
 
 RUN_SECONDS_MOST = 120  # arbitrary: 20 million operations take half a second
-# What would change the allocator or the benchmark unasked; each run gets its own.
-OWN_NAMES = ("LD_PRELOAD", "HAKMEM_REPORT", "HAKMEM_BENCH_PREFAULT")
 
 
 class NoRecord(BadInput):
