@@ -296,7 +296,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(words):
-    workloads = {w.name: w for w in WORKLOADS if w.metric in ("cpu", "wall")}
+    workloads = {w.name: w for w in WORKLOADS if w.metric in TIMED}
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--a", required=True, metavar="VARIANT")
     parser.add_argument("--b", required=True, metavar="VARIANT")
