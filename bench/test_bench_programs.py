@@ -132,8 +132,8 @@ class Processes(unittest.TestCase):
     def test_a_session_is_killed_with_what_it_started(self):
         left_over.adopt()
         with self.assertRaises(KeyError):
-            with bench_process.started(["/bin/sh", "-c", "cat & echo on; wait"], False,
-                                       stdin=-1, stdout=-1) as child:
+            with bench_process.started(["/bin/sh", "-c", "sleep 600 & echo on; wait"],
+                                       False, stdin=-1, stdout=-1) as child:
                 child.stdout.readline()
                 raise KeyError
         self.assertEqual(child.returncode, -signal.SIGKILL)
