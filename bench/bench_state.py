@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 
 from bench_machine import BadInput
 
@@ -21,9 +22,41 @@ def library_digest(allocator):
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def package_version(path):
+    """Of the Debian package that a file is from; None where there is no dpkg or no such package."""
+    def query(*words):
+        return subprocess.run(["dpkg-query", *words], capture_output=True, text=True,
+                              check=False).stdout
+    try:
+        owners = [line for line in query("-S", os.path.realpath(path)).splitlines()
+                  if not line.startswith("diversion ")]
+        if not owners:
+            return None
+        package = owners[0].partition(": ")[0].partition(",")[0]
+        return query("-W", "-f", "${Version}", package).strip() or None
+    except OSError:
+        return None
+
+
+def library_version(allocator):
+    """glibc's own, else that of the library's package; None where nobody tells."""
+    if allocator.path is not None:
+        return package_version(allocator.path)
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ") or None
+    except (OSError, ValueError):  # another C library
+        return None
+
+
+def library_versions(allocators):
+    versions = {allocator.name: library_version(allocator) for allocator in allocators}
+    return {name: version for name, version in versions.items() if version}
+
+
 def head(machine, options, workloads, allocators):
     """The file without results. Holds no paths, which say nothing elsewhere."""
-    return {"schema": SCHEMA, "date": datetime.date.today().isoformat(), "machine": machine,
+    return {"schema": SCHEMA, "date": datetime.date.today().isoformat(),
+            "machine": machine | {"versions": library_versions(allocators)},
             "rounds": options.rounds, "seconds": options.seconds,
             "workloads": [workload.name for workload in workloads],
             "libraries": {allocator.name: library_digest(allocator) for allocator in allocators},
@@ -55,6 +88,11 @@ def difference(before, now):
             return f"{key} {before[key]}, now {now[key]}"
     if before["machine"]["commit"] != now["machine"]["commit"]:
         return f"commit {before['machine']['commit']}, now {now['machine']['commit']}"
+    versions = [record["machine"].get("versions", {}) for record in (before, now)]
+    for name in sorted(set(versions[0]) | set(versions[1])):
+        then, today = (each.get(name, "not told") for each in versions)
+        if then != today:
+            return f"{name} {then}, now {today}"
     if fixed(before["machine"]) != fixed(now["machine"]):
         return "another machine, or other options in the environment"
     if before["libraries"] != now["libraries"]:

@@ -9,6 +9,7 @@ import pathlib
 import tempfile
 import types
 import unittest
+from unittest import mock
 
 import bench_allocators
 import bench_calls
@@ -260,6 +261,38 @@ class State(unittest.TestCase):
                        {"libraries": {"glibc": "system", "scudo": "00"}}):
             with self.assertRaisesRegex(BadInput, "another run"):
                 bench_state.resume(self.path, {**self.head, **change})
+
+    def test_another_glibc_does_not_go_on(self):
+        def of(**versions):
+            return {**self.head, "machine": {"commit": "c0", "cpu": "x", "versions": versions}}
+        bench_state.write(self.path, of(glibc="2.36"))
+        self.assertEqual(bench_state.resume(self.path, of(glibc="2.36")), [])
+        with self.assertRaisesRegex(BadInput, r"of another run: glibc 2\.36, now 2\.41\Z"):
+            bench_state.resume(self.path, of(glibc="2.41"))
+        with self.assertRaisesRegex(BadInput, "scudo not told, now 1:19"):
+            bench_state.resume(self.path, of(glibc="2.36", scudo="1:19"))
+
+    def test_versions_are_those_of_the_packages(self):
+        with tempfile.TemporaryDirectory() as folder:
+            query = pathlib.Path(folder, "dpkg-query")
+            query.write_text("""#!/bin/sh
+case "$1 $2" in
+"-S /usr/lib/libfast.so.2.1") echo "diversion by fast from: /usr/lib/libfast.so.2.1"
+  echo "libfast2:any, libfast2-dbg: /usr/lib/libfast.so.2.1" ;;
+"-W -f") [ "$3 $4" = '${Version} libfast2:any' ] && printf 2.1-3 ;;
+*) echo "no path found" >&2; exit 1 ;;
+esac
+""", encoding="ascii")
+            query.chmod(0o755)
+            allocators = [bench_allocators.SYSTEM,
+                          bench_allocators.Allocator("fast", "/usr/lib/libfast.so.2.1", "x"),
+                          bench_allocators.Allocator("own", "/opt/libown.so", "x")]
+            with mock.patch.dict(os.environ, PATH=folder), \
+                    mock.patch("os.confstr", return_value="glibc 2.41"):
+                self.assertEqual(bench_state.library_versions(allocators),
+                                 {"glibc": "2.41", "fast": "2.1-3"})
+            with mock.patch.dict(os.environ, PATH="/no/such/folder"):
+                self.assertNotIn("fast", bench_state.library_versions(allocators))
 
     def test_a_file_that_is_none(self):
         with self.assertRaises(BadInput):

@@ -146,8 +146,11 @@ def head(bench, soak):
         lines.append(f"- Rounds: {rounds} after a warm-up (memory alone: more); {bound}")
         ran = {name for result in bench.results for name, entry in result.entries.items()
                if entry.samples}
+        versions = bench.machine.get("versions", {})
         lines.append("- Peers that targets are held against: " + ", ".join(
-            peer if peer in ran else f"{peer} (not in this run)" for peer in judge.TARGET_PEERS))
+            " ".join(filter(None, (peer, versions.get(peer),
+                                   None if peer in ran else "(not in this run)")))
+            for peer in judge.TARGET_PEERS))
         lines.append("- " + quiet_text(bench))
     return "\n".join(lines) + "\n"
 

@@ -106,6 +106,9 @@ def read_machine(root):
     options = node.node("options")
     machine["options"] = {name: options.need("a string", name)
                           for name in sorted(options.value)} if options else {}
+    versions = node.node("versions")  # of the allocators; files of before have none
+    machine["versions"] = {name: versions.need("a string", name)
+                           for name in versions.value} if versions else {}
     return machine
 
 

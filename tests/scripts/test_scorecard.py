@@ -241,6 +241,12 @@ class Page(Folder):
         self.assertIn("`soak.json`: commit ba98, date 2030-01-03;", text)
         self.assertIn("glibc, mimalloc, jemalloc, tcmalloc, tbbmalloc (not in this run)", text)
 
+    def test_the_head_tells_versions(self):
+        whole = copy.deepcopy(SMALL)
+        whole["machine"]["versions"] = {"glibc": "2.41-12", "tcmalloc": "2.16", "scudo": "1:19"}
+        self.assertIn("held against: glibc 2.41-12, mimalloc, jemalloc, tcmalloc 2.16, tbbmalloc "
+                      "(not in this run), scudo 1:19 (not in this run)\n", self.made(whole))
+
     def test_tables_are_well_formed(self):
         for block in self.made(SMALL, soak()).split("\n\n"):
             if block.startswith("|"):
@@ -331,6 +337,8 @@ class Refusals(Folder):
         self.refused("rss_peak_bytes: expected", broken(*hakmem, "rss_peak_bytes", value="2 MB"))
         self.refused("latency: expected an object", broken(*hakmem, "latency", value=[1]))
         self.refused("machine.options.X: expected", broken("machine", "options", value={"X": 1}))
+        self.refused("machine.versions.glibc: expected a string",
+                     broken("machine", "versions", value={"glibc": 2}))
         self.refused("trees is there twice", broken("results", 0, "workload", value="trees"))
 
     def test_wrong_soak(self):
