@@ -19,6 +19,9 @@ from bench_machine import ROOT
 Workload = namedtuple("Workload",
                       "name what program args ops metric targets floor pinned prepare_seconds")
 
+# Every slot of the largest working set is drawn some five times in the warm-up, a tenth of them.
+MIXED_CYCLES = 20_000_000
+
 PEAK_TAX = run_targets.peak_tax(PEAK_LIMIT_FACTOR, PEAK_LIMIT_EXTRA_BYTES)
 CALLS_FEW = run_targets.at_most("calls_per_op", CALLS_LIMIT_PER_OP, "system calls an operation")
 
@@ -42,7 +45,9 @@ def program(entry):
 
 
 def mixed(ws):
-    return ["1", str(ws)]  # cycles are set by --ops
+    """A tenth of the cycles warms a run of --seconds up; --ops takes their place, and so a counted
+    run and one for RSS warm up by a tenth of what they do."""
+    return [str(MIXED_CYCLES), str(ws)]
 
 
 def sizes(least, most):
@@ -58,11 +63,11 @@ TINY_RSS = [run_targets.rss_peer_plus(RSS_PEER, RSS_LIMIT_EXTRA_BYTES),
 BATCH = "allocate {}, free {}: 64 B, {} order"
 WORKLOADS = [
     timed("mixed_400", "16-1024 B at random, 400 slots", "bench_random_mixed", mixed(400),
-          100_000_000, floor=True, more=[CALLS_FEW]),
+          100_000_000, floor=True, prepare=0.1, more=[CALLS_FEW]),
     timed("mixed_40000", "16-1024 B at random, 40,000 slots", "bench_random_mixed", mixed(40000),
-          50_000_000, floor=True, prepare=0.1, more=[CALLS_FEW]),
+          50_000_000, floor=True, prepare=0.2, more=[CALLS_FEW]),
     timed("mixed_400000", "16-1024 B at random, 400,000 slots", "bench_random_mixed", mixed(400000),
-          20_000_000, floor=True, prepare=0.5, more=[CALLS_FEW]),
+          20_000_000, floor=True, prepare=0.7, more=[CALLS_FEW]),
     timed("batch_1000_fwd", BATCH.format("1,000", "1,000", "their"), "bench_batch",
           ["--count", "1000", "--order", "forward"], 100_000_000),
     timed("batch_1000_rnd", BATCH.format("1,000", "1,000", "random"), "bench_batch",
@@ -72,9 +77,9 @@ WORKLOADS = [
     timed("batch_100000_rnd", BATCH.format("100,000", "100,000", "random"), "bench_batch",
           ["--count", "100000", "--order", "random"], 50_000_000, prepare=0.1),
     timed("medium_400", "1-32 KiB at random, 400 slots", "bench_random_mixed",
-          mixed(400) + sizes(1024, 32768), 50_000_000, floor=True, prepare=0.1),
+          mixed(400) + sizes(1024, 32768), 50_000_000, floor=True, prepare=0.3),
     timed("medium_4000", "1-32 KiB at random, 4,000 slots", "bench_random_mixed",
-          mixed(4000) + sizes(1024, 32768), 20_000_000, floor=True, prepare=0.2),
+          mixed(4000) + sizes(1024, 32768), 20_000_000, floor=True, prepare=0.5),
     timed("larson_2", "server: objects handed round, 2 threads", "bench_larson", ["--threads", "2"],
           50_000_000, metric="wall"),
     timed("prodcons_64", "1 producer, 1 consumer, 64 B", "bench_prodcons", sizes(64, 64),

@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import unittest
 
+import bench_workloads
+
 BUILD = pathlib.Path(os.environ.get("HAK_BUILD_DIR", "build"))
 FIELDS = {"schema": int, "bench": str, "args": list, "ops": int, "cpu_ns": int, "wall_ns": int,
           "rss_end_bytes": int, "rss_peak_bytes": int, "faults": int, "allocator": str}
@@ -225,6 +227,19 @@ class Shapes(Case):
         cold = self.record("bench_random_mixed", 200000, 40000, HAKMEM_BENCH_PREFAULT="0")
         warm = self.record("bench_random_mixed", 200000, 40000, HAKMEM_BENCH_PREFAULT="800000")
         self.assertLess(warm["faults"], cold["faults"])
+
+    def test_cycles_warm_up_a_run_of_seconds(self):
+        """As run.py's timed rows ask for it; --ops takes the place of the cycles."""
+        words = bench_workloads.mixed(40000)
+        warm = self.record("bench_random_mixed", *words, "--seconds", "0.02")
+        cold = self.record("bench_random_mixed", *words, "--seconds", "0.02",
+                           HAKMEM_BENCH_PREFAULT="0")
+        self.assertLess(warm["faults"], cold["faults"])
+        few = self.record("bench_random_mixed", *words, "--ops", 20000)
+        tenth = self.record("bench_random_mixed", *words, "--ops", 20000,
+                            HAKMEM_BENCH_PREFAULT="2000")
+        self.assertEqual(few["ops"], 20000)
+        self.assertAlmostEqual(few["faults"], tenth["faults"], delta=20)
 
     def test_floor(self):
         for words in ([100000], ["--ops", 1000, "--threads", 2, "--size", "4K", "--markers"]):

@@ -209,6 +209,15 @@ class Table(unittest.TestCase):
             self.assertTrue(workload.targets, workload.name)
         self.assertEqual(len(bench_workloads.BY_NAME), len(bench_workloads.WORKLOADS))
 
+    def test_random_mixed_is_warm_when_the_clock_starts(self):
+        source = (ROOT / "bench" / "bench_random_mixed.c").read_text(encoding="utf-8")
+        self.assertIn('bench_env_number("HAKMEM_BENCH_PREFAULT", cycles / 10)', source)
+        rows = [workload.args for workload in bench_workloads.WORKLOADS
+                if workload.program == "bench_random_mixed" and workload.args]
+        self.assertTrue(rows)
+        for cycles, *_ in [*rows, bench_workloads.mixed(400)]:
+            self.assertEqual(int(cycles) // 10, 2_000_000)
+
     def test_the_document_has_every_target(self):
         """bench/README.md: a table with a line a bound, in the words that run.py prints."""
         text = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
