@@ -31,6 +31,9 @@ GROUPS = [("Real programs", lambda result: result.name.startswith("prog_")),
 GROUP_ORDER = ["Random mixed", "Batches", "Other shapes", "Several threads", "Real programs",
                "Memory alone"]
 
+KINDS_OF_METRICS = {"timed workloads": ("cpu", "wall"), "memory alone": ("rss",),
+                    "real programs": ("program",), "system calls alone": ("calls",)}
+
 METHODS = f"""## How each figure is made
 
 - **Ratio.** The flavour's time an operation over the peer's in the same round; the median of
@@ -51,8 +54,10 @@ METHODS = f"""## How each figure is made
   loops stands for it.
 - **System calls.** Counted by `strace` in a run of its own, between start and end of the timed
   part. Of a workload that was counted more than once, the highest count, over its operations.
-- **Memory.** Medians of the rounds: `smaps_rollup`'s RSS at the end, and the process's `VmHWM`.
-  The leanest peer is the one with the smallest figure of the workload.
+- **Memory.** Medians of the rounds: `smaps_rollup`'s RSS at the end; and the peak, the higher of
+  the process's `VmHWM` and that RSS. A real program's peak is `ru_maxrss`: of it and what it
+  starts, the process that held most. The leanest peer is the one with the smallest figure of the
+  workload.
 - **Drift.** The soak's RSS after its first 10 minutes: the slope's 95 % interval contains 0,
   and the median of the last 10 minutes is above that of the first 10 by no more than the limit.
   Of a soak shorter than {judge.SOAK_SECONDS_LEAST:,} s: not measured.
@@ -142,8 +147,7 @@ def head(bench, soak):
     if bench:
         bound = "operations as `bench/run.py` has them" if bench.seconds is None else \
             f"{bench.seconds:g} s a run"
-        rounds = "not told" if bench.rounds is None else f"{bench.rounds:g}"
-        lines.append(f"- Rounds: {rounds} after a warm-up (memory alone: more); {bound}")
+        lines.append(f"- Rounds, without the warm-up: {rounds_text(bench)}; {bound}")
         ran = {name for result in bench.results for name, entry in result.entries.items()
                if entry.samples}
         versions = bench.machine.get("versions", {})
@@ -153,6 +157,18 @@ def head(bench, soak):
             for peer in judge.TARGET_PEERS))
         lines.append("- " + quiet_text(bench))
     return "\n".join(lines) + "\n"
+
+
+def rounds_text(bench):
+    """How many the samples are of, by kind of workload: a file's rows need not agree."""
+    kinds = []
+    for kind, metrics in KINDS_OF_METRICS.items():
+        rounds = {len(entry.samples) for result in bench.results if result.metric in metrics
+                  for entry in result.entries.values() if entry.samples}
+        if rounds:
+            least, most = min(rounds), max(rounds)
+            kinds.append(f"{kind} {least}" + (f" to {most}" if most > least else ""))
+    return ", ".join(kinds) or "none"
 
 
 def quiet_text(bench):

@@ -241,6 +241,18 @@ class Page(Folder):
         self.assertIn("`soak.json`: commit ba98, date 2030-01-03;", text)
         self.assertIn("glibc, mimalloc, jemalloc, tcmalloc, tbbmalloc (not in this run)", text)
 
+    def test_rounds_are_those_of_the_samples(self):
+        self.assertIn("- Rounds, without the warm-up: timed workloads 5, memory alone 5; 0.5 s a "
+                      "run\n", self.made(SMALL))
+        counted = {"figure": {"samples": [12]}, "ops": 10**8}
+        mixed = bench(result("trees", hakmem=entry(9)),
+                      result("calloc", hakmem=entry(9, [1.0] * 3)),
+                      result("prog_lua", "program", hakmem=entry(9, [1.0] * 9)),
+                      result("syscalls_100m", "calls", hakmem=counted))
+        self.assertIn("warm-up: timed workloads 3 to 5, real programs 9, system calls alone 1;",
+                      self.made(mixed))
+        self.assertIn("warm-up: none;", self.made(bench()))
+
     def test_the_head_tells_versions(self):
         whole = copy.deepcopy(SMALL)
         whole["machine"]["versions"] = {"glibc": "2.41-12", "tcmalloc": "2.16", "scudo": "1:19"}
