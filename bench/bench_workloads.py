@@ -130,5 +130,6 @@ WORKLOADS = [
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 TIMED = ("cpu", "wall")  # metrics of timed rows
+TIMED_ROWS = sum(workload.metric in TIMED for workload in WORKLOADS)  # what a mean must be over
 CALLS_WORKING_SETS = [400, 40000]  # of the calls row
 QUICK = ["mixed_400", "mixed_40000", "batch_1000_rnd", "larson_2", "prodcons_mixed", "strings"]

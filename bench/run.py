@@ -171,7 +171,7 @@ def together_verdicts(record, subjects):
     """Judged where every timed row was measured; of fewer rows it is shown."""
     answers = bench_evaluate.together(record["results"], [s.name for s in subjects], MEAN_PEER)
     record["together"] = {MEAN_PEER: answers}
-    wanted = sum(w.metric in bench_workloads.TIMED for w in bench_workloads.WORKLOADS)
+    wanted = bench_workloads.TIMED_ROWS
     verdicts = []
     for subject, compared in answers.items():
         answer = run_targets.together(MEAN_PEER, MEAN_LIMIT, compared)

@@ -3,8 +3,10 @@
 
 Writes docs/PERFORMANCE_TARGETS_SCORECARD.md from docs/results/bench.json and soak.json, and from
 nothing else: no clock, no git, so the same files give the same bytes. --check writes nothing.
---partial: what a missing file would tell is 'not measured'; without it a missing file is refused.
-Exit: 0 done or equal, 1 differs (--check), 2 bad usage, a missing or a malformed file.
+--partial: what a missing file, or what is missing of a run, would tell is 'not measured'; without
+it both are refused.
+Exit: 0 done or equal, 1 differs (--check), 2 bad usage, a missing, a malformed or an unfinished
+file.
 """
 import argparse
 import pathlib
@@ -20,6 +22,7 @@ from bench_output import count_text  # by the path that the judge adds
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NONE = "-"
 KIB = 1024
+NAMES_SHOWN = 4  # arbitrary: of missing workloads, in a line
 WORD_COLUMNS = ("flavour", "measured", "verdict")  # left in a table, as the first one
 
 GROUPS = [("Real programs", lambda result: result.name.startswith("prog_")),
@@ -44,10 +47,11 @@ METHODS = f"""## How each figure is made
   fixed seed. *Met*: the upper end is within the target. *Missed*: the lower end is outside.
   *Not settled*: the target lies between, or there are fewer than {judge.ROUNDS_LEAST} rounds, which
   settle no CV and no peak either.
-  *Of minima* is the ratio of the two fastest rounds, for reading.
+  *Of minima* is the ratio of the two fastest rounds, for reading. Where a target's peer has no
+  figure, and did not fail, it may be the best: then only a miss stands, all else is not measured.
 - **Geometric mean.** Of the median ratios to one peer, over the timed workloads that both have
-  a figure of. Its interval comes from the same bootstrap, each workload's rounds resampled
-  apart.
+  a figure of; judged only where those are all that `bench/run.py` has. Its interval comes from
+  the same bootstrap, each workload's rounds resampled apart.
 - **CV.** Sample standard deviation of the round-by-round ratio to the best peer, in percent of
   the ratio's mean. *Machine not quiet* instead of missed: the empty loop's own time had a CV
   above the target. In parentheses: the workload has no empty loop, the median of the run's
@@ -156,6 +160,8 @@ def head(bench, soak):
                                    None if peer in ran else "(not in this run)")))
             for peer in judge.TARGET_PEERS))
         lines.append("- " + quiet_text(bench))
+        if missing_text(bench):
+            lines.append(f"- In no verdict, as the run has {missing_text(bench)}")
     return "\n".join(lines) + "\n"
 
 
@@ -169,6 +175,13 @@ def rounds_text(bench):
             least, most = min(rounds), max(rounds)
             kinds.append(f"{kind} {least}" + (f" to {most}" if most > least else ""))
     return ", ".join(kinds) or "none"
+
+
+def missing_text(bench):
+    """'no result of a, b and 3 more', empty of a whole run."""
+    missing = judge.missing_workloads(bench)
+    more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
+    return f"no result of {', '.join(missing[:NAMES_SHOWN])}{more}" if missing else ""
 
 
 def quiet_text(bench):
@@ -226,9 +239,11 @@ class Flavour:
 
     def summary_mean(self):
         row = next(row for row in self.means if row.peer == judge.MEAN_PEER)
+        wanted = judge.bench_workloads.TIMED_ROWS
         measured = NONE if row.mean is None else \
             (f"{ratio_text(row.mean)} ({interval_text(row.interval)}), "
-             f"{count_text(len(row.workloads), 'workload')}")
+             + count_text(len(row.workloads), "workload") +
+             (f" of {wanted}" if len(row.workloads) < wanted else ""))
         return (f"geometric mean of the time <= {judge.MEAN_LIMIT} of {judge.MEAN_PEER}", measured,
                 row.verdict)
 
@@ -430,6 +445,14 @@ def check_there(folder):
                 "it (--partial: go on without it)")
 
 
+def check_whole(bench):
+    """Nor must a page of some workloads: what is not in it would not be seen to be missed."""
+    what = missing_text(bench) or (None if bench.complete else "the run is not complete")
+    if what:
+        raise scorecard_read.BadInput(f"bench.json: {what}: `bench/run.py --json FILE` without "
+                                      "--workload makes all (--partial: go on without)")
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message):  # one line, without the usage
         self.exit(2, f"scorecard.py: {message} (see --help)\n")
@@ -439,7 +462,7 @@ def main(words):
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
     parser.add_argument("--partial", action="store_true",
-                        help="a missing file is 'not measured' instead of an error")
+                        help="a missing file or workload is 'not measured' instead of an error")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "docs" / "results",
                         metavar="FOLDER", help="where bench.json and soak.json are")
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE",
@@ -448,8 +471,10 @@ def main(words):
     try:
         if not options.partial:
             check_there(options.results)
-        text = page(scorecard_read.read_bench(options.results / "bench.json"),
-                    scorecard_read.read_soak(options.results / "soak.json"))
+        bench = scorecard_read.read_bench(options.results / "bench.json")
+        if not options.partial:
+            check_whole(bench)
+        text = page(bench, scorecard_read.read_soak(options.results / "soak.json"))
         if not options.check:
             options.output.write_text(text, encoding="utf-8")
         elif not options.output.exists() or options.output.read_text(encoding="utf-8") != text:

@@ -10,6 +10,7 @@ from collections import namedtuple
 from statistics import median
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+import bench_workloads
 import run_stats
 from bench_allocators import TARGET_PEERS
 from bench_limits import (CALLS_LIMIT_PER_OP, CV_LIMIT_PERCENT, MEAN_LIMIT, MEAN_PEER,
@@ -56,6 +57,13 @@ def other_peers(bench):
     return names
 
 
+def missing_workloads(bench):
+    """What the file lacks of the run that it is of, and of run.py's table."""
+    there = {result.name for result in bench.results}
+    names = dict.fromkeys([*bench.workloads, *bench_workloads.BY_NAME])
+    return [name for name in names if name not in there]
+
+
 def timed(bench):
     return [result for result in bench.results if result.metric in TIMED_METRICS] if bench else []
 
@@ -71,6 +79,14 @@ def verdict_of(low, high, limit, rounds):
     if high <= limit:
         return MET
     return MISSED if low > limit else NOT_SETTLED
+
+
+def of_all_peers(verdict, result, has_figure):
+    """A target peer that is absent, and did not fail, may be the best: only a settled miss stands
+    without it."""
+    absent = [peer for peer in TARGET_PEERS if peer not in result.failures
+              and not (peer in result.entries and has_figure(result.entries[peer]))]
+    return NOT_MEASURED if absent and verdict != MISSED else verdict
 
 
 def overall(verdicts):
@@ -99,8 +115,10 @@ def time_row(result, flavour):
     compared = run_stats.compare(samples_of(result, flavour), samples_of(result, best))
     low, high = compared["ratio_interval_95"]
     rounds = compared["ratios"]
+    verdict = of_all_peers(verdict_of(low, high, limit, len(rounds)), result,
+                           lambda entry: entry.samples)
     return TimeRow(result, limit, ratios, best, (low, high), compared["ratio_of_minima"],
-                   cv_percent(rounds), verdict_of(low, high, limit, len(rounds)))
+                   cv_percent(rounds), verdict)
 
 
 def cv_percent(samples):
@@ -133,8 +151,9 @@ def cv_rows(bench, rows):
 
 
 def mean_rows(bench, flavour):
-    """The geometric mean of the median ratios, a row a peer; the target's peer has an interval. Of
-    the benchmark programs: real ones spend most of their time elsewhere."""
+    """The geometric mean of the median ratios, a row a peer; the target's peer has an interval, and
+    is judged by where all of run.py's timed rows are there. Of the benchmark programs: real ones
+    spend most of their time elsewhere."""
     rows = []
     loops = [result for result in timed(bench) if result.metric != "program"]
     for peer in TARGET_PEERS:
@@ -145,7 +164,8 @@ def mean_rows(bench, flavour):
         if rounds and peer == MEAN_PEER:
             together = run_stats.compare_together(list(rounds.values()))
             mean, interval = together["ratio"], together["ratio_interval_95"]
-            verdict = verdict_of(*interval, MEAN_LIMIT, min(map(len, rounds.values())))
+            if len(rounds) >= bench_workloads.TIMED_ROWS:
+                verdict = verdict_of(*interval, MEAN_LIMIT, min(map(len, rounds.values())))
         elif rounds:
             mean = run_stats.geometric_mean([median(each) for each in rounds.values()])
         rows.append(MeanRow(peer, mean, interval, list(rounds), verdict))
@@ -205,7 +225,8 @@ def memory_rows(bench, flavour):
         if peak and limit:
             rounds = min(len(result.entries[name].samples or [])
                          for name in (flavour, peak_leanest[1]))
-            verdict = verdict_of(peak, peak, limit, rounds)
+            verdict = of_all_peers(verdict_of(peak, peak, limit, rounds), result,
+                                   lambda peer: peer.rss_peak_bytes)
         rows.append(MemoryRow(result, end, leanest(result, "rss_end_bytes"), peak, peak_leanest,
                               limit, verdict))
     return rows

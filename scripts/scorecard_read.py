@@ -10,8 +10,9 @@ SCHEMA = 1
 METRICS = ("cpu", "wall", "rss", "calls", "program")
 NUMBER_LEAST, NUMBER_MOST = 1e-15, 1e18  # arbitrary: far beyond any time, size or count of a run
 
-# seconds, date: None when the file does not tell.
-Bench = namedtuple("Bench", "machine date seconds results")
+# seconds, date: None when the file does not tell. complete: whether the run came to its end.
+# workloads: names of those that it was to have.
+Bench = namedtuple("Bench", "machine date seconds complete workloads results")
 # entries: {allocator: Entry}; failures: names of allocators that did not run or were not in place.
 Result = namedtuple("Result", "name what metric entries failures")
 # samples: one figure a round, in the order of the rounds.
@@ -153,7 +154,8 @@ def read_bench(path):
     if twice:
         raise BadInput(f"{path.name}.results: {twice[0]} is there twice")
     return Bench(read_machine(root), root.get("a string", "date"),
-                 root.get("a number", "seconds"), results)
+                 root.get("a number", "seconds"), bool(root.get("true or false", "complete")),
+                 root.items("a string", "workloads") or [], results)
 
 
 def read_drift(node):

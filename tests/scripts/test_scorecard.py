@@ -18,6 +18,8 @@ import scorecard
 import scorecard_judge as judge
 import scorecard_read
 import soak_samples
+from bench_allocators import TARGET_PEERS
+from bench_workloads import TIMED, WORKLOADS
 
 MIB = 1 << 20
 NOISE = [1.0, 1.001, 0.999, 1.0005, 0.9995]  # the rounds' own; a CV below 0.1 %
@@ -30,13 +32,16 @@ def entry(scale, noise=None, peak=2 * MIB, **more):
 
 
 def result(name, metric="cpu", failures=None, **allocators):
-    return {"workload": name, "what": "a test", "metric": metric, "failures": failures or {},
+    """failures None: all target peers that have no entry failed."""
+    if failures is None:
+        failures = {peer: "failed" for peer in TARGET_PEERS if peer not in allocators}
+    return {"workload": name, "what": "a test", "metric": metric, "failures": failures,
             "allocators": {key.replace("_", "-"): value for key, value in allocators.items()}}
 
 
 def bench(*results):
-    return {"schema": 1, "date": "2030-01-02", "rounds": 5, "seconds": 0.5,
-            "results": list(results),
+    return {"schema": 1, "date": "2030-01-02", "rounds": 5, "seconds": 0.5, "complete": True,
+            "workloads": [each["workload"] for each in results], "results": list(results),
             "machine": {"cpu": "a CPU", "cores": 2, "commit": "0123456789ab", "options": {}}}
 
 
@@ -82,9 +87,20 @@ SMALL = bench(
     result("batch_100000_fwd", hakmem=entry(11.6), mimalloc=entry(10)),
     result("trees", hakmem=entry(10.4, peak=3 * MIB), mimalloc=entry(10, peak=2 * MIB)),
     result("prog_lua", "wall", hakmem=entry(8, latency={"p99_ns": 50, "max_ns": 7000}),
-           glibc=entry(9, latency={"p99_ns": 60, "max_ns": 6000}),
-           failures={"scudo": "prog_lua under scudo: exit 1"}),
+           glibc=entry(9, latency={"p99_ns": 60, "max_ns": 6000})),
     result("rss_hello", "rss", hakmem=entry(MIB, peak=MIB), jemalloc=entry(2 * MIB)))
+
+
+def timed_rows(**allocators):
+    return [result(workload.name, workload.metric, **allocators) for workload in WORKLOADS
+            if workload.metric in TIMED]
+
+
+def full_run():
+    """A run in which all of run.py's workloads are."""
+    there = {each["workload"]: each for each in SMALL["results"]}
+    return bench(*(there.get(workload.name) or result(workload.name, workload.metric)
+                   for workload in WORKLOADS))
 
 
 class Folder(unittest.TestCase):
@@ -133,7 +149,8 @@ class Verdicts(Folder):
             self.assertEqual(cells(text, "### hakmem: time", [name])[-1], verdict, name)
             self.assertEqual(cells(text, "### hakmem-minimal: time", [name])[-1], "not measured")
         row = cells(text, "### hakmem: time", ["mixed_400"])  # glibc is slower, newest no target
-        self.assertEqual(row[1:8], ["1.02", "0.450", "-", "-", "**0.900**", "-", "-"])
+        self.assertEqual(row[1:8], ["1.02", "0.450", "failed", "failed", "**0.900**", "failed",
+                                     "failed"])
         self.assertEqual(row[9], "0.900")
         self.assertEqual(cells(text, "### hakmem: time", ["prog_lua"])[7], "failed")
 
@@ -148,14 +165,31 @@ class Verdicts(Folder):
         self.assertEqual(cells(text, "### hakmem: RSS", ["trees"])[-1], "not settled")
         self.assertEqual(cells(text, "## CV", ["trees"])[3], "not settled")
 
+    def test_without_a_peer_only_a_miss_stands(self):
+        for ours, rounds, verdict in ((8, 5, "not measured"), (11, 5, "missed"),
+                                      (11, 4, "not measured")):
+            text = self.made(bench(result("trees", hakmem=entry(ours, [1.0] * rounds, ours * MIB),
+                                          glibc=entry(9, [1.0] * rounds, 9 * MIB), failures={})))
+            for heading in ("### hakmem: time", "### hakmem: RSS"):
+                self.assertEqual(cells(text, heading, ["trees"])[-1], verdict, (heading, ours))
+
     def test_geometric_mean(self):
         twice = bench(result("trees", hakmem=entry(4), mimalloc=entry(8)),
                       result("calloc", hakmem=entry(9), mimalloc=entry(8), glibc=entry(9)),
                       result("rss_hello", "rss", hakmem=entry(1), mimalloc=entry(9)))
         row = cells(self.made(twice), "## Geometric mean", ["hakmem"])
-        self.assertEqual((row[1], row[2], row[-1]), ("1.000", "0.750", "met"))  # sqrt(1/2 * 9/8)
+        self.assertEqual(row[1:3] + row[-1:], ["1.000", "0.750", "not measured"])  # sqrt(1/2*9/8)
         self.assertIn("Over 2 workloads: trees, calloc.", self.made(twice))
-        self.assertEqual(cells(self.made(SMALL), "## Geometric mean", ["hakmem"])[-1], "missed")
+        self.assertIn(f"0.750 (0.750 to 0.750), 2 workloads of {len(timed_rows())} ",
+                      self.made(twice))
+
+    def test_the_mean_is_judged_over_all_timed_rows(self):
+        for ours, verdict in ((8.6, "met"), (8.8, "missed")):
+            rows = timed_rows(hakmem=entry(ours), mimalloc=entry(10))
+            row = cells(self.made(bench(*rows)), "## Geometric mean", ["hakmem"])
+            self.assertEqual(row[-1], verdict)
+            row = cells(self.made(bench(*rows[1:])), "## Geometric mean", ["hakmem"])
+            self.assertEqual(row[-1], "not measured")
         self.assertEqual(cells(self.made(), "## Geometric mean", ["hakmem"])[-1], "not measured")
 
     def test_cv(self):
@@ -299,9 +333,31 @@ class Missing(Folder):
                 self.assertEqual(self.page.read_text(encoding="utf-8"), "committed")
 
     def test_both_files_are_enough(self):
-        self.assertEqual(self.call(SMALL, soak(), "--results", str(self.folder)), (0, ""))
-        whole = self.page.read_text(encoding="utf-8")
-        self.assertEqual(self.made(SMALL, soak()), whole)
+        self.assertEqual(self.call(full_run(), soak(), "--results", str(self.folder)), (0, ""))
+        page = self.page.read_text(encoding="utf-8")
+        self.assertEqual(self.made(full_run(), soak()), page)
+
+    def test_a_run_that_is_not_whole_is_refused(self):
+        missing, named = full_run(), full_run()
+        del missing["results"][-2:]  # as of an interrupted run
+        named["workloads"].append("another")
+        names = ", ".join(workload.name for workload in WORKLOADS[-2:])
+        for bench_json, said in ((full_run() | {"complete": False}, "the run is not complete"),
+                                 (missing, f"no result of {names}"),
+                                 (missing | {"workloads": []}, f"no result of {names}"),
+                                 (named, "no result of another"),
+                                 (bench(), "no result of mixed_400, mixed_40000, "
+                                  "mixed_400000, batch_1000_fwd and "
+                                  f"{len(WORKLOADS) - scorecard.NAMES_SHOWN} more")):
+            self.page.write_text("committed", encoding="utf-8")
+            status, text = self.call(bench_json, soak(), "--results", str(self.folder))
+            self.assertEqual(status, 2, said)
+            self.assertRegex(text, r"\Ascorecard\.py: bench\.json: [^\n]+\n\Z")
+            self.assertIn(said + ": `bench/run.py ", text)
+            self.assertEqual(self.page.read_text(encoding="utf-8"), "committed")
+            text = self.made(bench_json, soak())
+            self.assertEqual(f"- In no verdict, as the run has {said}\n" in text,
+                             said.startswith("no result"))
 
     def test_the_tree_is_named_by_its_own_folders(self):
         kept, scorecard.ROOT = scorecard.ROOT, self.folder
