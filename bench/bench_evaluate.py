@@ -56,7 +56,7 @@ def samples_of(workload, measured, entries):
     if workload.metric == "calls":
         return {"calls": main}
     if workload.metric == "rss":
-        return {"rss_end_bytes": main}
+        return {"rss_end_bytes": main, "rss_peak_bytes": field("rss_peak_bytes")}
     calls = {name: [entry["calls_per_op"]] for name, entry in entries.items()
              if entry.get("calls_per_op") is not None}
     return {"time": main, "rss_peak_bytes": field("rss_peak_bytes"), "calls_per_op": calls}

@@ -35,7 +35,8 @@ def timed(name, what, program, args, ops, metric="cpu", floor=False, prepare=0.0
 def rss(name, what, program, args, ops, prepare):
     factor = RSS_LIMIT_FACTORS.get(name)
     targets = TINY_RSS if factor is None else [run_targets.rss_peer(RSS_PEER, factor)]
-    return Workload(name, what, program, args, ops, "rss", targets, False, True, prepare)
+    return Workload(name, what, program, args, ops, "rss", [*targets, PEAK_TAX], False, True,
+                    prepare)
 
 
 def program(entry):

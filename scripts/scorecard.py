@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NONE = "-"
 KIB = 1024
 NAMES_SHOWN = 4  # arbitrary: of missing workloads, in a line
-WORD_COLUMNS = ("flavour", "measured", "verdict")  # left in a table, as the first one
+WORD_COLUMNS = ("flavour", "bound", "measured", "verdict")  # left in a table, as the first one
 
 GROUPS = [("Real programs", lambda result: result.name.startswith("prog_")),
           ("Random mixed", lambda result: result.name.startswith(("mixed_", "medium_"))),
@@ -61,7 +61,7 @@ METHODS = f"""## How each figure is made
 - **Memory.** Medians of the rounds: `smaps_rollup`'s RSS at the end; and the peak, the higher of
   the process's `VmHWM` and that RSS. A real program's peak is `ru_maxrss`: of it and what it
   starts, the process that held most. The leanest peer is the one with the smallest figure of the
-  workload.
+  workload. RSS at the end has targets where memory alone is measured.
 - **Drift.** The soak's RSS after its first 10 minutes: the slope's 95 % interval contains 0,
   and the median of the last 10 minutes is above that of the first 10 by no more than the limit.
   Of a soak shorter than {judge.SOAK_SECONDS_LEAST:,} s: not measured.
@@ -211,6 +211,15 @@ def furthest(rows, share, text):
     return f"; furthest: {worst.result.name} ({text(worst)})"
 
 
+def bounds_summary(rows):
+    """(measured, verdict) of rows with bounds of their own."""
+    verdicts = [row.verdict for row in rows]
+    missed = ", ".join(f"{row.result.name} ({row.measured})" for row in rows
+                       if row.verdict == judge.MISSED)
+    return ((counted(verdicts) or NONE) + (f"; missed: {missed}" if missed else ""),
+            judge.overall(verdicts))
+
+
 class Flavour:
     """All rows of one flavour."""
 
@@ -220,14 +229,17 @@ class Flavour:
         self.cv = judge.cv_rows(bench, self.time)
         self.means = judge.mean_rows(bench, name)
         self.calls = judge.calls_rows(bench, name)
+        self.calls_100m = judge.bound_rows(bench, name, "calls")
         self.memory = judge.memory_rows(bench, name)
+        self.end = judge.bound_rows(bench, name, "rss_end_bytes")
         self.tail = judge.tail_rows(bench, name)
         self.drift = judge.drift_verdict(soak, name)
 
     def summary(self):
         """(target, measured, verdict) of each target."""
         return [self.summary_time(), self.summary_mean(), self.summary_cv(), self.summary_calls(),
-                self.summary_peak(), self.summary_drift(), self.summary_tail()]
+                self.summary_calls_100m(), self.summary_peak(), self.summary_end(),
+                self.summary_drift(), self.summary_tail()]
 
     def summary_time(self):
         verdicts = [row.verdict for row in self.time]
@@ -262,6 +274,17 @@ class Flavour:
         limit = calls_text(judge.CALLS_LIMIT_PER_OP)
         return (f"system calls an operation <= {limit} (random mixed)",
                 (counted(verdicts) or NONE) + worst, judge.overall(verdicts))
+
+    def summary_calls_100m(self):
+        return (f"system calls in 100 M operations <= {judge.CALLS_LIMIT_100M} (random mixed)",
+                *bounds_summary(self.calls_100m))
+
+    def summary_end(self):
+        factors = ", ".join(f"{name} {factor}"
+                            for name, factor in judge.RSS_LIMIT_FACTORS.items())
+        return (f"RSS at the end <= {judge.RSS_PEER} + {judge.RSS_LIMIT_EXTRA_BYTES // KIB} KiB, "
+                f"below every other peer ({factors} of {judge.RSS_PEER})",
+                *bounds_summary(self.end))
 
     def summary_peak(self):
         verdicts = [row.verdict for row in self.memory]
@@ -375,6 +398,15 @@ def calls_part(flavours):
             for flavour in flavours for row in flavour.calls]
     return "## System calls an operation\n\n" + (
         table(["workload", "flavour", "target", "calls", *judge.TARGET_PEERS, "verdict"], rows)
+        if rows else "not measured\n") + "\n" + bounds_table(
+            "In 100 M operations:", [(flavour, flavour.calls_100m) for flavour in flavours])
+
+
+def bounds_table(heading, rows_of_flavours):
+    rows = [[row.result.name, flavour.name, row.bound, row.measured, row.verdict]
+            for flavour, rows in rows_of_flavours for row in rows]
+    return f"{heading}\n\n" + (
+        table(["workload", "flavour", "bound", "measured", "verdict"], rows)
         if rows else "not measured\n")
 
 
@@ -424,7 +456,9 @@ def page(bench, soak):
     parts = [head(bench, soak), summary_part(flavours),
              "## Time\n\n" + "\n".join(map(time_part, flavours)), mean_part(flavours),
              others_part(flavours, bench), cv_part(flavours), calls_part(flavours),
-             "## Memory\n\n" + "\n".join(map(memory_part, flavours)), soak_part(soak),
+             "## Memory\n\n" + "\n".join(map(memory_part, flavours)),
+             bounds_table("### RSS at the end, memory alone",
+                          [(flavour, flavour.end) for flavour in flavours]), soak_part(soak),
              tail_part(flavours), METHODS]
     return "\n".join(part for part in parts if part)
 

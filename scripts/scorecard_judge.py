@@ -13,10 +13,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench")
 import bench_workloads
 import run_stats
 from bench_allocators import TARGET_PEERS
-from bench_limits import (CALLS_LIMIT_PER_OP, CV_LIMIT_PERCENT, MEAN_LIMIT, MEAN_PEER,
-                          PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR, ROUNDS_LEAST, TIME_LIMIT,
+from bench_limits import (CALLS_LIMIT_100M, CALLS_LIMIT_PER_OP, CV_LIMIT_PERCENT, MEAN_LIMIT,
+                          MEAN_PEER, PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR, ROUNDS_LEAST,
+                          RSS_LIMIT_EXTRA_BYTES, RSS_LIMIT_FACTORS, RSS_PEER, TIME_LIMIT,
                           TIME_LIMITS_OF_PREFIX, time_limit)
-from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED
+from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED, verdict as verdict_word
 
 NOT_QUIET = "machine not quiet"
 WORST_FIRST = [MISSED, NOT_SETTLED, NOT_QUIET, NOT_MEASURED, MET]
@@ -26,7 +27,7 @@ FLAVOUR_PREFIX = "hakmem"
 FLOOR = "floor"  # the empty loop
 TIMED_METRICS = ("cpu", "wall", "program")  # program: CPU seconds of a real one
 
-CALLS_HELD_PREFIX = "mixed_"  # random mixed: by name, or by the workload that only counts
+CALLS_HELD_PREFIX = "mixed_"  # random mixed; the workload that only counts has its own bound
 SOAK_SECONDS_LEAST = 3600
 RESAMPLES = run_stats.BOOTSTRAP_RESAMPLES
 
@@ -36,6 +37,7 @@ CvRow = namedtuple("CvRow", "result best cv_percent floor_percent floor_is_own v
 MeanRow = namedtuple("MeanRow", "peer mean interval workloads verdict")
 CallsRow = namedtuple("CallsRow", "result flavour_calls peers_calls is_held verdict")
 MemoryRow = namedtuple("MemoryRow", "result end end_leanest peak peak_leanest limit verdict")
+BoundRow = namedtuple("BoundRow", "result bound measured verdict")
 TailRow = namedtuple("TailRow", "result tail best")
 
 
@@ -189,7 +191,7 @@ def calls_rows(bench, flavour):
     """A row a workload whose calls were counted for anyone, and each that the target is about."""
     rows = []
     for result in bench.results if bench else []:
-        held = result.metric == "calls" or result.name.startswith(CALLS_HELD_PREFIX)
+        held = result.name.startswith(CALLS_HELD_PREFIX)
         peers = {peer: calls_per_op(result, peer) for peer in TARGET_PEERS}
         ours = calls_per_op(result, flavour)
         if ours is None and not any(calls is not None for calls in peers.values()):
@@ -229,6 +231,23 @@ def memory_rows(bench, flavour):
                                    lambda peer: peer.rss_peak_bytes)
         rows.append(MemoryRow(result, end, leanest(result, "rss_end_bytes"), peak, peak_leanest,
                               limit, verdict))
+    return rows
+
+
+def bound_rows(bench, flavour, figure):
+    """A row a bound that run.py's table has on that figure, judged by that bound."""
+    rows = []
+    for result in bench.results if bench else []:
+        workload = bench_workloads.BY_NAME.get(result.name)
+        if workload is None or workload.metric != result.metric:
+            continue
+        samples = {name: entry.samples for name, entry in result.entries.items() if entry.samples}
+        standing = [peer for peer in TARGET_PEERS if peer not in result.failures]
+        for target in workload.targets:
+            if target.figure == figure:
+                answer = target.bound(samples, flavour, standing)
+                rows.append(BoundRow(result, answer["target"], answer["measured"],
+                                     verdict_word(answer)))
     return rows
 
 

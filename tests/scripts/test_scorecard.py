@@ -204,13 +204,20 @@ class Verdicts(Folder):
                          ["(0.1)", "11.6", "missed"])
 
     def test_system_calls(self):
-        counted = {"figure": {"samples": [12, 13]}, "ops": 10**8}
-        text = self.made(bench(*SMALL["results"], result("syscalls", "calls", hakmem=counted)))
+        text = self.made(SMALL)
         heading = "## System calls"
-        for name, calls, verdict in (("mixed_400", "1e-8", "met"), ("syscalls", "1.3e-7", "missed"),
+        for name, calls, verdict in (("mixed_400", "1e-8", "met"),
                                      ("mixed_40000", "2e-7", "missed")):
             row = cells(text, heading, [name, "hakmem"])
             self.assertEqual((row[2], row[3], row[-1]), ("1.25e-7", calls, verdict))
+        for calls, verdict in ((12, "met"), (13, "missed")):
+            counted = {"figure": {"samples": [calls]}, "ops": 10**8}
+            text = self.made(bench(result("syscalls_100m", "calls", hakmem=counted)))
+            self.assertEqual(cells(text, heading, ["syscalls_100m", "hakmem"])[-1], "-")
+            self.assertEqual(cells(text, "In 100 M operations:", ["syscalls_100m", "hakmem"])[2:],
+                             ["<= 12 calls", f"{calls} calls", verdict])
+            target = "system calls in 100 M operations <= 12 (random mixed)"
+            self.assertEqual(cells(text, "## Summary", [target, "hakmem"])[-1], verdict)
         self.assertEqual(cells(text, "## Summary", ["", "hakmem-minimal"])[-1], "not measured")
 
     def test_memory(self):
@@ -219,6 +226,30 @@ class Verdicts(Folder):
                          ["3,072", "2,048 mimalloc", "1.500", "2,468", "missed"])
         self.assertEqual(cells(text, "### hakmem: RSS", ["rss_hello"])[4:],
                          ["1,024", "2,048 jemalloc", "0.500", "2,468", "met"])
+
+    def test_rss_at_the_end(self):
+        def held(**sizes):
+            return {name: entry(size * MIB, peak=size * MIB) for name, size in sizes.items()}
+        small = held(hakmem=1.25, glibc=1, mimalloc=1.5)
+        text = self.made(bench(result("rss_hello", "rss", **small),
+                               result("rss_400", "rss", **small | held(mimalloc=1.2)),
+                               result("rss_4000", "rss", failures={}, **small),
+                               result("rss_40000", "rss", **held(hakmem=1.08, glibc=1)),
+                               result("rss_400000", "rss", **held(hakmem=1.08, glibc=1))))
+        heading = "### RSS at the end"
+        plus, below = "RSS <= glibc + 256 KiB", "RSS below every peer but glibc"
+        for name, bound, verdict in (("rss_hello", plus, "met"), ("rss_hello", below, "met"),
+                                     ("rss_400", below, "missed"), ("rss_4000", plus, "met"),
+                                     ("rss_4000", below, "not measured"),
+                                     ("rss_40000", "RSS <= 1.08 of glibc", "met"),
+                                     ("rss_400000", "RSS <= 1.05 of glibc", "missed")):
+            self.assertEqual(cells(text, heading, [name, "hakmem", bound])[-1], verdict, name)
+            row = cells(text, heading, [name, "hakmem-minimal", bound])
+            self.assertEqual(row[-1], "not measured")
+        row = cells(text, "## Summary", ["RSS at the end <= glibc + 256 KiB, below every other "
+                                         "peer (rss_40000 1.08, rss_400000 1.05 of glibc)"])
+        self.assertRegex(row[2], r"5 met, 2 missed, 1 not measured; missed: rss_400 \(mimalloc ")
+        self.assertEqual(row[-1], "missed")
 
     def test_peak_limit_to_the_byte(self):
         limit = 100 * MIB * 108 // 100 + 256 * 1024
