@@ -54,7 +54,9 @@ void mail_drain(struct heap *h) {
 /* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave.
  */
 static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *)) {
-  while (mail_is_waiting(orphan) && heap_is_ownerless(orphan)) { /* ends: each round empties it */
+  /* seq_cst: a sender pushes, then tries the lock; its holder unlocks, then looks. Each round
+   * empties it. */
+  while (load_seq(&orphan->inbox) != NULL && heap_is_ownerless(orphan)) {
     if (!try_lock(&orphan->lock)) return;
     mail_drain_to_bitmaps(orphan);
     lock_leave(&orphan->lock);
