@@ -18,6 +18,7 @@
 #define swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define swap_seq(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 #define add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define add_release(p, v) atomic_fetch_add_explicit((p), (v), memory_order_release)
 #define sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
 #define and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
@@ -52,6 +53,8 @@ HAK_INLINE void step_down_relaxed(_Atomic(void **) *p) {
 
 /* For a signal handler of this thread, what was stored before comes before what is stored after. */
 HAK_INLINE void signal_fence(void) { atomic_signal_fence(memory_order_release); }
+/* The same for loads too, both ways. */
+HAK_INLINE void signal_fence_full(void) { atomic_signal_fence(memory_order_seq_cst); }
 
 HAK_INLINE void cpu_pause(void) {
 #if defined(__x86_64__)

@@ -110,10 +110,10 @@ HAK_INLINE struct bin *heap_bin(struct heap *h, size_t scaled) {
  * The fences keep the compiler from moving the changes out of the brackets. */
 HAK_INLINE void heap_busy_begin(void) {
   heap_current = &heap_busy;
-  atomic_signal_fence(memory_order_seq_cst);
+  signal_fence_full();
 }
 HAK_INLINE void heap_busy_end(struct heap *h) {
-  atomic_signal_fence(memory_order_seq_cst);
+  signal_fence_full();
   /* A handler that forked in between could not tell whose heap lives on (entry_thread_fork_child).
    */
   uint32_t generation = load_relaxed(&fork_generation);

@@ -145,7 +145,7 @@ static bool gate_is_closed(void) {
 }
 
 static void unlock(struct rt_lock *lock) {
-  uint64_t old = atomic_exchange_explicit(&lock->word, 0, memory_order_seq_cst);
+  uint64_t old = swap_seq(&lock->word, (uint64_t)0);
   if (HAK_UNLIKELY((old & 1) != 0)) os_futex_wake_all(&lock->word);
 }
 

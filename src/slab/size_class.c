@@ -128,6 +128,6 @@ bool size_class_split(uint32_t c) {
   /* Two threads may do this at once: every value stored names a class that is large enough. */
   for (size_t i = top; i > 0 && load_relaxed(&table[i]) == scaled(c); i--)
     store_relaxed(&table[i], scaled(finer));
-  atomic_fetch_add_explicit(&size_class_split_count, 1, memory_order_release);
+  add_release(&size_class_split_count, 1u);
   return true;
 }
