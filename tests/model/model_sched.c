@@ -1,0 +1,365 @@
+/* model_sched.c — threads as fibers, the choices of an execution, and the way from one to the next.
+ */
+#include "model_run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum {
+  STACK_BYTES = 65536,
+  CHOICES = 4096, /* of one execution */
+  STEPS = 20000,  /* of one execution: more are a livelock */
+  NOTES = 4096,   /* a power of two: the last steps, to be printed */
+  RESTARTS = 1000,
+};
+
+enum fiber_state { FIBER_READY, FIBER_WAITS, FIBER_ENDED };
+struct fiber {
+  ucontext_t context;
+  enum fiber_state state;
+  const void *waits_for; /* the futex word */
+  char *tls;             /* its thread-local variables while another fiber runs */
+};
+
+struct note {
+  const char *what;
+  const void *p;
+  uint64_t value;
+  struct model_place at;
+  unsigned thread;
+};
+
+static struct sched {
+  struct fiber fiber[ALL_THREADS]; /* 0: setup, check and the loop itself */
+  unsigned self;
+  bool is_running;
+  bool has_failed;
+  bool has_learnt;
+  unsigned preemptions_left, stale_left;
+  struct model_bounds bounds;
+  struct {
+    uint16_t taken, count;
+  } choice[CHOICES];
+  unsigned choice_count; /* on record: the execution follows them, then takes first ways */
+  unsigned choice_at;
+  unsigned points_max;
+  unsigned steps;
+  struct note note[NOTES];
+  size_t note_count;
+  char *stacks;
+  char *globals_copy, *arena_copy;
+  size_t arena_bytes;
+  char *arena;
+  char *tls_start; /* a new thread's */
+} * sched;
+
+/* The thread-local variables of the code under test, and everything else that it may change. */
+extern char __start_model_tls[], __stop_model_tls[], __data_start[], _end[];
+static _Thread_local char *tls_anchor = NULL; /* so that there is at least one */
+
+static size_t tls_bytes(void) { return (size_t)(__stop_model_tls - __start_model_tls); }
+static size_t globals_bytes(void) { return (size_t)(_end - __data_start); }
+
+unsigned model_self(void) { return sched == NULL ? 0 : sched->self; }
+bool sched_is_running(void) { return sched != NULL && sched->is_running; }
+bool sched_is_stack(uintptr_t address) {
+  return (address - (uintptr_t)sched->stacks < ALL_THREADS * (size_t)STACK_BYTES) ||
+         (address - (uintptr_t)__start_model_tls < tls_bytes());
+}
+void sched_learnt(void) { sched->has_learnt = true; }
+
+void sched_note(const char *what, const void *p, uint64_t value, struct model_place at) {
+  sched->note[sched->note_count++ % NOTES] = (struct note){what, p, value, at, sched->self};
+}
+
+static void print_notes(void) {
+  size_t from = sched->note_count > 80 ? sched->note_count - 80 : 0;
+  for (size_t i = from; i < sched->note_count; i++) {
+    const struct note *n = &sched->note[i % NOTES];
+    const char *slash = strrchr(n->at.file, '/');
+    printf("  thread %u  %-18s %p = %llx  %s:%d\n", n->thread, n->what, n->p,
+           (unsigned long long)n->value, slash == NULL ? n->at.file : slash + 1, n->at.line);
+  }
+}
+
+/* ---- fibers */
+
+static void resume(unsigned next) {
+  unsigned self = sched->self;
+  if (next == self) return;
+  memcpy(sched->fiber[self].tls, __start_model_tls, tls_bytes());
+  memcpy(__start_model_tls, sched->fiber[next].tls, tls_bytes());
+  sched->self = next;
+  swapcontext(&sched->fiber[self].context, &sched->fiber[next].context);
+}
+
+void model_fail(const char *what, const char *file, int line) {
+  const char *slash = strrchr(file, '/');
+  printf("thread %u: %s (%s:%d)\n", model_self(), what, slash == NULL ? file : slash + 1, line);
+  if (sched == NULL) exit(1);
+  sched->has_failed = true;
+  if (sched->self == 0) {
+    print_notes();
+    exit(1);
+  }
+  resume(0);
+  abort(); /* it is not resumed */
+}
+
+static unsigned others_ready(unsigned out[ALL_THREADS]) {
+  unsigned count = 0;
+  for (unsigned i = 1; i < ALL_THREADS; i++) { /* from the next one on */
+    unsigned t = (sched->self + i - 1) % MODEL_THREADS_MAX + 1;
+    if (t != sched->self && sched->fiber[t].state == FIBER_READY) out[count++] = t;
+  }
+  return count;
+}
+
+unsigned sched_choose(unsigned count) {
+  if (count <= 1) return 0;
+  unsigned at = sched->choice_at++;
+  if (at == CHOICES) model_fail("too many choices", __FILE__, __LINE__);
+  if (at == sched->choice_count) {
+    sched->choice[at].taken = 0;
+    sched->choice[at].count = (uint16_t)count;
+    sched->choice_count++;
+  }
+  if (sched->choice[at].count != count) model_fail("not deterministic", __FILE__, __LINE__);
+  return sched->choice[at].taken;
+}
+
+unsigned sched_choose_stale(unsigned count) {
+  if (sched->stale_left == 0) return 0;
+  unsigned back = sched_choose(count);
+  if (back != 0) sched->stale_left--;
+  return back;
+}
+
+static void count_step(void) {
+  if (++sched->steps > STEPS) model_fail("no end", __FILE__, __LINE__);
+}
+
+void sched_point(void) {
+  count_step();
+  if (sched->preemptions_left == 0) return;
+  unsigned other[ALL_THREADS], count = others_ready(other);
+  unsigned taken = sched_choose(count + 1);
+  if (taken == 0) return;
+  sched->preemptions_left--;
+  resume(other[taken - 1]);
+}
+
+/* This thread cannot go on, or says that another had better. */
+static void give_way(void) {
+  unsigned other[ALL_THREADS], count = others_ready(other);
+  count_step();
+  if (count == 0) {
+    if (sched->fiber[sched->self].state == FIBER_READY) return;
+    bool is_end = true;
+    for (unsigned t = 1; t < ALL_THREADS; t++)
+      is_end = is_end && sched->fiber[t].state == FIBER_ENDED;
+    if (!is_end) model_fail("all wait", __FILE__, __LINE__);
+    resume(0);
+    return;
+  }
+  resume(other[sched_choose(count)]);
+}
+
+void model_pause(void) {
+  if (sched_is_running()) give_way();
+}
+void os_yield(void) { model_pause(); }
+
+void os_futex_wait(const void *word, uint32_t expected) {
+  uint32_t now;
+  memcpy(&now, word, sizeof now);
+  if (!sched_is_running() || now != expected) return;
+  sched->fiber[sched->self].state = FIBER_WAITS;
+  sched->fiber[sched->self].waits_for = word;
+  sched_note("waits", word, now, MODEL_HERE);
+  give_way();
+}
+
+void os_futex_wake_all(const void *word) {
+  if (!sched_is_running()) return;
+  for (unsigned t = 1; t < ALL_THREADS; t++) {
+    struct fiber *f = &sched->fiber[t];
+    if (f->state == FIBER_WAITS && f->waits_for == word) f->state = FIBER_READY;
+  }
+  sched_note("wakes", word, 0, MODEL_HERE);
+}
+
+uintptr_t os_thread_self(void) { return model_self() * 64u + 64u; }
+
+/* ---- executions */
+
+static const struct model_scenario *scenario;
+
+static void fiber_main(void) {
+  scenario->thread[sched->self - 1]();
+  os_model_thread_ends();
+  sched->fiber[sched->self].state = FIBER_ENDED;
+  give_way();
+  abort();
+}
+
+static void snapshot(void) {
+  os_model_used(&sched->arena, &sched->arena_bytes);
+  free(sched->globals_copy);
+  free(sched->arena_copy);
+  sched->globals_copy = malloc(globals_bytes());
+  sched->arena_copy = malloc(sched->arena_bytes);
+  if (sched->globals_copy == NULL || sched->arena_copy == NULL) exit(2);
+  memcpy(sched->globals_copy, __data_start, globals_bytes());
+  memcpy(sched->arena_copy, sched->arena, sched->arena_bytes);
+}
+
+static void restore(void) {
+  char *start;
+  size_t used;
+  os_model_used(&start, &used);
+  if (used > sched->arena_bytes) memset(start + sched->arena_bytes, 0, used - sched->arena_bytes);
+  memcpy(__data_start, sched->globals_copy, globals_bytes());
+  memcpy(sched->arena, sched->arena_copy, sched->arena_bytes);
+}
+
+static void start_fibers(void) {
+  for (unsigned t = 1; t < ALL_THREADS; t++) {
+    struct fiber *f = &sched->fiber[t];
+    f->state = scenario->thread[t - 1] == NULL ? FIBER_ENDED : FIBER_READY;
+    if (f->state == FIBER_ENDED) continue;
+    memcpy(f->tls, sched->tls_start, tls_bytes());
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = sched->stacks + t * (size_t)STACK_BYTES;
+    f->context.uc_stack.ss_size = STACK_BYTES;
+    f->context.uc_link = NULL;
+    makecontext(&f->context, fiber_main, 0);
+  }
+}
+
+static void execute(void) {
+  restore();
+  memory_reset();
+  sched->choice_at = 0;
+  sched->steps = 0;
+  sched->note_count = 0;
+  sched->preemptions_left = sched->bounds.preemptions;
+  sched->stale_left = sched->bounds.stale;
+  start_fibers();
+  sched->is_running = true;
+  unsigned ready[ALL_THREADS], count = others_ready(ready);
+  resume(ready[sched_choose(count)]);
+  sched->is_running = false;
+  if (!sched->has_failed) scenario->check(); /* all is written: the newest values are there */
+  if (sched->choice_count > sched->points_max) sched->points_max = sched->choice_count;
+}
+
+/* The last choice that has another way takes it. False when there is none. */
+static bool next_execution(void) {
+  while (sched->choice_count != 0) {
+    unsigned last = sched->choice_count - 1;
+    if (sched->choice[last].taken + 1u < sched->choice[last].count) {
+      sched->choice[last].taken++;
+      return true;
+    }
+    sched->choice_count--;
+  }
+  return false;
+}
+
+static void sched_init(void) {
+  if (sched != NULL) return;
+  sched = mmap(NULL, sizeof *sched, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *stacks = mmap(NULL, ALL_THREADS * (size_t)STACK_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (sched == MAP_FAILED || stacks == MAP_FAILED) exit(2);
+  sched->stacks = stacks;
+  for (unsigned t = 0; t < ALL_THREADS; t++) {
+    sched->fiber[t].tls = calloc(1, tls_bytes());
+    if (sched->fiber[t].tls == NULL) exit(2);
+  }
+  sched->tls_start = calloc(1, tls_bytes());
+  memcpy(sched->tls_start, __start_model_tls, tls_bytes());
+  sched->fiber[0].state = FIBER_ENDED;
+  (void)tls_anchor;
+}
+
+bool model_run(const struct model_scenario *s, struct model_bounds bounds,
+               struct model_result *result) {
+  scenario = s;
+  sched_init();
+  sched->bounds = bounds;
+  sched->has_failed = false;
+  sched->points_max = 0;
+  sched->choice_count = 0;
+  s->setup();
+  snapshot();
+  *result = (struct model_result){0};
+  unsigned restarts = 0;
+  for (bool is_more = true; is_more;) { /* ends: executions are finite, and so are locations */
+    sched->has_learnt = false;
+    execute();
+    result->executions++;
+    if (sched->has_failed) {
+      print_notes();
+      return false;
+    }
+    if (sched->has_learnt && ++restarts < RESTARTS) {
+      sched->choice_count = 0;
+      continue;
+    }
+    is_more = next_execution();
+    if (bounds.executions != 0 && result->executions >= bounds.executions) break;
+    result->is_complete = !is_more;
+  }
+  result->locations = memory_shared_count();
+  result->points_max = sched->points_max;
+  return true;
+}
+
+/* Each scenario in a process of its own: all begin with the same memory. */
+static bool passes(const struct model_scenario *s, struct model_bounds bounds) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    struct model_result r;
+    bool is_passed = model_run(s, bounds, &r);
+    printf("%-28s %s: %llu executions, %u locations, %u choices at most%s\n", s->name,
+           is_passed ? "passed" : "FAILED", (unsigned long long)r.executions, r.locations,
+           r.points_max, r.is_complete || !is_passed ? "" : ", not all");
+    fflush(stdout);
+    _exit(is_passed ? 0 : 1);
+  }
+  int status = -1;
+  if (child < 0 || waitpid(child, &status, 0) != child) return false;
+  if (WIFSIGNALED(status)) printf("%-28s FAILED: signal %d\n", s->name, WTERMSIG(status));
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int model_main(int argc, char **argv, const struct model_scenario *scenarios, size_t count,
+               struct model_bounds brief, struct model_bounds thorough) {
+  bool is_long = false;
+  const char *only = NULL;
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--long") == 0) {
+      is_long = true;
+    } else if (strcmp(argv[i], "--executions") == 0 && i + 1 < argc) {
+      brief.executions = strtoull(argv[++i], NULL, 10);
+    } else {
+      only = argv[i];
+    }
+  }
+  bool is_good = true, is_found = false;
+  for (size_t i = 0; i < count; i++) {
+    if (only != NULL && strcmp(only, scenarios[i].name) != 0) continue;
+    is_found = true;
+    if (!passes(&scenarios[i], is_long ? thorough : brief)) is_good = false;
+  }
+  if (!is_found) fprintf(stderr, "%s: no scenario %s\n", argv[0], only == NULL ? "" : only);
+  return !is_found ? 2 : is_good ? 0 : 1;
+}

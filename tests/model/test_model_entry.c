@@ -1,0 +1,115 @@
+/* test_model_entry.c — malloc and free as programs call them: threads that hand objects to one
+ * another, end and trim; and a walk by one thread through all that the allocator does.
+ */
+#include "model.h"
+#include "model_atomic.h"
+
+#include "entry.h"
+#include "entry_hot.h"
+#include "superslab.h"
+#include "view_stats.h"
+
+enum { SMALL_BYTES = 48, LIVE = 64, WALK = 600 };
+
+static _Atomic(void *) handed;
+static void *kept;
+
+static size_t live_count(void) {
+  struct view_totals t;
+  view_stats_collect(&t);
+  MODEL_NEED(t.is_exact);
+  size_t count = 0;
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) count += t.cls[c].live_count;
+  return count;
+}
+
+static void begin(void) {
+  model_allocator_init();
+  store_relaxed(&handed, NULL);
+  kept = entry_malloc(SMALL_BYTES); /* of thread 0, whose heap sleeps from now on */
+  MODEL_NEED(kept != NULL);
+}
+
+static void hands_on(void) {
+  void *p = entry_malloc(SMALL_BYTES);
+  MODEL_NEED(p != NULL && p != kept);
+  p = swap_acq_rel(&handed, p);
+  if (p != NULL) entry_free(p);
+}
+static void frees_kept(void) { entry_free(kept); }
+static void trims(void) { (void)entry_trim(); }
+static void counts(void) { MODEL_NEED(live_count() <= 4); }
+
+static void one_is_live(void) { MODEL_NEED(live_count() == 1 + (load_relaxed(&handed) != NULL)); }
+static void handed_is_live(void) { MODEL_NEED(live_count() == (load_relaxed(&handed) != NULL)); }
+
+/* One thread: every operation, against a list of what is live. */
+static struct {
+  unsigned char *p;
+  size_t n;
+} live[LIVE];
+static uint64_t seed;
+static uint64_t next_random(void) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return seed >> 33;
+}
+static void must_hold(size_t i) {
+  if (live[i].p == NULL) return;
+  MODEL_NEED(live[i].p[0] == (unsigned char)i && live[i].p[live[i].n - 1] == (unsigned char)i);
+}
+static void mark(size_t i) { live[i].p[0] = live[i].p[live[i].n - 1] = (unsigned char)i; }
+static size_t size_at_random(void) {
+  uint64_t kind = next_random() % 8;
+  return 1 + next_random() % (kind < 5 ? 1024 : kind < 7 ? 32768 : 200000);
+}
+static void step(size_t i) {
+  must_hold(i);
+  size_t n = size_at_random();
+  if (live[i].p == NULL) {
+    bool is_zeroed = next_random() % 4 == 0;
+    live[i].p = is_zeroed                ? entry_calloc(n, 1)
+                : next_random() % 4 == 0 ? entry_aligned((size_t)16 << next_random() % 8, n)
+                                         : entry_malloc(n);
+    MODEL_NEED(live[i].p != NULL && entry_usable_size(live[i].p) >= n);
+    if (is_zeroed) MODEL_NEED(live[i].p[0] == 0 && live[i].p[n - 1] == 0);
+    live[i].n = n;
+    mark(i);
+  } else if (next_random() % 3 == 0) {
+    live[i].p = entry_realloc(live[i].p, n);
+    MODEL_NEED(live[i].p != NULL && live[i].p[0] == (unsigned char)i);
+    live[i].n = n;
+    mark(i);
+  } else {
+    entry_free(live[i].p);
+    live[i].p = NULL;
+  }
+}
+static void walks(void) {
+  size_t before = live_count();
+  for (unsigned round = 0; round < WALK; round++) {
+    step(next_random() % LIVE);
+    if (round % 200 == 199) (void)entry_trim();
+  }
+  for (size_t i = 0; i < LIVE; i++) {
+    must_hold(i);
+    entry_free(live[i].p);
+    live[i].p = NULL;
+  }
+  MODEL_NEED(live_count() == before);
+  (void)entry_trim();
+  MODEL_NEED(superslab_empty_bytes() == 0 && superslab_dirty_bytes() < SUPERSLAB_BYTES);
+}
+
+static const struct model_scenario scenarios[] = {
+    {"walk", begin, {walks}, one_is_live},
+    {"hand_hand", begin, {hands_on, hands_on}, one_is_live},
+    {"hand_free", begin, {hands_on, frees_kept}, handed_is_live},
+    {"hand_trim", begin, {hands_on, trims}, one_is_live},
+    {"hand_count", begin, {hands_on, counts}, one_is_live},
+    {"hand_hand_free", begin, {hands_on, hands_on, frees_kept}, handed_is_live},
+};
+
+int main(int argc, char **argv) {
+  return model_main(argc, argv, scenarios, sizeof scenarios / sizeof *scenarios,
+                    (struct model_bounds){2, 1, 8000}, (struct model_bounds){3, 2, 300000});
+}

@@ -1,0 +1,133 @@
+/* test_model_lock.c — locks exclude, wake who waits, and let a fork find none of them held.
+ *
+ * What a lock protects is a plain variable: two accesses that the lock does not order are a race,
+ * which the model reports.
+ */
+#include "model.h"
+#include "model_atomic.h"
+
+#include "heap.h"
+#include "rt_lock.h"
+
+enum { FORKS = 2 };
+
+static struct rt_lock first = LOCK_INIT(LOCK_RANK_HEAP), second = LOCK_INIT(LOCK_RANK_HEAP);
+static struct rt_lock inner = LOCK_INIT(LOCK_RANK_STOCK);
+/* Two halves that are equal whenever their lock is free. */
+static struct halves { unsigned left, right; } of_first, of_second, of_inner;
+static unsigned fork_count;
+static bool has_refused;
+
+static void begin(void) {
+  model_allocator_init();
+  lock_register(&first);
+  lock_register(&second);
+}
+
+static void change(struct halves *h) {
+  h->left++;
+  h->right++;
+}
+
+static void enters(struct rt_lock *lock, struct halves *h) {
+  MODEL_NEED(lock_enter(lock));
+  change(h);
+  MODEL_NEED(lock_is_mine(lock) && !lock_enter(lock)); /* self-entry */
+  lock_leave(lock);
+}
+static void enters_first(void) { enters(&first, &of_first); }
+static void enters_second(void) { enters(&second, &of_second); }
+static void enters_inner(void) {
+  MODEL_NEED(lock_enter(&first));
+  lock_nested(&inner);
+  change(&of_inner);
+  lock_leave(&inner);
+  change(&of_first);
+  lock_leave(&first);
+}
+static void tries_first(void) {
+  if (lock_try_enter(&first)) {
+    change(&of_first);
+    lock_leave(&first);
+  } else {
+    has_refused = true;
+  }
+}
+static void waits_for_first(void) {
+  lock_wait(&first);
+  enters(&first, &of_first);
+}
+/* Each with its own lock held wants the other's. */
+static void enters_both(void) {
+  MODEL_NEED(lock_enter(&first));
+  if (lock_try_second(&second)) {
+    change(&of_second);
+    lock_leave(&second);
+  }
+  change(&of_first);
+  lock_leave(&first);
+}
+static void enters_both_crosswise(void) {
+  MODEL_NEED(lock_enter(&second));
+  if (lock_try_second(&first)) {
+    change(&of_first);
+    lock_leave(&first);
+  }
+  change(&of_second);
+  lock_leave(&second);
+}
+
+static bool is_whole(const struct halves *h) { return h->left == h->right; }
+
+/* A fork copies the process at any moment between prepare and parent. */
+static void forks(void) {
+  lock_fork_prepare();
+  MODEL_NEED(is_whole(&of_first) && is_whole(&of_second) && is_whole(&of_inner));
+  fork_count++;
+  lock_fork_parent();
+}
+/* Its own handlers may still need the allocator. */
+static void forks_and_allocates(void) {
+  lock_fork_prepare();
+  MODEL_NEED(is_whole(&of_first) && is_whole(&of_second) && is_whole(&of_inner));
+  enters(&second, &of_second);
+  fork_count++;
+  lock_fork_parent();
+}
+
+static void all_are_free(void) {
+  MODEL_NEED(load_relaxed(&first.word) == 0 && load_relaxed(&second.word) == 0);
+  MODEL_NEED(load_relaxed(&inner.word) == 0);
+  MODEL_NEED(is_whole(&of_first) && is_whole(&of_second) && is_whole(&of_inner));
+}
+static void two_have_entered(void) {
+  all_are_free();
+  MODEL_NEED(of_first.left == 2 || (has_refused && of_first.left == 1));
+}
+static void three_have_entered(void) {
+  all_are_free();
+  MODEL_NEED(of_first.left == 3);
+}
+static void both_have_forked(void) {
+  all_are_free();
+  MODEL_NEED(fork_count == FORKS);
+}
+
+static const struct model_scenario scenarios[] = {
+    {"enter_enter", begin, {enters_first, enters_first}, two_have_entered},
+    {"enter_try", begin, {enters_first, tries_first}, two_have_entered},
+    {"enter_enter_wait", begin, {enters_first, enters_first, waits_for_first}, three_have_entered},
+    {"nested", begin, {enters_inner, enters_inner}, two_have_entered},
+    {"crosswise", begin, {enters_both, enters_both_crosswise}, all_are_free},
+    {"fork_enter", begin, {forks, enters_first}, all_are_free},
+    {"fork_nested", begin, {forks, enters_inner}, all_are_free},
+    {"fork_fork", begin, {forks, forks_and_allocates}, both_have_forked},
+    {"fork_enter_enter", begin, {forks, enters_first, enters_second}, all_are_free},
+    {"fork_fork_enter", begin, {forks, forks_and_allocates, enters_first}, both_have_forked},
+    {"fork_try", begin, {forks, tries_first}, all_are_free},
+};
+
+int main(int argc, char **argv) {
+  return model_main(argc, argv, scenarios, sizeof scenarios / sizeof *scenarios,
+                    (struct model_bounds){2, 1, 50000}, (struct model_bounds){3, 2, 1000000});
+}

@@ -1,0 +1,106 @@
+/* test_model_mail.c — objects sent to a heap's inbox arrive, each once, whatever the order of
+ * steps: while the owner empties it, while other senders do, and while it ends or another thread
+ * takes it over.
+ */
+#include "model.h"
+#include "model_atomic.h"
+
+#include "flush.h"
+#include "heap.h"
+#include "mail.h"
+#include "refill.h"
+
+enum { CLASS = 3, OBJECTS = 4 };
+
+static struct heap *owner, *sender[2];
+static void *object[OBJECTS];
+static bool is_sent[OBJECTS];
+static struct heap *adopted;
+
+static struct heap *heap_take(void) {
+  MODEL_NEED(lock_enter(&heap_none.lock));
+  struct heap *h = heap_acquire();
+  lock_leave(&heap_none.lock);
+  MODEL_NEED(h != NULL);
+  return h;
+}
+static void enter(struct heap *h) { MODEL_NEED(lock_enter(&h->lock)); }
+
+static void begin(void) {
+  model_allocator_init();
+  owner = heap_take();
+  sender[0] = heap_take();
+  sender[1] = heap_take();
+  adopted = NULL;
+  enter(owner);
+  for (size_t i = 0; i < OBJECTS; i++)
+    MODEL_NEED((object[i] = refill_take_one(owner, CLASS)) != NULL);
+  lock_leave(&owner->lock);
+}
+
+/* Everything that was sent is back in its bitmap, and nothing else. */
+static void all_arrived(void) {
+  struct heap *h = adopted != NULL ? adopted : owner;
+  uint32_t sent = 0;
+  for (size_t i = 0; i < OBJECTS; i++) sent += is_sent[i];
+  enter(h);
+  mail_drain_to_bitmaps(h);
+  MODEL_NEED(h->cls[CLASS].taken_count == OBJECTS - sent && h->fault.kind == FAULT_NONE);
+  MODEL_NEED(load_relaxed(&h->inbox) == NULL && heap_is_valid(h));
+  lock_leave(&h->lock);
+}
+
+static void send(struct heap *h, size_t first) {
+  heap_current = h;
+  uint32_t entry = map_load(chunk_index(object[first]));
+  MODEL_NEED(entry == heap_entry(owner, CLASS));
+  enter(h);
+  MODEL_NEED(mail_collect(h, entry, object[first]));
+  MODEL_NEED(mail_collect(h, entry, object[first + 1]));
+  is_sent[first] = is_sent[first + 1] = true;
+  mail_send_all(h);
+  lock_leave(&h->lock);
+}
+static void sends_first(void) { send(sender[0], 0); }
+static void sends_second(void) { send(sender[1], 2); }
+
+static void owner_drains(void) {
+  heap_current = owner;
+  enter(owner);
+  if (mail_is_waiting(owner)) mail_drain_to_bitmaps(owner);
+  lock_leave(&owner->lock);
+}
+
+/* The thread ends. What comes later its sender brings to the bitmaps: nobody else would. */
+static void owner_ends(void) {
+  heap_busy_begin(); /* as entry/ does it */
+  MODEL_NEED(heap_abandon(owner).kind == FAULT_NONE);
+}
+static void first_arrived_by_itself(void) {
+  MODEL_NEED(load_relaxed(&owner->inbox) == NULL && owner->cls[CLASS].taken_count == OBJECTS - 2);
+  all_arrived();
+}
+static void all_arrived_by_themselves(void) {
+  MODEL_NEED(load_relaxed(&owner->inbox) == NULL && owner->cls[CLASS].taken_count == 0);
+  all_arrived();
+}
+
+/* Another thread takes the heap over, and drains when it gets to it. */
+static void a_thread_starts(void) {
+  struct heap *h = heap_take();
+  if (h == owner) adopted = h;
+}
+
+static const struct model_scenario scenarios[] = {
+    {"send_send", begin, {sends_first, sends_second}, all_arrived},
+    {"send_drain", begin, {sends_first, owner_drains}, all_arrived},
+    {"send_end", begin, {sends_first, owner_ends}, first_arrived_by_itself},
+    {"send_send_drain", begin, {sends_first, sends_second, owner_drains}, all_arrived},
+    {"send_send_end", begin, {sends_first, sends_second, owner_ends}, all_arrived_by_themselves},
+    {"send_end_adopt", begin, {sends_first, owner_ends, a_thread_starts}, all_arrived},
+};
+
+int main(int argc, char **argv) {
+  return model_main(argc, argv, scenarios, sizeof scenarios / sizeof *scenarios,
+                    (struct model_bounds){2, 1, 200000}, (struct model_bounds){3, 2, 1000000});
+}
