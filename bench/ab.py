@@ -79,9 +79,12 @@ def build_library(source, flags, folder):
     steps = [["cmake", "-S", str(source), "-B", str(folder), "-G", "Ninja",
               "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_COMPILE_OBJECT=" + " ".join(rule)],
              ["cmake", "--build", str(folder), "--target", "libhakmem.so"]]
+    is_new = not folder.exists()
     for step in steps:
         status, out, err = bench_process.run(step, "the build", timeout=BUILD_TIMEOUT_SECONDS)
         if status != 0:
+            if is_new:
+                shutil.rmtree(folder, ignore_errors=True)  # no later run can use it
             said = [line for line in (out + err).splitlines()
                     if re.search(r"\berror:|CMake Error", line)]
             raise BadInput(f"cannot build with {' '.join(flags) or 'no flags'}: "

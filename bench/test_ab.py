@@ -224,6 +224,7 @@ class Builds(unittest.TestCase):
     def test_a_flag_that_does_not_compile(self):
         with self.assertRaisesRegex(BadInput, r"\Acannot build with -Wsuch=1: .*error.*\Z"):
             self.built("flag:-Wsuch=1")
+        self.assertEqual(list((self.folder / "build" / "ab").glob("build-*")), [])
 
     def test_a_commit_is_named_and_built_from_its_own_source(self):
         self.git("init", "-q")

@@ -80,6 +80,7 @@ def run(words):
     options = parser.parse_args(words)
     if options.worst < 1:
         raise soak_input.BadInput("--worst must be at least 1")
+    soak_input.check_output("--json", options.json, options.csv)
     analysis = analysis_make(soak_csv.read(options.csv), options.factor, options.by, options.worst)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

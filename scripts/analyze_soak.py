@@ -226,12 +226,14 @@ def arguments_parse(words):
 
 def run(words):
     options = arguments_parse(words)
+    for option, path in (("--json", options.json), ("--plot", options.plot)):
+        soak_input.check_output(option, path, options.csv)
     soak = soak_csv.read(options.csv)
+    analysis = analysis_make(soak, options.settle_seconds)  # what is refused leaves no picture
     if options.plot:
         about = soak.about
         plot_write(options.plot, soak, f"{about.get('bench')}, {about.get('ws')} slots, "
                                        f"{about.get('allocator')}")
-    analysis = analysis_make(soak, options.settle_seconds)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(analysis, file, indent=1)

@@ -479,6 +479,15 @@ def check_there(folder):
                 "it (--partial: go on without it)")
 
 
+def check_output(options):
+    """A page must not take the place of the figures that it is made from."""
+    for name in MADE_BY:
+        path = options.results / name
+        if options.output.exists() and path.exists() and options.output.samefile(path):
+            raise scorecard_read.BadInput(f"--output {options.output}: is an input; name another "
+                                          "file")
+
+
 def check_whole(bench):
     """Nor must a page of some workloads: what is not in it would not be seen to be missed."""
     what = missing_text(bench) or (None if bench.complete else "the run is not complete")
@@ -503,6 +512,7 @@ def main(words):
                         default=ROOT / "docs" / "PERFORMANCE_TARGETS_SCORECARD.md")
     options = parser.parse_args(words)
     try:
+        check_output(options)
         if not options.partial:
             check_there(options.results)
         bench = scorecard_read.read_bench(options.results / "bench.json")

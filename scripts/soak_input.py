@@ -26,6 +26,19 @@ def positive(text):
     return value
 
 
+def check_output(option, path, *inputs):
+    """Before anything is written: BadInput where `path` is an input, which would be lost, or where
+    it cannot be written. None is no path."""
+    if path is None:
+        return
+    if any(os.path.exists(path) and os.path.samefile(path, one)
+           for one in inputs if os.path.exists(one)):
+        raise BadInput(f"{option} {path}: is the input; name another file")
+    there = path if os.path.exists(path) else os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.access(there, os.W_OK):
+        raise BadInput(f"{option} {path}: cannot be written")
+
+
 def percentages(text):
     """An argparse type: numbers from 0 to 100, separated by commas."""
     values = [float(word) for word in text.split(",")]

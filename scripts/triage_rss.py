@@ -212,6 +212,7 @@ def run(words):
     parser.add_argument("--json", metavar="OUT", help="write every figure there")
     options = parser.parse_args(words)
     preload = soak_bench.existing_file("ALLOCATOR.so", options.allocator)
+    soak_input.check_output("--json", options.json, preload)
     result = triage(soak_bench.bench_find(), preload, soak_bench.ws_read())
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

@@ -461,6 +461,13 @@ class Refusals(Folder):
             whole["results"][0]["allocators"]["hakmem"]["figure"]["samples"][1] = bad
             self.refused("samples[1]: expected a number above 0", whole)
 
+    def test_an_input_is_not_overwritten(self):
+        status, said = self.call(SMALL, None, "--partial", "--output",
+                                 str(self.folder / "bench.json"))
+        self.assertEqual(status, 2)
+        self.assertIn("bench.json: is an input; name another file", said)
+        self.assertEqual(json.loads((self.folder / "bench.json").read_text()), SMALL)
+
     def test_usage(self):
         status, said = self.call(None, None, "--no-such")
         self.assertEqual(status, 2)

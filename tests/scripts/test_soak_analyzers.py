@@ -129,6 +129,22 @@ class Drift(soak_samples.ToolTest):
             (([10 / 60, 20 / 60], [2000, 3000]), {"color": None, "label": "RSS", "marker": None}),
             (([0.5], [1000]), {"color": "blue", "label": None, "marker": "."})])
 
+    def test_an_input_is_not_overwritten(self):
+        text = soak_text([2000] * EPOCHS)
+        path = self.write(text)
+        same = self.folder / "." / path.name
+        for tool, option in (("analyze_soak.py", "--json"), ("analyze_soak.py", "--plot"),
+                             ("analyze_epoch_tail_csv.py", "--json")):
+            self.refuses(f"{option} {same}: is the input", tool, path, option, same)
+            self.refuses("cannot be written", tool, path, option, self.folder / "none" / "x.png")
+        self.assertEqual(path.read_text(encoding="utf-8"), text)
+
+    def test_what_is_refused_leaves_nothing(self):
+        path, plot = self.write(soak_text([2000] * 100)), self.folder / "out.png"
+        self.refuses("too short", "analyze_soak.py", path, "--plot", plot, "--json",
+                     self.folder / "out.json")
+        self.assertEqual([each.name for each in self.folder.iterdir()], [path.name])
+
     def test_plot(self):
         try:
             import matplotlib  # pylint: disable=unused-import
