@@ -256,6 +256,15 @@ static struct location *location_of(const void *p, size_t size, bool is_write) {
   return l;
 }
 
+/* The location of a step that begins: where two threads use it, another may go on first, and change
+ * it. */
+static struct location *step_on(const void *p, size_t size, bool is_write) {
+  struct location *l = location_of(p, size, is_write);
+  if (!l->sharing.is_shared) return l;
+  sched_point();
+  return location_of(p, size, is_write);
+}
+
 /* The oldest value that the thread may read is the first one, from the newest on, that it knows. */
 static bool is_known(const struct location *l, const struct store *s, unsigned self,
                      enum model_order order) {
@@ -284,11 +293,7 @@ static struct store *choose_value(struct location *l, enum model_order order) {
 uint64_t model_load(const void *p, size_t size, enum model_order order, struct model_place at) {
   if (!sched_is_running()) return is_mutant(at, "zero") ? 0 : bits_now(p, size);
   if (is_mutant(at, "relaxed")) order = MODEL_RELAXED;
-  struct location *l = location_of(p, size, false);
-  if (l->sharing.is_shared) {
-    sched_point();
-    l = location_of(p, size, false);
-  }
+  struct location *l = step_on(p, size, false);
   touch((uintptr_t)p, size, false, true);
   struct store *s = choose_value(l, order);
   read_from(l, s, order);
@@ -326,11 +331,7 @@ void model_store(void *p, size_t size, uint64_t v, enum model_order order, struc
     return;
   }
   if (is_mutant(at, "relaxed")) order = MODEL_RELAXED;
-  struct location *l = location_of(p, size, true);
-  if (l->sharing.is_shared) {
-    sched_point();
-    l = location_of(p, size, true);
-  }
+  struct location *l = step_on(p, size, true);
   touch((uintptr_t)p, size, true, true);
   write_to(l, p, size, v, order, NULL);
   sched_note("store", p, v, at);
@@ -365,11 +366,7 @@ uint64_t model_rmw(void *p, size_t size, enum model_op op, uint64_t v, enum mode
     return old;
   }
   if (is_mutant(at, "relaxed")) order = MODEL_RELAXED;
-  struct location *l = location_of(p, size, true);
-  if (l->sharing.is_shared) {
-    sched_point();
-    l = location_of(p, size, true);
-  }
+  struct location *l = step_on(p, size, true);
   touch((uintptr_t)p, size, true, true);
   struct store *before = l->newest;
   read_from(l, before, order);
@@ -395,11 +392,7 @@ bool model_cas(void *p, size_t size, uint64_t *expected, uint64_t v, enum model_
     return is_equal;
   }
   if (is_mutant(at, "relaxed")) order = MODEL_RELAXED;
-  struct location *l = location_of(p, size, false);
-  if (l->sharing.is_shared) {
-    sched_point();
-    l = location_of(p, size, false);
-  }
+  struct location *l = step_on(p, size, false);
   struct store *before = l->newest;
   /* One that fails is a load; the newest value is what hardware gives. */
   bool is_equal = before->value == *expected;

@@ -58,23 +58,19 @@ static void waits_for_first(void) {
   enters(&first, &of_first);
 }
 /* Each with its own lock held wants the other's. */
-static void enters_both(void) {
-  MODEL_NEED(lock_enter(&first));
-  if (lock_try_second(&second)) {
-    change(&of_second);
-    lock_leave(&second);
+static void enters_and_tries(struct rt_lock *own, struct halves *of_own, struct rt_lock *other,
+                             struct halves *of_other) {
+  MODEL_NEED(lock_enter(own));
+  if (lock_try_second(other)) {
+    change(of_other);
+    lock_leave(other);
   }
-  change(&of_first);
-  lock_leave(&first);
+  change(of_own);
+  lock_leave(own);
 }
+static void enters_both(void) { enters_and_tries(&first, &of_first, &second, &of_second); }
 static void enters_both_crosswise(void) {
-  MODEL_NEED(lock_enter(&second));
-  if (lock_try_second(&first)) {
-    change(&of_first);
-    lock_leave(&first);
-  }
-  change(&of_second);
-  lock_leave(&second);
+  enters_and_tries(&second, &of_second, &first, &of_first);
 }
 
 static bool is_whole(const struct halves *h) { return h->left == h->right; }
