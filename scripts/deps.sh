@@ -10,7 +10,7 @@ test=(libcmocka-dev valgrind=valgrind gdb=gdb clang-14 clang-format-14 clang-tid
   cppcheck=cppcheck libclang-rt-14-dev musl-tools sqlite3=sqlite3 libpython3.11-testsuite
   redis-tools perl=perl lua5.4 nodejs=node xz-utils=xz zstd=zstd openssl=openssl
   ghostscript=gs git=git g++=g++ pkgconf=pkg-config procps=ps file=file python3-matplotlib
-  strace=strace libmimalloc2.0)
+  strace=strace libmimalloc2.0 spin=spin)
 bench=(strace=strace libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2
   libclang-rt-19-dev sqlite3=sqlite3 redis-tools clang-14 lua5.4 ghostscript=gs git=git z3=z3
   zstd=zstd python3-matplotlib)

@@ -196,6 +196,8 @@ int hak_malloc_trim(size_t pad) {
 }
 API_ALIAS(malloc_trim, hak_malloc_trim);
 
+void hak_thread_idle(void) { entry_thread_idle(); }
+
 size_t hak_good_size(size_t n) { return entry_good_size(n); }
 
 const char *hak_version(void) { return HAK_VERSION_TEXT; }

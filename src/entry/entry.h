@@ -47,6 +47,9 @@ size_t entry_good_size(size_t n);
  * True when pages were given back. */
 bool entry_trim(void);
 
+/* The calling thread will not allocate for a while: what its heap keeps at hand goes back. */
+void entry_thread_idle(void);
+
 /* Make the process's allocator ready; idempotent, any thread. */
 void entry_init(void);
 /* True while this thread runs the initialisation: what it allocates comes from `booting`. */
@@ -56,8 +59,11 @@ bool entry_is_booting(void);
 HAK_MUST_USE struct heap *entry_thread_heap(void);
 /* Lock the calling thread's heap as the umbrella of a slow path; NULL on self-entry. */
 HAK_MUST_USE struct heap *entry_enter(void);
-/* Give it back; then report what was found wrong, free what signal handlers parked, purge. */
+/* Give it back, and settle. */
 void entry_leave(struct heap *h);
+/* The end of a slow path, once nothing is held: report what was found wrong, free what signal
+ * handlers parked, purge. */
+void entry_settle(struct heap_fault fault);
 /* End the process if something was found wrong with an object; the caller holds no lock. */
 void entry_report_fault(struct heap_fault fault);
 

@@ -7,8 +7,10 @@
 #include "entry.h"
 #include "entry_signal.h"
 #include "entry_thread.h"
+#include "idle.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "os_proc.h"
 #include "os_thread.h"
 #include "region.h"
 #include "rt_options.h"
@@ -91,10 +93,30 @@ HAK_COLD void entry_report_fault(struct heap_fault fault) {
               fault.object, class_bytes);
 }
 
+/* Other threads' heaps, when it is time. */
+static HAK_NOINLINE void tick(struct heap *h) {
+  heap_busy_begin();
+  struct heap_fault fault = idle_tick(h, os_coarse_ms());
+  heap_busy_end(h);
+  entry_report_fault(fault);
+}
+
 void entry_leave(struct heap *h) {
-  struct heap_fault fault = h->fault;
+  if (h->is_owned) {
+    if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
+    if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
+  }
+  struct heap_fault fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
   lock_leave(&h->lock);
-  if (h->is_owned) heap_busy_end(h);
+  if (h->is_owned) {
+    bool is_tick = idle_count(h);
+    heap_busy_end(h);
+    if (HAK_UNLIKELY(is_tick)) tick(h);
+  }
+  entry_settle(fault);
+}
+
+void entry_settle(struct heap_fault fault) {
   if (HAK_UNLIKELY(fault.kind != FAULT_NONE)) entry_report_fault(fault);
   if (HAK_UNLIKELY(entry_signal_has_parked())) entry_signal_free_parked();
   if (HAK_UNLIKELY(superslab_purge_is_due())) (void)superslab_purge(false);

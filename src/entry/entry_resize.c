@@ -10,9 +10,11 @@
 #include "entry_large.h"
 #include "entry_signal.h"
 #include "flush.h"
+#include "idle.h"
 #include "large.h"
 #include "mail.h"
 #include "os_check.h"
+#include "outbox.h"
 #include "os_mem.h"
 #include "run.h"
 #include "superslab.h"
@@ -193,13 +195,21 @@ bool entry_trim(void) {
   if (h == NULL) return false;
   if (!h->is_owned) {
     mail_drain_to_bitmaps(h);
-  } else {
-    flush_owner_magazines(h);
-    flush_owner_windows(h);
-    mail_send_all(h);
-    mail_drain_to_bitmaps(h);
-    flush_empty_slab(h);
+    entry_leave(h);
+    return superslab_purge(true) != 0;
   }
+  idle_flush_own(h);
   entry_leave(h);
+  heap_busy_begin();
+  struct heap_fault fault = idle_trim_all(h);
+  heap_busy_end(h);
+  entry_report_fault(fault);
   return superslab_purge(true) != 0;
+}
+
+void entry_thread_idle(void) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return;
+  if (h->is_owned) idle_flush_own(h);
+  entry_leave(h);
 }

@@ -2,7 +2,8 @@
  *
  *   malloc: second magazine -> (lock) mail, depot, slabs -> reclaim and once more -> ENOMEM
  *   free:   second magazine -> (lock) wider window, depot, bitmaps
- *           another heap's object: outbox -> (lock) its inbox -> (both locks) its bitmap
+ *           another heap's object: outbox, its inbox -> (lock) more empty magazines
+ *                                  -> (both locks) its bitmap
  */
 #include <errno.h>
 
@@ -14,6 +15,7 @@
 #include "flush.h"
 #include "mail.h"
 #include "os_check.h"
+#include "outbox.h"
 #include "refill.h"
 
 enum { SCARCE_CLASS_MAX = 8192 };
@@ -126,16 +128,32 @@ static HAK_COLD void free_direct(void *p, size_t i) {
   entry_leave(h);
 }
 
-/* Another heap's object whose outbox slot has no room. */
-static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
+/* Another heap's object, and no empty magazine at hand, or no heap. */
+static HAK_NOINLINE void free_remote_restock(void *p, size_t i, uint32_t entry) {
   struct heap *h = entry_enter();
   if (HAK_UNLIKELY(h == NULL)) {
     entry_signal_park(p);
     return;
   }
-  bool is_collected = h->is_owned && mail_collect(h, entry, p);
+  /* The heap may be new to this thread: an orphan, and p its own. */
+  bool is_remote = h->is_owned && map_entry_id(entry) != heap_id(h);
+  bool is_collected =
+      is_remote && outbox_restock(h, map_entry_class(entry)) && outbox_collect(h, entry, p);
   entry_leave(h);
   if (!is_collected) free_direct(p, i);
+}
+
+/* Another heap's object whose outbox slot has no room. */
+static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
+  struct heap *h = heap_current;
+  if (HAK_LIKELY(h->is_owned)) {
+    heap_busy_begin();
+    bool is_collected = outbox_collect(h, entry, p);
+    heap_busy_end(h);
+    entry_settle(h->mail_fault);
+    if (HAK_LIKELY(is_collected)) return;
+  }
+  free_remote_restock(p, i, entry);
 }
 
 static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
@@ -171,7 +189,7 @@ void entry_free_slow(void *p, size_t i) {
   }
   if (HAK_LIKELY(h->is_owned)) {
     heap_busy_begin();
-    bool is_collected = mail_try_collect(h, entry, p);
+    bool is_collected = outbox_try_collect(h, entry, p);
     heap_busy_end(h);
     if (HAK_LIKELY(is_collected)) return;
   }

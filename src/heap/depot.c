@@ -11,12 +11,20 @@ static size_t magazine_bytes(const struct magazine *m) {
          size_classes[map_entry_class(m->entry)].size;
 }
 
+/* The next newer one. */
+static struct magazine *newer(struct magazine *m) {
+  return (struct magazine *)(uintptr_t)load_relaxed(&m->link);
+}
+static void set_newer(struct magazine *m, struct magazine *other) {
+  store_relaxed(&m->link, (uint64_t)(uintptr_t)other);
+}
+
 static void unlink_oldest(struct heap *h, struct heap_class *k) {
   struct magazine *m = k->depot_oldest;
   ASSERT(m != NULL && m->next == NULL && k->depot_count != 0);
-  k->depot_oldest = m->prev;
-  if (m->prev != NULL) {
-    m->prev->next = NULL;
+  k->depot_oldest = newer(m);
+  if (k->depot_oldest != NULL) {
+    k->depot_oldest->next = NULL;
   } else {
     k->depot_newest = NULL;
   }
@@ -45,10 +53,10 @@ void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
   ASSERT(lock_is_mine(&h->lock));
   ASSERT(m->entry == heap_entry(h, c) && load_relaxed(&m->count) != 0);
   struct heap_class *k = &h->cls[c];
-  m->prev = NULL;
+  set_newer(m, NULL);
   m->next = k->depot_newest;
   if (m->next != NULL) {
-    m->next->prev = m;
+    set_newer(m->next, m);
   } else {
     k->depot_oldest = m;
   }
@@ -72,7 +80,7 @@ struct magazine *depot_take(struct heap *h, uint32_t c) {
   if (m == NULL) return NULL;
   k->depot_newest = m->next;
   if (m->next != NULL) {
-    m->next->prev = NULL;
+    set_newer(m->next, NULL);
   } else {
     k->depot_oldest = NULL;
   }

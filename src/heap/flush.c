@@ -212,10 +212,43 @@ void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
   store_relaxed(&h->cls[c].is_dry, false);
 }
 
+/* The map entry of an object; 0 where it is none of the region's. */
+static uint32_t entry_of(const void *p) {
+  size_t i = chunk_index(p);
+  return i < region_chunk_count ? map_load(i) : 0;
+}
+
+/* Rows of objects of the same class, one after the other. */
+static void flush_mix(struct heap *h, struct magazine *m) {
+  uint32_t n = load_relaxed(&m->count), row;
+  for (uint32_t i = 0; i < n; i += row) {
+    uint32_t entry = entry_of(m->slot[i]);
+    row = 1;
+    if (HAK_UNLIKELY(!map_entry_is_slab(entry) || map_entry_id(entry) != heap_id(h))) {
+      note_fault(h, m->slot[i],
+                 map_entry_id(entry) == HEAP_ID_FREED ? FAULT_DOUBLE_FREE : FAULT_CORRUPTED);
+      continue;
+    }
+    while (i + row < n && entry_of(m->slot[i + row]) == entry) row++;
+    flush_slots(h, map_entry_class(entry), &m->slot[i], row);
+  }
+  store_relaxed(&m->count, (uint16_t)0);
+}
+
 void flush_magazine(struct heap *h, struct magazine *m) {
+  if (magazine_is_mix(m)) {
+    flush_mix(h, m);
+    return;
+  }
   ASSERT(m->entry == heap_entry(h, map_entry_class(m->entry)));
   flush_slots(h, map_entry_class(m->entry), m->slot, load_relaxed(&m->count));
   store_relaxed(&m->count, (uint16_t)0);
+}
+
+void flush_count_slab(struct heap *h, const struct slab *s, bool is_new) {
+  size_t bytes = (size_t)s->chunk_count * CHUNK_BYTES, before = load_relaxed(&h->slab_bytes);
+  ASSERT(is_new || before >= bytes);
+  store_relaxed(&h->slab_bytes, is_new ? before + bytes : before - bytes);
 }
 
 void flush_empty_slab(struct heap *h) {
@@ -224,6 +257,7 @@ void flush_empty_slab(struct heap *h) {
   ASSERT(empty->free_count == size_classes[empty->class_index].slab_objects);
   h->empty_slab = NULL;
   flush_unlink_slab(h, empty);
+  flush_count_slab(h, empty, false);
   /* Its chunks are resident: the next slab is better there than on fresh ones further up. */
   uint32_t superslab = slab_chunk(empty) / SUPERSLAB_CHUNKS;
   if (superslab < h->preferred_superslab) h->preferred_superslab = superslab;

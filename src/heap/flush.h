@@ -10,7 +10,7 @@
 /* n objects of class c, owned by h. Oldest first, so that the order of a bitmap's changes is that
  * of the frees. */
 void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
-/* All objects of m (owned by h); m is empty afterwards and still the caller's. */
+/* All objects of m (owned by h; it may be a mix); m is empty afterwards and still the caller's. */
 void flush_magazine(struct heap *h, struct magazine *m);
 /* The owner's loaded and second magazines and the depot: everything of h's own. A class keeps its
  * window if it had a magazine: the next thread to adopt the heap is likely to be of the same kind,
@@ -24,6 +24,8 @@ void flush_owner_windows(struct heap *h);
 void flush_link_slab(struct heap *h, struct slab *s);
 void flush_unlink_slab(struct heap *h, struct slab *s);
 
+/* h has a slab more or less. */
+void flush_count_slab(struct heap *h, const struct slab *s, bool is_new);
 /* Give the one slab back that is kept though empty. */
 void flush_empty_slab(struct heap *h);
 

@@ -3,9 +3,11 @@
 #include "heap.h"
 
 #include "flush.h"
+#include "idle.h"
 #include "mail.h"
 #include "meta.h"
 #include "os_check.h"
+#include "outbox.h"
 #include "recover.h"
 
 enum {
@@ -149,6 +151,7 @@ void heap_leave_with(struct heap *own, struct heap *other) {
 
 bool heap_is_valid(struct heap *h) {
   size_t depot_bytes = 0;
+  if (load_relaxed(&h->slab_bytes) % CHUNK_BYTES != 0) return false;
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     const struct heap_class *k = &h->cls[c];
     uint32_t count = 0;
@@ -215,11 +218,7 @@ static struct heap *take_left_behind(void) {
       h->cls[c].window = 0;
       h->cls[c].streak = 0;
     }
-    for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
-      h->outbox[i].entry = 0;
-      store_relaxed(&h->outbox[i].objects, NULL);
-    }
-    h->outbox_room = OUTBOX_BYTES;
+    outbox_forget(h);
     return h;
   }
   return NULL;
@@ -235,6 +234,7 @@ struct heap *heap_acquire(void) {
   if (h == NULL) return heap_new();
   heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
+  h->trim_seen = load_relaxed(&trim_epoch); /* it is empty */
   store_seq(&h->is_orphan, false);
   return h;
 }
@@ -244,7 +244,7 @@ struct heap_fault heap_abandon(struct heap *h) {
   struct heap_fault fault = {FAULT_NONE, NULL};
   if (NEVER(!lock_enter(&h->lock))) return fault; /* an exit inside a slow path of its own */
   flush_owner_magazines(h);
-  mail_send_all(h);
+  outbox_send_all(h);
   ASSERT(heap_is_valid(h));
   /* Mark first, then look once more (both seq_cst): a sender pushes first, then reads the mark. */
   store_seq(&h->is_orphan, true);
@@ -254,7 +254,7 @@ struct heap_fault heap_abandon(struct heap *h) {
   signal_fence(); /* docs/decisions/0005 */
   orphans = h;
   lock_leave(&orphans_lock);
-  fault = h->fault;
+  fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
   lock_leave(&h->lock);
   mail_redrain_orphan(h);
   return fault;

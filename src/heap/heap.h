@@ -1,7 +1,7 @@
 /* heap.h — a heap: one thread's allocator state. It outlives its thread and is adopted whole by
  * another; its id and its memory are never reused for anything else (type-stable).
  *
- *   owner thread, no lock    bins, previous, windows, outbox and its room
+ *   owner thread, no lock    bins, previous, windows, outbox and its room, shelf
  *   heap lock                depot, slabs, counters, fault
  *   any thread               inbox (push), is_orphan, generation (atomics)
  */
@@ -28,7 +28,10 @@
 
 enum {
   OUTBOX_SLOTS = 64,
-  OUTBOX_BYTES = 131072, /* of objects, at most; measured: docs/decisions/0013 */
+  OUTBOX_MIXES = 8,
+  OUTBOX_SLOTS_ALL = OUTBOX_SLOTS + OUTBOX_MIXES,
+  OUTBOX_MIX_OBJECTS = 64, /* of a mix, at most */
+  OUTBOX_BYTES = 131072,   /* of objects, at most; measured: docs/decisions/0013 */
   SAMPLE_INTERVAL_BYTES = 524288,
 };
 
@@ -57,9 +60,11 @@ struct heap_class {
                          * set by the owner, cleared under the lock */
 };
 
-/* Objects of one other heap and class, collected until there is a magazine full. Owner thread. */
+/* Objects of one other heap and class, or of one other heap (a mix), collected until there is a
+ * magazine full. Owner thread: outbox.h. */
 struct outbox_slot {
-  uint32_t entry; /* slab-map entry; 0 when unused */
+  _Atomic(uint32_t) entry; /* slab-map entry, of a mix with MAP_CLASS_OTHER; 0 when unused */
+  uint32_t mix_bytes;      /* of the objects in a mix */
   _Atomic(struct magazine *) objects;
 };
 
@@ -72,6 +77,12 @@ struct heap {
   uint32_t split_count;         /* owner: size_class_split_count as of `request` */
   uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
   uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */
+  uint32_t trim_seen;        /* owner: the trim epoch honoured last */
+  uint32_t quiet_room;       /* owner, as the next: outbox_room as idle_send_is_due saw it last */
+  uint32_t quiet_count;      /* how often in a row; nothing was posted meanwhile */
+  _Atomic(uint32_t) slow_count;      /* owner: locked slow paths; read by ticks */
+  _Atomic(uint32_t) idle_slow_count; /* ticks: slow_count when looked at last */
+  _Atomic(uint64_t) idle_since_ms;   /* ticks: when that was new; 0: seen to */
   /* Owner: size_class_table.tiny, but for classes on loan, whose requests go to their lender's bin.
    * Zero in shared heaps: no bin of theirs ever has an object. */
   uint16_t request[TINY_REQUESTS];
@@ -81,14 +92,17 @@ struct heap {
   struct slab *empty_slab;      /* the one slab kept though empty */
   uint32_t preferred_superslab; /* where the last slab came from, or a lower one where one went */
   int64_t sample_countdown_bytes;
-  struct heap_fault fault;
+  struct heap_fault fault;                     /* noted while objects went to this heap's bitmaps */
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
   _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;
   struct heap *next_orphan; /* orphans lock */
 
   struct heap_class cls[CLASS_COUNT];
-  struct outbox_slot outbox[OUTBOX_SLOTS];
+  _Atomic(size_t) slab_bytes;                  /* lock; read by senders */
+  struct outbox_slot outbox[OUTBOX_SLOTS_ALL]; /* owner, as the next two: the mixes come last */
+  struct magazine_shelf shelf;
+  struct heap_fault mail_fault; /* found by this thread in another heap, whose mail it emptied */
   _Atomic(struct magazine *) inbox HAK_CACHE_ALIGNED; /* pushed by anyone, emptied under lock */
 };
 

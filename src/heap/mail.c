@@ -2,53 +2,108 @@
  */
 #include "mail.h"
 
+#include "base_size.h"
 #include "depot.h"
 #include "flush.h"
 #include "os_check.h"
+#include "os_proc.h"
 
-/* A magazine less full than this is not worth a place in the depot: sorted to bitmaps. */
-enum { WORTHY_SHARE = 2 };
-/* Slots that are looked at before one is posted for want of room; measured: docs/decisions/0013. */
-enum { OUTBOX_LOOKS = 8 };
+enum {
+  /* An inbox may hold so much before senders take a hand: 256 KiB, or a hundredth of the owner's
+   * slabs. Arbitrary, as the next two: little beside what the owner has, much beside a magazine. */
+  INBOX_LEAST_KIB = 256,
+  INBOX_SHARE = 100,
+  INBOX_LEAST_COUNT = 4,
+  INBOX_WAIT_MS = 10,
+  SENDER_DRAINS = 4,       /* magazines that a sender empties while it holds the owner's lock */
+  INBOX_TIMES_AT_MOST = 4, /* so many times the above: then senders wait for the owner's lock */
+  HELP_ROUNDS = 1024,      /* of SENDER_DRAINS: all that may wait there */
+};
 
-static const struct size_class *class_of_entry(uint32_t entry) {
-  return &size_classes[map_entry_class(entry)];
+/* What waits in an inbox, as its newest magazine's link says: KiB, magazines (not above 255), and
+ * since when (coarse clock). A sender reads the link of a magazine that may have been taken out
+ * meanwhile and be anywhere: then its own push fails, or, where that one is the newest again, the
+ * figures are those of another time, which makes a sender empty too much or too little once. */
+struct waiting {
+  uint32_t since_ms;
+  uint32_t count;
+  uint32_t kib;
+};
+
+static uint64_t waiting_pack(struct waiting w) {
+  uint64_t count = w.count < UINT8_MAX ? w.count : UINT8_MAX;
+  uint64_t kib = w.kib < 0xFFFFFF ? w.kib : 0xFFFFFF;
+  return w.since_ms | count << 32 | kib << 40;
+}
+static struct waiting waiting_unpack(uint64_t link) {
+  return (struct waiting){(uint32_t)link, link >> 32 & UINT8_MAX, (uint32_t)(link >> 40)};
 }
 
-static void inbox_push(struct heap *owner, struct magazine *m) {
+/* A magazine of `bytes` goes to the inbox. Returns what waits there then. */
+static struct waiting inbox_push(struct heap *owner, struct magazine *m, uint32_t bytes,
+                                 uint32_t now_ms) {
   struct magazine *head = load_relaxed(&owner->inbox);
+  struct waiting w;
   do { /* lock-free */
+    w = (struct waiting){now_ms, 1, bytes / 1024 + 1};
+    if (head != NULL) {
+      struct waiting before = waiting_unpack(load_relaxed(&head->link));
+      w = (struct waiting){before.since_ms, before.count + 1, before.kib + w.kib};
+    }
+    store_relaxed(&m->link, waiting_pack(w));
     m->next = head;
   } while (!cas_seq(&owner->inbox, &head, m));
+  return w;
 }
 
-static struct magazine *inbox_take_all(struct heap *h) { return swap_seq(&h->inbox, NULL); }
+static struct magazine *inbox_take_all(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
+  return swap_seq(&h->inbox, NULL);
+}
+
+/* Empty magazines on their way to the stock: one lock for many of a kind. */
+static void give_chains(struct magazine *chains[MAGAZINE_KIND_COUNT]) {
+  for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) {
+    if (chains[i] != NULL) magazine_give_chain(chains[i]);
+  }
+}
+static void chain_add(struct magazine *chains[MAGAZINE_KIND_COUNT], struct magazine *m) {
+  m->next = chains[m->kind - 1];
+  chains[m->kind - 1] = m;
+}
 
 void mail_drain_to_bitmaps(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock));
+  struct magazine *chains[MAGAZINE_KIND_COUNT] = {NULL};
   struct magazine *m = inbox_take_all(h);
   while (m != NULL) {
     struct magazine *next = m->next;
     flush_magazine(h, m);
-    magazine_give(m);
+    chain_add(chains, m);
     m = next;
   }
+  give_chains(chains);
+}
+
+static bool is_worthy(const struct magazine *m, uint32_t count) {
+  ASSERT(count != 0);
+  return !magazine_is_mix(m) &&
+         count * MAIL_WORTHY_SHARE >= size_classes[map_entry_class(m->entry)].magazine_capacity;
 }
 
 void mail_drain(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock));
+  struct magazine *chains[MAGAZINE_KIND_COUNT] = {NULL};
   struct magazine *m = inbox_take_all(h);
   while (m != NULL) {
     struct magazine *next = m->next;
-    uint32_t c = map_entry_class(m->entry);
-    if (load_relaxed(&m->count) * WORTHY_SHARE >= size_classes[c].magazine_capacity) {
-      depot_put(h, c, m);
+    if (is_worthy(m, load_relaxed(&m->count))) {
+      depot_put(h, map_entry_class(m->entry), m);
     } else {
       flush_magazine(h, m);
-      flush_magazine_give(h, m);
+      chain_add(chains, m);
     }
     m = next;
   }
+  give_chains(chains);
 }
 
 /* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave.
@@ -65,59 +120,71 @@ static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *)) {
 
 void mail_redrain_orphan(struct heap *orphan) { redrain(orphan, lock_try_enter); }
 
-static uint32_t slot_bytes(const struct outbox_slot *slot) {
-  struct magazine *m = load_relaxed((_Atomic(struct magazine *) *)&slot->objects);
-  return m == NULL ? 0 : load_relaxed(&m->count) * class_of_entry(slot->entry)->size;
+static bool is_more_than(struct waiting w, struct heap *owner, uint32_t times) {
+  size_t share_kib = load_relaxed(&owner->slab_bytes) / INBOX_SHARE / 1024;
+  return w.count >= INBOX_LEAST_COUNT && w.kib > size_max(INBOX_LEAST_KIB, share_kib) * times;
 }
 
-static void post(struct heap *h, struct outbox_slot *slot) {
-  struct magazine *m = load_relaxed(&slot->objects);
-  ASSERT(m != NULL && m->entry == slot->entry);
-  struct heap *owner = heap_of_id(map_entry_id(slot->entry));
-  h->outbox_room += slot_bytes(slot);
-  ASSERT(h->outbox_room <= OUTBOX_BYTES);
-  slot->entry = 0;
-  store_relaxed(&slot->objects, NULL);
-  if (NEVER(owner == NULL)) return; /* the map names heaps that exist: the objects are lost */
-  inbox_push(owner, m);
-  if (HAK_UNLIKELY(heap_is_ownerless(owner))) redrain(owner, lock_try_second);
+static bool is_overdue(struct heap *owner, struct waiting w, uint32_t now_ms) {
+  return now_ms - w.since_ms > INBOX_WAIT_MS || is_more_than(w, owner, 1);
 }
 
-/* Post until the outbox has room for `bytes`: of the next few slots the one that holds most. */
-static void make_room(struct heap *h, uint32_t bytes) {
-  while (h->outbox_room < bytes) { /* each round posts one: what is held lies in some slot */
-    struct outbox_slot *most = NULL;
-    for (uint32_t i = 0; most == NULL || i < OUTBOX_LOOKS; i++) {
-      struct outbox_slot *slot = &h->outbox[h->outbox_next_slot++ % OUTBOX_SLOTS];
-      if (slot->entry == 0) continue;
-      if (most == NULL || slot_bytes(slot) > slot_bytes(most)) most = slot;
+/* The newest magazine. Only who holds the lock takes any out, so the one seen cannot leave, and
+ * come back with another below it, before the exchange. */
+static struct magazine *inbox_pop(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct magazine *m = load_seq(&h->inbox);
+  while (m != NULL && !cas_seq(&h->inbox, &m, m->next)) { /* lock-free: others only push */
+  }
+  return m;
+}
+
+/* A few of what waits to the bitmaps. */
+static void empty_some(struct heap *h, struct heap *owner) {
+  ASSERT(lock_is_mine(&owner->lock) && owner != h);
+  for (uint32_t i = 0; i < SENDER_DRAINS; i++) {
+    struct magazine *m = inbox_pop(owner);
+    if (m == NULL) return;
+    flush_magazine(owner, m);
+    if (shelf_is_full(&h->shelf, m->kind)) {
+      magazine_give(m);
+    } else {
+      shelf_put(&h->shelf, m);
     }
-    post(h, most);
   }
 }
 
-bool mail_collect(struct heap *h, uint32_t entry, void *p) {
-  ASSERT(lock_is_mine(&h->lock));
-  const struct size_class *k = class_of_entry(entry);
-  struct outbox_slot *slot = mail_slot(h, entry);
-  bool is_in_the_way = slot->entry != 0 &&
-                       (slot->entry != entry || slot_bytes(slot) / k->size == k->magazine_capacity);
-  if (is_in_the_way) post(h, slot);
-  make_room(h, k->size);
-  if (slot->entry == 0) {
-    struct magazine *m = flush_magazine_get(h, map_entry_class(entry));
-    if (m == NULL) return false;
-    m->entry = entry;
-    store_relaxed(&slot->objects, m);
-    slot->entry = entry;
-  }
-  return mail_try_collect(h, entry, p);
+/* False when somebody else is at it: the owner, or another sender. */
+static bool help(struct heap *h, struct heap *owner, bool (*try_lock)(struct rt_lock *)) {
+  if (!try_lock(&owner->lock)) return false;
+  empty_some(h, owner);
+  if (HAK_UNLIKELY(owner->fault.kind != FAULT_NONE)) h->mail_fault = owner->fault;
+  lock_leave(&owner->lock);
+  /* Another sender may have found the lock taken, and left its mail to us. */
+  if (HAK_UNLIKELY(heap_is_ownerless(owner))) redrain(owner, try_lock);
+  return true;
 }
 
-void mail_send_all(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock));
-  for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
-    if (h->outbox[i].entry != 0) post(h, &h->outbox[i]);
+void mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t bytes) {
+  ASSERT(owner != h && m->entry / MAP_CLASS_SCALE != 0 && load_relaxed(&m->count) != 0);
+  bool is_inside = lock_is_mine(&h->lock);
+  bool (*try_lock)(struct rt_lock *) = is_inside ? lock_try_second : lock_try_enter;
+  uint32_t now_ms = (uint32_t)os_coarse_ms();
+  struct waiting w = inbox_push(owner, m, bytes, now_ms);
+  if (HAK_UNLIKELY(heap_is_ownerless(owner))) {
+    redrain(owner, try_lock);
+    return;
   }
-  ASSERT(h->outbox_room == OUTBOX_BYTES);
+  if (HAK_LIKELY(!is_overdue(owner, w, now_ms))) return;
+  /* Senders post faster than one of them sorts: where much waits, each has to do its share. */
+  if (!is_inside && HAK_UNLIKELY(is_more_than(w, owner, INBOX_TIMES_AT_MOST)))
+    try_lock = lock_enter;
+  (void)help(h, owner, try_lock);
+}
+
+void mail_help(struct heap *h, struct heap *owner) {
+  ASSERT(owner != h && lock_is_mine(&h->lock));
+  for (int i = 0; i < HELP_ROUNDS && load_relaxed(&owner->inbox) != NULL; i++) {
+    if (!help(h, owner, lock_try_second)) return;
+  }
 }

@@ -22,6 +22,7 @@ static void forget(struct heap *h) {
     store_relaxed(&k->is_dry, false);
   }
   h->depot_bytes = 0;
+  store_relaxed(&h->slab_bytes, (size_t)0);
   h->empty_slab = NULL;
   h->fault = (struct heap_fault){FAULT_NONE, NULL};
   for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) h->spare[i] = NULL;
@@ -39,6 +40,7 @@ static void recover_slab(struct heap *h, struct slab *s) {
   s->hint = 0;
   ASSERT(slab_is_valid(s));
   if (count != 0) flush_link_slab(h, s);
+  flush_count_slab(h, s, true);
   h->cls[s->class_index].taken_count += k->slab_objects - count;
 }
 

@@ -194,6 +194,7 @@ static struct slab *slab_with_room(struct heap *h, uint32_t c) {
   if (s == NULL) return NULL;
   h->preferred_superslab = slab_chunk(s) / SUPERSLAB_CHUNKS;
   flush_link_slab(h, s);
+  flush_count_slab(h, s, true);
   return s;
 }
 

@@ -13,7 +13,6 @@
 #include "rt_lock.h"
 
 static const uint32_t ALL_FREE = 0xFFFFFFFFu;
-enum { PURGE_SHARE_OF_PEAK = 4 }; /* a quarter of the peak stays warm: a loop never refaults */
 
 static _Atomic(uint64_t) *superslab_words; /* constant after init */
 static _Atomic(size_t) superslab_count;    /* announced; only grows */
@@ -236,15 +235,13 @@ static bool is_over(size_t keep_bytes) {
 }
 
 bool superslab_purge_is_due(void) {
-  if (HAK_LIKELY(load_relaxed(&empty_count) * SUPERSLAB_BYTES <= warm_bytes_min)) return false;
-  if (!is_over(load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK)) return false;
+  if (HAK_LIKELY(!is_over(warm_bytes_min))) return false; /* before the clock is read */
   return is_over(regret_keep_bytes(os_coarse_ms()));
 }
 
 size_t superslab_purge(bool all) {
   uint64_t now_ms = os_coarse_ms();
-  size_t keep = size_max(warm_bytes_min, load_relaxed(&peak_bytes) / PURGE_SHARE_OF_PEAK);
-  keep = all ? 0 : size_max(keep, regret_keep_bytes(now_ms));
+  size_t keep = all ? 0 : size_max(warm_bytes_min, regret_keep_bytes(now_ms));
   if (!lock_try_enter(&purge_lock)) return 0;
   size_t purged = 0;
   for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep); i--) {

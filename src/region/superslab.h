@@ -52,8 +52,8 @@ size_t superslab_chunk_end(void);
  * empty superslabs and the search hint. Nobody else claims or releases meanwhile. */
 void superslab_recount(void);
 
-/* True when more empty superslabs are resident than max(warm_bytes, peak / 4), and than purges that
- * came too early let stay (regret.h). */
+/* True when more empty superslabs are resident than warm_bytes, and than purges that came too early
+ * let stay (regret.h; docs/decisions/0019). */
 bool superslab_purge_is_due(void);
 /* Purge empty superslabs from the highest address down until it is no longer due; takes the purge
  * lock if nobody has it. The caller holds no lock. Returns the bytes purged. */

@@ -40,6 +40,22 @@ static void add_taken(struct view_totals *t, const struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) t->cls[c].live_count += h->cls[c].taken_count;
 }
 
+/* Objects on their way to their owner. Each of a mix is of its own class; a mix that is posted and
+ * filled again meanwhile gives objects that have just been counted elsewhere, or not at all. */
+static void add_mail(struct view_totals *t, uint32_t entry, struct magazine *m) {
+  uint32_t c = map_entry_class(entry);
+  size_t count = magazine_count(m);
+  if (c != MAP_CLASS_OTHER) {
+    t->cls[c].cached_count += count;
+    return;
+  }
+  for (uint32_t i = 0; i < count && i < OUTBOX_MIX_OBJECTS; i++) {
+    size_t chunk = chunk_index(mix_object(m, i));
+    uint32_t object = chunk < region_chunk_count ? map_load(chunk) : 0;
+    if (map_entry_is_slab(object)) t->cls[map_entry_class(object)].cached_count++;
+  }
+}
+
 static void add_depot_and_inbox(struct view_totals *t, struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     for (struct magazine *m = h->cls[c].depot_newest; m != NULL; m = m->next)
@@ -47,7 +63,7 @@ static void add_depot_and_inbox(struct view_totals *t, struct heap *h) {
   }
   /* Pairs with inbox_push: a magazine's contents are there before it is. */
   for (struct magazine *m = load_acquire(&h->inbox); m != NULL; m = m->next)
-    t->cls[map_entry_class(m->entry)].cached_count += magazine_count(m);
+    add_mail(t, m->entry, m);
 }
 
 static void add_owner_side(struct view_totals *t, struct heap *h) {
@@ -55,11 +71,9 @@ static void add_owner_side(struct view_totals *t, struct heap *h) {
     t->cls[c].cached_count +=
         loaded_count(h, c) + magazine_count(load_relaxed(&h->cls[c].previous));
   }
-  for (uint32_t i = 0; i < OUTBOX_SLOTS; i++) {
-    uint32_t entry = h->outbox[i].entry;
-    if (entry == 0) continue;
-    size_t count = magazine_count(load_relaxed(&h->outbox[i].objects));
-    t->cls[map_entry_class(entry)].cached_count += count;
+  for (uint32_t i = 0; i < OUTBOX_SLOTS_ALL; i++) {
+    uint32_t entry = load_relaxed(&h->outbox[i].entry);
+    if (entry != 0) add_mail(t, entry, load_relaxed(&h->outbox[i].objects));
   }
 }
 

@@ -1,11 +1,12 @@
 /* test_model_entry.c — malloc and free as programs call them: threads that hand objects to one
- * another, end and trim; and a walk by one thread through all that the allocator does.
+ * another, end, trim and tick; and a walk by one thread through all that the allocator does.
  */
 #include "model.h"
 #include "model_atomic.h"
 
 #include "entry.h"
 #include "entry_hot.h"
+#include "idle.h"
 #include "superslab.h"
 #include "view_stats.h"
 
@@ -38,6 +39,15 @@ static void hands_on(void) {
 }
 static void frees_kept(void) { entry_free(kept); }
 static void trims(void) { (void)entry_trim(); }
+static void says_idle(void) {
+  entry_free(entry_malloc(SMALL_BYTES));
+  entry_thread_idle();
+}
+static void ticks(void) {
+  entry_free(entry_malloc(SMALL_BYTES));
+  MODEL_NEED(idle_tick(heap_current, 1000000).kind == FAULT_NONE);
+  MODEL_NEED(idle_tick(heap_current, 2000000).kind == FAULT_NONE);
+}
 static void counts(void) { MODEL_NEED(live_count() <= 4); }
 
 static void one_is_live(void) { MODEL_NEED(live_count() == 1 + (load_relaxed(&handed) != NULL)); }
@@ -105,6 +115,8 @@ static const struct model_scenario scenarios[] = {
     {"hand_hand", begin, {hands_on, hands_on}, one_is_live},
     {"hand_free", begin, {hands_on, frees_kept}, handed_is_live},
     {"hand_trim", begin, {hands_on, trims}, one_is_live},
+    {"hand_idle", begin, {hands_on, says_idle}, one_is_live},
+    {"hand_tick", begin, {hands_on, ticks}, one_is_live},
     {"hand_count", begin, {hands_on, counts}, one_is_live},
     {"hand_hand_free", begin, {hands_on, hands_on, frees_kept}, handed_is_live},
 };

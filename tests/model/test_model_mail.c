@@ -8,6 +8,7 @@
 #include "flush.h"
 #include "heap.h"
 #include "mail.h"
+#include "outbox.h"
 #include "refill.h"
 
 enum { CLASS = 3, OBJECTS = 4 };
@@ -36,6 +37,11 @@ static void begin(void) {
   for (size_t i = 0; i < OBJECTS; i++)
     MODEL_NEED((object[i] = refill_take_one(owner, CLASS)) != NULL);
   lock_leave(&owner->lock);
+  for (size_t s = 0; s < 2; s++) { /* a magazine at hand each */
+    enter(sender[s]);
+    MODEL_NEED(outbox_restock(sender[s], CLASS));
+    lock_leave(&sender[s]->lock);
+  }
 }
 
 /* Everything that was sent is back in its bitmap, and nothing else. */
@@ -48,17 +54,18 @@ static void all_arrived(void) {
   MODEL_NEED(h->cls[CLASS].taken_count == OBJECTS - sent && h->fault.kind == FAULT_NONE);
   MODEL_NEED(load_relaxed(&h->inbox) == NULL && heap_is_valid(h));
   lock_leave(&h->lock);
+  for (size_t s = 0; s < 2; s++) MODEL_NEED(sender[s]->mail_fault.kind == FAULT_NONE);
 }
 
 static void send(struct heap *h, size_t first) {
   heap_current = h;
   uint32_t entry = map_load(chunk_index(object[first]));
   MODEL_NEED(entry == heap_entry(owner, CLASS));
-  enter(h);
-  MODEL_NEED(mail_collect(h, entry, object[first]));
-  MODEL_NEED(mail_collect(h, entry, object[first + 1]));
+  MODEL_NEED(outbox_collect(h, entry, object[first]));
+  MODEL_NEED(outbox_collect(h, entry, object[first + 1]));
   is_sent[first] = is_sent[first + 1] = true;
-  mail_send_all(h);
+  enter(h);
+  outbox_send_all(h);
   lock_leave(&h->lock);
 }
 static void sends_first(void) { send(sender[0], 0); }

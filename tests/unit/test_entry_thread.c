@@ -4,6 +4,7 @@
 
 #include "entry_thread.h"
 #include "mail.h"
+#include "outbox.h"
 
 enum { THREADS = 12, KEYS_FILLED = 1100 };
 
@@ -93,7 +94,7 @@ static void what_threads_leave(void) {
   }
   struct heap *h = entry_enter(); /* what is still in our outbox goes, too */
   NEED(h == own);
-  mail_send_all(h);
+  outbox_send_all(h);
   entry_leave(h);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(dead->cls[c].taken_count == 0);
   NEED(!mail_is_waiting(dead) && heap_is_valid(dead));

@@ -106,7 +106,7 @@ static void the_stock_is_used_again(void **state) {
       assert_int_equal(got == m, is_same_kind); /* the latest given */
       assert_ptr_not_equal(got, n);
       assert_null(got->next);
-      assert_null(got->prev);
+      assert_int_equal(load_relaxed(&got->link), 0);
       give_emptied(got);
     }
     give_emptied(n);

@@ -7,6 +7,7 @@
 #include "large.h"
 #include "meta.h"
 #include "recover.h"
+#include "outbox.h"
 #include "refill.h"
 #include "superslab.h"
 
@@ -209,8 +210,12 @@ static void has_a_heap_to_give(void) {
   NEED(lock_enter(&given->lock));
   for (uint32_t i = 0; i < 8; i++) NEED((mine[i] = refill_take_one(given, 3 + i % 2)) != NULL);
   lock_leave(&given->lock);
-  free_all(mine, 8);
-  (void)hak_malloc_trim(0);
+  for (uint32_t i = 0; i < 2; i++) {
+    free_all(mine + i * 4, 4);
+    struct heap *h = entry_enter();
+    outbox_send_all(h);
+    entry_leave(h);
+  }
   NEED(load_relaxed(&given->inbox)->next != NULL);
 }
 static void gives_and_takes_heaps(void) {

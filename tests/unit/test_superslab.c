@@ -157,13 +157,13 @@ static void zero_is_said_of_untouched_or_purged(void **state) {
 
 static void purging(void) {
   layers_init(256 * MIB);
-  superslab_set_warm_bytes(3 * SUPERSLAB_BYTES);
+  superslab_set_warm_bytes(10 * SUPERSLAB_BYTES);
   struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(superslab_peak_bytes() == 40 * SUPERSLAB_BYTES && !superslab_purge_is_due());
   chunks_stamp(run, 9);
   superslab_release(run.first, 10 * SUPERSLAB_CHUNKS);
   NEED(superslab_empty_bytes() == 10 * SUPERSLAB_BYTES);
-  NEED(!superslab_purge_is_due()); /* a quarter of the peak may stay */
+  NEED(!superslab_purge_is_due()); /* that much may stay */
   NEED(superslab_purge(false) == 0);
   superslab_release(10 * SUPERSLAB_CHUNKS, 30 * SUPERSLAB_CHUNKS);
   NEED(superslab_purge_is_due());
@@ -189,13 +189,15 @@ static void purging_by_warm_bytes(void) {
   layers_init(256 * MIB);
   struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
   superslab_release(run.first, run.count);
-  superslab_set_warm_bytes(15 * SUPERSLAB_BYTES); /* above the quarter: it counts */
+  superslab_set_warm_bytes(15 * SUPERSLAB_BYTES);
   NEED(superslab_purge(false) == 25 * SUPERSLAB_BYTES);
   superslab_set_warm_bytes(GIB);
   NEED(!superslab_purge_is_due() && superslab_purge(false) == 0);
-  NEED(superslab_purge(true) == 15 * SUPERSLAB_BYTES && superslab_empty_bytes() == 0);
+  superslab_set_warm_bytes(0); /* whatever the peak was */
+  NEED(superslab_purge_is_due() && superslab_purge(false) == 15 * SUPERSLAB_BYTES);
+  NEED(superslab_empty_bytes() == 0);
 }
-static void warm_bytes_above_the_quarter_stay(void **state) {
+static void warm_bytes_stay_and_no_more(void **state) {
   (void)state;
   run_child(purging_by_warm_bytes);
 }
@@ -213,7 +215,7 @@ static void swinging(bool asks_itself) {
     for (int k = 0; k < 20; k++) NEED(claim(0, SUPERSLAB_CHUNKS, 1, SIZE_MAX).first != CHUNK_NONE);
   }
   NEED(superslab_claimed_bytes() == 40 * SUPERSLAB_BYTES);
-  NEED(purged == (asks_itself ? 200 : 10) * SUPERSLAB_BYTES); /* of 20, a quarter of 40 stays */
+  NEED(purged == (asks_itself ? 200 : 20) * SUPERSLAB_BYTES);
 }
 static void swinging_by_itself(void) { swinging(false); }
 static void swinging_with_trim(void) { swinging(true); }
@@ -283,7 +285,7 @@ int main(void) {
       cmocka_unit_test(a_claim_of_certain_chunks),
       cmocka_unit_test(zero_is_said_of_untouched_or_purged),
       cmocka_unit_test(a_purge_leaves_what_is_to_stay_warm),
-      cmocka_unit_test(warm_bytes_above_the_quarter_stay),
+      cmocka_unit_test(warm_bytes_stay_and_no_more),
       cmocka_unit_test(a_load_that_swings_is_purged_once),
       cmocka_unit_test(threads_never_share_a_chunk),
   };

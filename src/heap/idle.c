@@ -1,0 +1,102 @@
+/* idle.c — see idle.h. Owns: the trim epoch, whose turn it is to be looked at.
+ */
+#include "idle.h"
+
+#include "depot.h"
+#include "flush.h"
+#include "mail.h"
+#include "os_check.h"
+#include "outbox.h"
+
+enum {
+  /* Together: 2,000 threads are each looked at four times a second. Arbitrary. */
+  TICK_MS = 2,
+  TICK_HEAPS = 16,
+  IDLE_MS = 500,
+};
+
+_Atomic(uint32_t) trim_epoch;
+
+static _Atomic(uint64_t) next_tick_ms; /* who moves it on has the tick */
+static _Atomic(uint32_t) tick_id = HEAP_ID_FIRST;
+
+void idle_flush_own(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  h->trim_seen = load_relaxed(&trim_epoch);
+  flush_owner_magazines(h);
+  flush_owner_windows(h);
+  outbox_send_all(h);
+  mail_drain_to_bitmaps(h);
+  flush_empty_slab(h);
+}
+
+void idle_send(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  uint32_t owner_id[OUTBOX_SLOTS_ALL] = {0}, count = 0;
+  for (uint32_t i = 0; i < OUTBOX_SLOTS_ALL; i++) {
+    uint32_t entry = load_relaxed(&h->outbox[i].entry);
+    if (entry == 0 || (count != 0 && owner_id[count - 1] == map_entry_id(entry))) continue;
+    owner_id[count++] = map_entry_id(entry);
+  }
+  outbox_send_all(h);
+  for (uint32_t i = 0; i < count; i++) {
+    struct heap *owner = heap_of_id(owner_id[i]);
+    if (owner != NULL) mail_help(h, owner);
+  }
+}
+
+/* What does not take the owner thread. The caller holds h's lock. */
+static void flush_from_outside(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) depot_flush_class(h, c);
+  mail_drain_to_bitmaps(h);
+  flush_empty_slab(h);
+}
+
+struct heap_fault idle_trim_all(struct heap *h) {
+  struct heap_fault fault = {FAULT_NONE, NULL};
+  add_relaxed(&trim_epoch, 1u);
+  uint32_t end = heap_id_end();
+  for (uint32_t id = HEAP_ID_FIRST; id < end; id++) {
+    struct heap *other = heap_of_id(id);
+    if (other == NULL || other == h || !lock_enter(&other->lock)) continue;
+    flush_from_outside(other);
+    if (fault.kind == FAULT_NONE) fault = other->fault;
+    lock_leave(&other->lock);
+    mail_redrain_orphan(other);
+  }
+  return fault;
+}
+
+/* True when h's thread has been idle for long, and this has not been seen before. */
+static bool has_gone_idle(struct heap *h, uint64_t now_ms) {
+  uint32_t now = load_relaxed(&h->slow_count);
+  if (now != load_relaxed(&h->idle_slow_count)) {
+    store_relaxed(&h->idle_slow_count, now);
+    store_relaxed(&h->idle_since_ms, now_ms);
+    return false;
+  }
+  uint64_t since = load_relaxed(&h->idle_since_ms);
+  if (since == 0 || now_ms - since < IDLE_MS) return false;
+  store_relaxed(&h->idle_since_ms, (uint64_t)0); /* until it has a slow path again */
+  return true;
+}
+
+struct heap_fault idle_tick(struct heap *own, uint64_t now_ms) {
+  struct heap_fault fault = {FAULT_NONE, NULL};
+  uint64_t due_ms = load_relaxed(&next_tick_ms);
+  if (now_ms < due_ms || !cas_acq_rel(&next_tick_ms, &due_ms, now_ms + TICK_MS)) return fault;
+  uint32_t id = load_relaxed(&tick_id), end = heap_id_end();
+  for (uint32_t i = 0; i < TICK_HEAPS && i < end - HEAP_ID_FIRST; i++, id++) {
+    if (id >= end) id = HEAP_ID_FIRST;
+    struct heap *h = heap_of_id(id);
+    if (h == NULL || h == own || heap_is_ownerless(h) || !has_gone_idle(h, now_ms)) continue;
+    if (!lock_try_enter(&h->lock)) continue;
+    flush_from_outside(h);
+    if (fault.kind == FAULT_NONE) fault = h->fault;
+    lock_leave(&h->lock);
+    mail_redrain_orphan(h);
+  }
+  store_relaxed(&tick_id, id);
+  return fault;
+}

@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+"""check_models.py [--verify FOLDER | --accept]: do the Spin models say what the C source does?
+
+Without an option: each `C: function` of a model (tests/spin/*.pml) is a function of src/ whose
+text, comments and spaces aside, is the one that functions.txt has a digest of. A function that was
+changed makes this fail until its model has been read against it and `--accept` writes the new
+digest.
+--verify: Spin tries every order of each model's steps, in FOLDER. Exit 0, 1 found something, 2 bad
+input.
+"""
+import argparse
+import glob
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SRC = os.path.join(os.path.dirname(os.path.dirname(HERE)), "src")
+DIGESTS = os.path.join(HERE, "functions.txt")
+COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+PARTS = re.compile(r"\s*([A-Za-z_0-9]+|[^\sA-Za-z_0-9])")
+VARIANTS = {"mail.pml": ("-DSENDERS=1", "-DSENDERS=2"), "claim.pml": ("",), "fork.pml": ("",)}
+
+
+def models():
+    return sorted(glob.glob(os.path.join(HERE, "*.pml")))
+
+
+def functions_of(path):
+    with open(path, encoding="utf-8") as text:
+        for named in re.findall(r"/\* C: ([\w, \n]+?) \*/", text.read()):
+            yield from (name.strip() for name in named.split(","))
+
+
+def definitions(name):
+    """The text of each function of that name in src/, from its name to its closing brace."""
+    start = re.compile(r"^[A-Za-z_][^\n;={}#]*\b" + name + r"\([^;{}]*\)\s*\{", re.M)
+    for path in sorted(glob.glob(os.path.join(SRC, "*", "*.[ch]"))):
+        with open(path, encoding="utf-8") as source:
+            text = COMMENTS.sub(" ", source.read())
+        for found in start.finditer(text):
+            depth, at = 1, found.end()
+            while depth and at < len(text):
+                depth += {"{": 1, "}": -1}.get(text[at], 0)
+                at += 1
+            yield os.path.basename(path), text[found.start():at]
+
+
+def digest(name):
+    found = list(definitions(name))
+    if len(found) != 1:
+        return None, f"{name}: {len(found)} definitions in src/, not 1"
+    file, text = found[0]
+    parts = " ".join(PARTS.findall(text))
+    return f"{hashlib.sha256(parts.encode()).hexdigest()[:16]} {file}", None
+
+
+def read_digests():
+    with open(DIGESTS, encoding="utf-8") as lines:
+        rows = [line.split(maxsplit=1) for line in lines if line.strip() and line[0] != "#"]
+    return {name: rest.strip() for name, rest in rows}
+
+
+def check(accept):
+    names = sorted({name for path in models() for name in functions_of(path)})
+    now, faults = {}, []
+    for name in names:
+        now[name], fault = digest(name)
+        faults += [fault] if fault else []
+    if accept and not faults:
+        with open(DIGESTS, "w", encoding="utf-8") as out:
+            out.write("# Functions that the models of this folder model, as they were read:\n"
+                      "# name, digest of the text, file. Written by check_models.py --accept.\n")
+            out.writelines(f"{name} {now[name]}\n" for name in names)
+        return 0
+    known = read_digests() if os.path.exists(DIGESTS) else {}
+    for name in sorted(set(names) | set(known)):
+        if name not in now:
+            faults.append(f"{name}: in functions.txt, but no model names it")
+        elif now[name] is not None and known.get(name) != now[name]:
+            faults.append(f"{name}: changed since its model was read against it "
+                          "(then: check_models.py --accept)")
+    for fault in faults:
+        print(fault)
+    print(f"{len(models())} models of {len(names)} functions, {len(faults)} findings")
+    return 1 if faults else 0
+
+
+def run(command, folder):
+    return subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
+
+
+def verify_one(path, variant, folder):
+    """Every order of one model: true when none fails and none was left out."""
+    made = run(["spin", "-a", *variant.split(), path], folder)
+    if made.returncode == 0:
+        made = run(["cc", "-O2", "-w", "-DSAFETY", "-DVECTORSZ=2048", "-o", "pan", "pan.c"], folder)
+    if made.returncode != 0:
+        print(made.stdout)
+        return False
+    done = run(["./pan", "-m100000"], folder)
+    states = re.search(r"(\d+) states, stored", done.stdout)
+    good = done.returncode == 0 and "errors: 0" in done.stdout and \
+        "max search depth too small" not in done.stdout and states is not None
+    print(f"{os.path.basename(path)} {variant}: {states.group(1) if states else '?'} states, "
+          f"{'no error' if good else 'FAILED'}")
+    if not good:
+        print(done.stdout)
+    return good
+
+
+def verify(folder):
+    if shutil.which("spin") is None:
+        print("SKIP: no spin here (scripts/deps.sh test)")
+        return 77
+    os.makedirs(folder, exist_ok=True)
+    good = [verify_one(path, variant, folder) for path in models()
+            for variant in VARIANTS[os.path.basename(path)]]
+    return 0 if all(good) else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--accept", action="store_true", help="write functions.txt anew")
+    parser.add_argument("--verify", metavar="FOLDER", help="run Spin there")
+    options = parser.parse_args()
+    if options.verify:
+        return verify(options.verify)
+    return check(options.accept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
