@@ -26,6 +26,7 @@
 #define T_usable_size hak_malloc_usable_size
 #define T_trim hak_malloc_trim
 #define T_mallinfo2 hak_mallinfo2
+#define T_malloc_info hak_malloc_info
 #define T_free_sized hak_free_sized
 #define T_free_aligned_sized hak_free_aligned_sized
 
@@ -48,6 +49,7 @@
 #define T_usable_size malloc_usable_size
 #define T_trim malloc_trim
 #define T_mallinfo2 mallinfo2
+#define T_malloc_info malloc_info
 
 /* C23 names: no C library of today must have them, so they are weak and fall back to free. */
 extern void free_sized(void *p, size_t size) __attribute__((weak));

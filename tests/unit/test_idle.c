@@ -2,6 +2,7 @@
  * and when they have done nothing for long.
  */
 #include "unit_heap.h"
+#include "unit_step.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -197,6 +198,64 @@ static void a_tick_looks_at_a_few(void **state) {
   run_child(many);
 }
 
+/* What a thread does costs no more with thousands of heaps: half of them orphans, half of threads
+ * that do nothing. Counted in instructions; looking at each heap would take one a heap at least. */
+enum { FEW_HEAPS = 100, MANY_HEAPS = 4000, A_FEW = 200, LARGE_COUNT = 24, LARGE_BYTES = 30000 };
+static uint32_t heaps_made, freed_up_to;
+static uint64_t tick_ms = 1000000000;
+
+static void uses_fresh_slabs(void) {
+  static void *large[LARGE_COUNT];
+  allocate_all(large, LARGE_COUNT, LARGE_BYTES);
+  free_all(large, LARGE_COUNT);
+}
+static void adopts_and_abandons(void) { NEED(heap_abandon(heap_by_hand()).kind == FAULT_NONE); }
+static void frees_for_another(void) {
+  free_all(objects + freed_up_to, A_FEW);
+  freed_up_to += A_FEW;
+  struct heap *h = enter();
+  idle_send(h);
+  entry_leave(h);
+}
+static void has_a_tick(void) { NEED(idle_tick(heap_current, tick_ms += 100).kind == FAULT_NONE); }
+
+static void make_heaps(uint32_t count) {
+  static struct heap *made[MANY_HEAPS];
+  for (uint32_t i = heaps_made; i < count; i++) made[i] = heap_by_hand();
+  for (uint32_t i = heaps_made; i < count; i += 2) NEED(heap_abandon(made[i]).kind == FAULT_NONE);
+  heaps_made = count;
+}
+
+static void count_operations(uint64_t *count) {
+  void (*const operation[])(void) = {uses_fresh_slabs, adopts_and_abandons, frees_for_another,
+                                     has_a_tick};
+  for (size_t i = 0; i < HAK_COUNT_OF(operation); i++) {
+    operation[i](); /* what the first time needs besides */
+    hak_thread_idle();
+    count[i] = step_count(operation[i]);
+    NEED(count[i] > 100);
+  }
+}
+
+static void among_many(void) {
+  enum { OPERATIONS = 4 };
+  uint64_t few[OPERATIONS], many[OPERATIONS];
+  (void)heap_own();
+  pthread_t thread = start(owns_some);
+  make_heaps(FEW_HEAPS);
+  count_operations(few);
+  make_heaps(MANY_HEAPS);
+  NEED(heap_id_end() > MANY_HEAPS - FEW_HEAPS);
+  count_operations(many);
+  for (size_t i = 0; i < OPERATIONS; i++) NEED(many[i] < few[i] + (MANY_HEAPS - FEW_HEAPS) / 2);
+  end(thread);
+}
+static void no_slow_path_looks_at_every_heap(void **state) {
+  (void)state;
+  if (!UNIT_CAN_STEP) skip();
+  run_child(among_many);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
@@ -205,6 +264,7 @@ int main(void) {
       cmocka_unit_test(nothing_waits_with_who_does_something_else),
       cmocka_unit_test(ticks_empty_the_depots_of_idle_threads),
       cmocka_unit_test(a_tick_looks_at_a_few),
+      cmocka_unit_test(no_slow_path_looks_at_every_heap),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

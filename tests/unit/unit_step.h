@@ -94,18 +94,39 @@ static inline void step_trapped(int unused) {
   while ((now = load_acquire(&stepper->state)) == STEP_STOPPED) os_futex_wait(&stepper->state, now);
 }
 
-static inline void *step_thread(void *unused) {
-  stepper->prepare();
-  step_watch_all();
+/* Calls operation with a SIGTRAP behind each instruction; not at all where that is not possible. */
+static inline void step_call(void (*operation)(void)) {
 #if UNIT_CAN_STEP
   __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\torq %0, (%%rsp)\n\tpopfq\n\t"
                    "lea 128(%%rsp), %%rsp" ::"i"(STEP_TRAP_FLAG)
                    : "cc", "memory");
-  stepper->operation();
+  operation();
   __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq %0, (%%rsp)\n\tpopfq\n\t"
                    "lea 128(%%rsp), %%rsp" ::"i"(~STEP_TRAP_FLAG)
                    : "cc", "memory");
+#else
+  (void)operation;
 #endif
+}
+
+static volatile uint64_t step_instructions;
+static inline void step_counted(int unused) {
+  (void)unused;
+  step_instructions++;
+}
+
+/* How many instructions operation takes; a system call is one. */
+static inline uint64_t step_count(void (*operation)(void)) {
+  NEED(signal(SIGTRAP, step_counted) != SIG_ERR);
+  step_instructions = 0;
+  step_call(operation);
+  return step_instructions;
+}
+
+static inline void *step_thread(void *unused) {
+  stepper->prepare();
+  step_watch_all();
+  step_call(stepper->operation);
   step_set(&stepper->state, STEP_ENDED);
   return unused;
 }
