@@ -36,6 +36,16 @@ static void use_in_threads(void) {
   }
 }
 
+static pthread_barrier_t around_close;
+
+/* Has a heap, and ends, with the library's destructor for it, when the library has been closed. */
+static void *live_across_close(void *unused) {
+  use_late_heap(NULL);
+  (void)pthread_barrier_wait(&around_close);
+  (void)pthread_barrier_wait(&around_close);
+  return unused;
+}
+
 static void open_and_use(const char *path) {
   void *library = dlopen(path, RTLD_NOW);
   if (library == NULL) {
@@ -49,7 +59,13 @@ static void open_and_use(const char *path) {
   void *before = malloc(1000);
   use_in_threads();
   free(before);
+  pthread_t thread;
+  CHECK_THAT(pthread_barrier_init(&around_close, NULL, 2) == 0);
+  CHECK_THAT(pthread_create(&thread, NULL, live_across_close, NULL) == 0);
+  (void)pthread_barrier_wait(&around_close);
   CHECK_THAT(dlclose(library) == 0);
+  (void)pthread_barrier_wait(&around_close);
+  CHECK_THAT(pthread_join(thread, NULL) == 0);
   CHECK_THAT(dlopen(path, RTLD_NOW | RTLD_NOLOAD) != NULL);
   use_in_threads();
 }

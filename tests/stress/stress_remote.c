@@ -5,9 +5,9 @@
  *   exchange all swap through one table      churn      owners exit first, others free later
  *   late     in key and TLS destructors      free-only  a thread that never allocates
  *   short    very many short threads
- * Every object describes itself and is checked by who frees it. In late, free-only and short,
- * memory is held to --growth-kib from the middle of the run on: to its end, but for short, which
- * then goes on in another way.
+ * Every object describes itself and is checked by who frees it; in the end none is live. In late,
+ * free-only and short, memory is held to --growth-kib from the middle of the run on: to its end,
+ * but for short, which then goes on in another way.
  */
 #define _GNU_SOURCE 1
 #include "stress_util.h"
@@ -44,6 +44,15 @@ static void *object_new_small(struct rng *rng) {
 static void object_free(void *object) {
   tagged_free(object);
   atomic_fetch_add_explicit(&objects_freed, 1, memory_order_relaxed);
+}
+
+static size_t live_at_start;
+
+/* At rest: all that was allocated has been freed, or is live. No free was lost on its way. */
+static void live_check(size_t before) {
+  enum { LIBC_BYTES = 8192 }; /* stdout's buffer, what goes with a stack */
+  size_t now = T_mallinfo2().uordblks;
+  REQUIRE(now <= before + LIBC_BYTES, "%zu bytes are live, %zu were", now, before);
 }
 
 /* --- a bounded channel ------------------------------------------------------------------------ */
@@ -357,7 +366,7 @@ static void growth_check(const char *what, size_t before, size_t after, uint64_t
  * nothing about a leak. So in three quarters of the run the threads of a wave hold all of their
  * objects at the same time, and the third of these quarters is held to --growth-kib. In the last,
  * threads start while others exit: the step may come, and what is live stays what it was. */
-enum { SHORT_STEP_KIB = 2048, SHORT_LIVE_BYTES = 8192 /* stdout's buffer, libc's for a stack */ };
+enum { SHORT_STEP_KIB = 2048 };
 
 /* What lies on the table decides what a wave needs besides: from empty to full, ten times. */
 static void short_waves(uint64_t first, uint64_t count) {
@@ -382,8 +391,7 @@ static void pattern_short(void) {
   short_waves(3 * quarter, ops - 3 * quarter);
   uint64_t step_kib = growth_kib > SHORT_STEP_KIB ? growth_kib : SHORT_STEP_KIB;
   growth_check("threads that meet by chance", after, anonymous_bytes(), step_kib);
-  size_t live_now = T_mallinfo2().uordblks;
-  REQUIRE(live_now <= live + SHORT_LIVE_BYTES, "%zu bytes are live, %zu were", live_now, live);
+  live_check(live);
 }
 
 /* One freeing thread for the whole run; allocators come and go, so that it frees for the living
@@ -476,6 +484,7 @@ static void late_atexit(void) {
   struct rng rng = rng_stream(THREADS_MAX);
   late_work(&rng);
   table_empty();
+  live_check(live_at_start);
 }
 
 static void pattern_late(void) {
@@ -500,6 +509,7 @@ int main(int argc, char **argv) {
   threads = option_u64(argc, argv, "--threads", 6);
   growth_kib = option_u64(argc, argv, "--growth-kib", 4096);
   REQUIRE(threads >= 1 && threads < THREADS_MAX, "--threads 1 to %d", THREADS_MAX - 1);
+  live_at_start = T_mallinfo2().uordblks;
   if (strcmp(pattern, "pair") == 0) {
     pattern_channel(1, 1);
   } else if (strcmp(pattern, "fan-in") == 0) {
@@ -523,6 +533,9 @@ int main(int argc, char **argv) {
     REQUIRE(false, "unknown pattern '%s'", pattern);
   }
   REQUIRE(objects_freed > 0, "nothing was done");
+  if (strcmp(pattern, "late") != 0) { /* which has not done yet */
+    live_check(live_at_start);
+  }
   printf("stress_remote %s: %llu objects freed, seed %llu\n", pattern,
          (unsigned long long)objects_freed, (unsigned long long)stress_seed);
   return 0;

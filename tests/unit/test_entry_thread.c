@@ -64,6 +64,50 @@ static void threads_alive_have_heaps_of_their_own(void **state) {
   run_child(beside_one_another);
 }
 
+/* A thread may get the id of one that ended, whose heap another has by then. */
+static pthread_t dead_id;
+static void *object_of_dead;
+static void *leaves_one_object(void *unused) {
+  dead_id = pthread_self();
+  object_of_dead = hak_malloc(64);
+  return unused;
+}
+static void *adopts_when_told(void *out) {
+  (void)pthread_barrier_wait(&barrier);
+  (void)tells_its_heap(out);
+  (void)pthread_barrier_wait(&barrier);
+  (void)pthread_barrier_wait(&barrier);
+  NEED(object_owner(object_of_dead) == heap_current && heap_is_valid(heap_current));
+  return NULL;
+}
+static void *has_a_dead_ones_id(void *heap_of_dead) {
+  NEED(pthread_equal(pthread_self(), dead_id) != 0 || UNIT_SANITIZED);
+  struct heap *own = entry_thread_heap();
+  NEED(own != heap_of_dead && object_owner(object_of_dead) == heap_of_dead);
+  uint32_t c = object_class(object_of_dead), before = heap_bin_count(own, c);
+  hak_free(object_of_dead);
+  NEED(heap_bin_count(own, c) == before && own->outbox_room < OUTBOX_BYTES);
+  return NULL;
+}
+static void the_id_of_a_dead_thread(void) {
+  pthread_t thread;
+  struct heap *adopted = NULL;
+  (void)heap_own();
+  NEED(pthread_barrier_init(&barrier, NULL, 2) == 0);
+  NEED(pthread_create(&thread, NULL, adopts_when_told, &adopted) == 0); /* no heap yet */
+  thread_run(leaves_one_object, NULL);
+  (void)pthread_barrier_wait(&barrier);
+  (void)pthread_barrier_wait(&barrier);
+  NEED(adopted == object_owner(object_of_dead));
+  thread_run(has_a_dead_ones_id, adopted);
+  (void)pthread_barrier_wait(&barrier);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void a_thread_with_the_id_of_a_dead_one_is_another(void **state) {
+  (void)state;
+  run_child(the_id_of_a_dead_thread);
+}
+
 static void *objects[3000];
 static void *leaves_objects_behind(void *unused) {
   (void)unused;
@@ -299,6 +343,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_next_thread_adopts_the_heap),
       cmocka_unit_test(threads_alive_have_heaps_of_their_own),
+      cmocka_unit_test(a_thread_with_the_id_of_a_dead_one_is_another),
       cmocka_unit_test(live_objects_outlive_their_thread),
       cmocka_unit_test(other_destructors_still_find_a_heap),
       cmocka_unit_test(calls_after_the_end_are_served),
