@@ -30,8 +30,9 @@ enum model_op { MODEL_SWAP, MODEL_ADD, MODEL_SUB, MODEL_OR, MODEL_AND };
 struct model_place {
   const char *file;
   int line;
+  const char *operand; /* tells accesses of one line apart */
 };
-#define MODEL_HERE ((struct model_place){__FILE__, __LINE__})
+#define MODEL_HERE(operand) ((struct model_place){__FILE__, __LINE__, (operand)})
 
 uint64_t model_load(const void *p, size_t size, enum model_order order, struct model_place at);
 void model_store(void *p, size_t size, uint64_t v, enum model_order order, struct model_place at);
@@ -62,41 +63,43 @@ void model_range(const void *p, size_t size, bool is_write);
     x_.value_;                                                                                     \
   })
 #define MODEL_ADDRESS(p) ((void *)(uintptr_t)(p))
-#define MODEL_LOAD(p, order)                                                                       \
-  MODEL_VALUE(p, model_load(MODEL_ADDRESS(p), sizeof *(p), (order), MODEL_HERE))
-#define MODEL_STORE(p, v, order)                                                                   \
-  model_store(MODEL_ADDRESS(p), sizeof *(p), MODEL_BITS(p, v), (order), MODEL_HERE)
-#define MODEL_RMW(p, op, v, order)                                                                 \
-  MODEL_VALUE(                                                                                     \
-      p, model_rmw(MODEL_ADDRESS(p), sizeof *(p), (op), MODEL_BITS(p, v), (order), MODEL_HERE))
-#define MODEL_CAS(p, expected, v, order)                                                           \
+#define MODEL_LOAD(p, order, operand)                                                              \
+  MODEL_VALUE(p, model_load(MODEL_ADDRESS(p), sizeof *(p), (order), MODEL_HERE(operand)))
+#define MODEL_STORE(p, v, order, operand)                                                          \
+  model_store(MODEL_ADDRESS(p), sizeof *(p), MODEL_BITS(p, v), (order), MODEL_HERE(operand))
+#define MODEL_RMW(p, op, v, order, operand)                                                        \
+  MODEL_VALUE(p, model_rmw(MODEL_ADDRESS(p), sizeof *(p), (op), MODEL_BITS(p, v), (order),         \
+                           MODEL_HERE(operand)))
+#define MODEL_CAS(p, expected, v, order, operand)                                                  \
   __extension__({                                                                                  \
     uint64_t seen_ = MODEL_BITS(p, *(expected));                                                   \
-    bool is_done_ =                                                                                \
-        model_cas(MODEL_ADDRESS(p), sizeof *(p), &seen_, MODEL_BITS(p, v), (order), MODEL_HERE);   \
+    bool is_done_ = model_cas(MODEL_ADDRESS(p), sizeof *(p), &seen_, MODEL_BITS(p, v), (order),    \
+                              MODEL_HERE(operand));                                                \
     if (!is_done_) *(expected) = MODEL_VALUE(p, seen_);                                            \
     is_done_;                                                                                      \
   })
 
-#define load_relaxed(p) MODEL_LOAD(p, MODEL_RELAXED)
-#define load_acquire(p) MODEL_LOAD(p, MODEL_ACQUIRE)
-#define load_seq(p) MODEL_LOAD(p, MODEL_SEQ)
-#define store_relaxed(p, v) MODEL_STORE(p, v, MODEL_RELAXED)
-#define store_release(p, v) MODEL_STORE(p, v, MODEL_RELEASE)
-#define store_seq(p, v) MODEL_STORE(p, v, MODEL_SEQ)
-#define swap_acq_rel(p, v) MODEL_RMW(p, MODEL_SWAP, v, MODEL_ACQ_REL)
-#define swap_seq(p, v) MODEL_RMW(p, MODEL_SWAP, v, MODEL_SEQ)
-#define add_relaxed(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_RELAXED)
-#define add_release(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_RELEASE)
-#define sub_relaxed(p, v) MODEL_RMW(p, MODEL_SUB, v, MODEL_RELAXED)
-#define or_acq_rel(p, v) MODEL_RMW(p, MODEL_OR, v, MODEL_ACQ_REL)
-#define and_acq_rel(p, v) MODEL_RMW(p, MODEL_AND, v, MODEL_ACQ_REL)
-#define cas_acq_rel(p, expected, v) MODEL_CAS(p, expected, v, MODEL_ACQ_REL)
-#define cas_seq(p, expected, v) MODEL_CAS(p, expected, v, MODEL_SEQ)
-#define bump_relaxed(p, v) store_relaxed((p), load_relaxed(p) + (v))
+#define load_relaxed(p) MODEL_LOAD(p, MODEL_RELAXED, #p)
+#define load_acquire(p) MODEL_LOAD(p, MODEL_ACQUIRE, #p)
+#define load_seq(p) MODEL_LOAD(p, MODEL_SEQ, #p)
+#define store_relaxed(p, v) MODEL_STORE(p, v, MODEL_RELAXED, #p)
+#define store_release(p, v) MODEL_STORE(p, v, MODEL_RELEASE, #p)
+#define store_seq(p, v) MODEL_STORE(p, v, MODEL_SEQ, #p)
+#define swap_acq_rel(p, v) MODEL_RMW(p, MODEL_SWAP, v, MODEL_ACQ_REL, #p)
+#define swap_seq(p, v) MODEL_RMW(p, MODEL_SWAP, v, MODEL_SEQ, #p)
+#define add_relaxed(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_RELAXED, #p)
+#define add_release(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_RELEASE, #p)
+#define sub_relaxed(p, v) MODEL_RMW(p, MODEL_SUB, v, MODEL_RELAXED, #p)
+#define or_acq_rel(p, v) MODEL_RMW(p, MODEL_OR, v, MODEL_ACQ_REL, #p)
+#define and_acq_rel(p, v) MODEL_RMW(p, MODEL_AND, v, MODEL_ACQ_REL, #p)
+#define cas_acq_rel(p, expected, v) MODEL_CAS(p, expected, v, MODEL_ACQ_REL, #p)
+#define cas_seq(p, expected, v) MODEL_CAS(p, expected, v, MODEL_SEQ, #p)
+#define MODEL_STEP(p, v, operand)                                                                  \
+  MODEL_STORE(p, MODEL_LOAD(p, MODEL_RELAXED, operand) + (v), MODEL_RELAXED, operand)
+#define bump_relaxed(p, v) MODEL_STEP(p, v, #p)
+#define step_up_relaxed(p) MODEL_STEP(p, 1, #p)
+#define step_down_relaxed(p) MODEL_STEP(p, -1, #p)
 
-HAK_INLINE void step_up_relaxed(_Atomic(void **) *p) { bump_relaxed(p, 1); }
-HAK_INLINE void step_down_relaxed(_Atomic(void **) *p) { bump_relaxed(p, -1); }
 HAK_INLINE void signal_fence(void) {}
 HAK_INLINE void signal_fence_full(void) {}
 HAK_INLINE void cpu_pause(void) { model_pause(); }

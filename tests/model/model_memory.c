@@ -72,23 +72,28 @@ static const char *base_name(const char *file) {
   return slash == NULL ? file : slash + 1;
 }
 
-/* MODEL_MUTANT=file:line:kind changes one atomic access of the source: kind is `relaxed` (its order
- * is gone), `split` (a read-modify-write falls apart), `drop` (a store does not happen) or `zero`
- * (a load gives 0). */
+/* MODEL_MUTANT=file:line:kind[:operand] changes one atomic access of the source: kind is `relaxed`
+ * (its order is gone), `split` (a read-modify-write falls apart), `drop` (a store, or an addition,
+ * does not happen) or `zero` (a load gives 0). The operand tells accesses of one line apart. */
 static void mutant_init(void) {
   const char *text = getenv("MODEL_MUTANT");
-  static char file[64];
+  static char file[64], operand[128];
   if (text == NULL) return;
-  if (sscanf(text, "%63[^:]:%d:%15s", file, &memory->mutant_at.line, memory->mutant_kind) != 3) {
-    fprintf(stderr, "MODEL_MUTANT=%s: expected file:line:kind\n", text);
+  int found = sscanf(text, "%63[^:]:%d:%15[^:]:%127[^\n]", file, &memory->mutant_at.line,
+                     memory->mutant_kind, operand);
+  if (found < 3) {
+    fprintf(stderr, "MODEL_MUTANT=%s: expected file:line:kind[:operand]\n", text);
     exit(2);
   }
   memory->mutant_at.file = file;
+  memory->mutant_at.operand = found == 4 ? operand : NULL;
 }
 
 static bool is_mutant(struct model_place at, const char *kind) {
   return memory->mutant_at.line == at.line && memory->mutant_at.line != 0 &&
          strcmp(memory->mutant_kind, kind) == 0 &&
+         (memory->mutant_at.operand == NULL ||
+          strcmp(at.operand, memory->mutant_at.operand) == 0) &&
          strcmp(base_name(at.file), memory->mutant_at.file) == 0;
 }
 
@@ -154,7 +159,7 @@ static void touch_byte(struct byte_uses *b, bool is_write, bool is_atomic, unsig
   if (!is_atomic) is_race = is_race || is_unordered(b->atomic_write, self);
   if (!is_atomic && is_write) is_race = is_race || is_unordered(b->atomic_read, self);
   if (is_race) {
-    sched_note(is_write ? "races: writes" : "races: reads", p, 0, (struct model_place){"", 0});
+    sched_note(is_write ? "races: writes" : "races: reads", p, 0, (struct model_place){"", 0, ""});
     model_fail("a race", __FILE__, __LINE__);
   }
   uint32_t now = memory->clock[self].time[self] + 1;
@@ -355,6 +360,7 @@ static uint64_t result_of(enum model_op op, uint64_t old, uint64_t v, size_t siz
 
 uint64_t model_rmw(void *p, size_t size, enum model_op op, uint64_t v, enum model_order order,
                    struct model_place at) {
+  if (is_mutant(at, "drop")) return model_load(p, size, MODEL_RELAXED, at);
   if (!sched_is_running()) {
     uint64_t old = bits_now(p, size), next = result_of(op, old, v, size);
     memcpy(p, &next, size);

@@ -181,7 +181,7 @@ void os_futex_wait(const void *word, uint32_t expected) {
   if (!sched_is_running() || now != expected) return;
   sched->fiber[sched->self].state = FIBER_WAITS;
   sched->fiber[sched->self].waits_for = word;
-  sched_note("waits", word, now, MODEL_HERE);
+  sched_note("waits", word, now, MODEL_HERE(""));
   give_way();
 }
 
@@ -191,7 +191,7 @@ void os_futex_wake_all(const void *word) {
     struct fiber *f = &sched->fiber[t];
     if (f->state == FIBER_WAITS && f->waits_for == word) f->state = FIBER_READY;
   }
-  sched_note("wakes", word, 0, MODEL_HERE);
+  sched_note("wakes", word, 0, MODEL_HERE(""));
 }
 
 uintptr_t os_thread_self(void) { return model_self() * 64u + 64u; }

@@ -1,44 +1,85 @@
 #!/usr/bin/python3
-"""mutants.py [--list] [--sample N] [--seed S] [--json FILE] BUILD: is each atomic access needed?
+"""mutants.py [--list] [--check] [--sample N] [--seed S] [--json FILE] BUILD: is each atomic access
+of src/ needed?
 
-Changes one atomic access of src/ at a time, as the model runs it (MODEL_MUTANT, model_memory.c),
-and runs the model's programs until one fails: then the change was noticed ("killed"). What is not
-noticed must stand in survivors.txt with a reason, and be at most 5 % of all.
+The list has every atomic call of src/ but for base_atomic.h, one mutant each: as many as
+  grep -roE '\\b(load|store|swap|add|sub|or|and|cas|bump|step_up|step_down)_
+    (relaxed|acquire|release|acq_rel|seq)\\(' src --include=*.[ch] --exclude=base_atomic.h | wc -l
+(the pattern in one line) counts. --check compares the two, and the list with the accesses that the programs were
+compiled with.
 
-  load_relaxed             gives 0
-  load_acquire, load_seq   relaxed
-  store_relaxed, bump      does not happen
-  store_release, _seq      relaxed
-  read-modify-write        falls apart into a load and a store
+A mutant is one access that goes wrong at run time, of these kinds:
+  load_relaxed                         zero: gives 0
+  store_relaxed, bump, step            drop: does not happen
+  add, sub                             drop: is not counted, and gives the value as it was
+  load_acquire, _seq, store_release, _seq
+                                       relaxed: its order is gone
+  swap, or, and, cas                   split: falls apart into a load and a store
+Two accesses of one line with the same operand go wrong together.
 
-Exit: 0 as it should be, 1 an unexplained survivor, 2 bad input.
+Judges are the unit tests (build/mutated_*: real threads, real os layer; mutant_atomic.h) and the
+model's programs (build/test_model_*: weak memory; model_memory.c); the model alone judges the kind
+relaxed. The unit test of the file's name comes first, then the quick ones. A mutant is killed by a
+judge that fails twice of three times, or that does not end in time. Without a mutant each judge
+must pass. What no judge notices must stand in survivors.txt with a reason, and be at most 5 % of
+all.
+
+survivors.txt: blocks of lines `file: text of the line`, each block with a line `  reason` behind it.
+
+Exit: 0 as it should be, 1 an unexplained survivor or too many, 2 bad input or a judge that fails.
 """
 import argparse
+import glob
 import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SURVIVORS = os.path.join(ROOT, "tests", "model", "survivors.txt")
-ACCESS = re.compile(r"\b((?:load|store|swap|add|sub|or|and|cas|bump)"
-                    r"_(?:relaxed|acquire|release|acq_rel|seq))\(")
+PATTERN = (r"\b(load|store|swap|add|sub|or|and|cas|bump|step_up|step_down)"
+           r"_(relaxed|acquire|release|acq_rel|seq)\(")
+ACCESS = re.compile(PATTERN)
 KILLED_LEAST = 0.95
-PROGRAMS = ("entry", "mail", "lock", "claim")  # the one that kills most comes first
-TIMEOUT_S = 120
+SLOW = ("mutated_entry_resize", "mutated_entry_init", "mutated_recover", "test_model_entry")
+FIRST_TIMEOUT_S = 120
 EXECUTIONS = "3000"  # of a scenario: what is not noticed in so many stays unnoticed
+EXECUTIONS_PLAIN = "200"  # of a value that is wrong, whatever the order: soon noticed, or never
+
+Mutant = namedtuple("Mutant", "file line access operand index text")
 
 
-def kind_of(access):
-    verb, _, order = access.partition("_")
-    if verb == "load":
-        return "zero" if order == "relaxed" else "relaxed"
-    if verb in ("store", "bump"):
-        return "drop" if order == "relaxed" else "relaxed"
-    return "split"
+def kind_of(mutant):
+    verb, _, order = mutant.access.partition("_")
+    if verb in ("add", "sub", "bump", "step"):
+        return "drop"
+    if verb in ("swap", "or", "and", "cas"):
+        return "split"
+    if order != "relaxed":
+        return "relaxed"
+    return "zero" if verb == "load" else "drop"
+
+
+def key_of(mutant):
+    return f"{mutant.file}:{mutant.line}:{mutant.access}:{mutant.index}"
+
+
+def name_of(mutant):
+    """What the programs take."""
+    return f"{mutant.file}:{mutant.line}:{kind_of(mutant)}:{mutant.operand}"
+
+
+def statement_of(mutant):
+    """What survivors.txt names: the text of the line, which stays when lines move."""
+    return f"{mutant.file}: {mutant.text}"
 
 
 def sources():
@@ -48,32 +89,58 @@ def sources():
                 yield os.path.join(folder, name)
 
 
+def operand_of(text, start):
+    """The first argument of a call whose arguments begin at `start`, as # in a macro gives it."""
+    depth = 0
+    for i in range(start, len(text)):
+        if text[i] in "([":
+            depth += 1
+        elif depth == 0 and text[i] in ",)":
+            return " ".join(text[start:i].split())
+        elif text[i] in ")]":
+            depth -= 1
+    raise ValueError(text[start:start + 40])
+
+
 def accesses():
-    """(file name, line, access, occurrence on the line), comments included: as grep counts."""
+    """All of them, comments included: as grep counts."""
     for path in sources():
         with open(path, encoding="utf-8") as source:
-            for number, text in enumerate(source, 1):
-                for i, found in enumerate(ACCESS.findall(text)):
-                    yield os.path.basename(path), number, found, i
+            text = source.read()
+        lines, seen = text.splitlines(), {}
+        for found in ACCESS.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            index = seen[line] = seen.get(line, -1) + 1
+            yield Mutant(os.path.basename(path), line, found.group()[:-1],
+                         operand_of(text, found.end()), index, lines[line - 1].strip())
 
 
-def key_of(mutant):
-    file, line, access, i = mutant
-    return f"{file}:{line}:{access}:{i}"
+def grep_count():
+    done = subprocess.run(["grep", "-roE", PATTERN, "src", "--include=*.[ch]",
+                           "--exclude=base_atomic.h"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                          check=True)
+    return len(done.stdout.splitlines())
 
 
-def statement_of(mutant):
-    """What survivors.txt names: the text of the line, which stays when lines move."""
-    file, line = mutant[0], mutant[1]
-    for path in sources():
-        if os.path.basename(path) == file:
-            with open(path, encoding="utf-8") as source:
-                return f"{file}: {source.read().splitlines()[line - 1].strip()}"
-    raise KeyError(file)
+def check_list(build, mutants):
+    """What is wrong with the list: lines to print."""
+    wrong = []
+    if len(mutants) != grep_count():
+        wrong.append(f"{len(mutants)} mutants, but grep counts {grep_count()}")
+    compiled = set()
+    for judge in ("mutated_entry_dump", "mutated_os_twin"):  # all but os_twin.c, and that
+        done = subprocess.run([os.path.join(build, judge)], env={**os.environ, "MUTANT_LIST": "1"},
+                              stdout=subprocess.PIPE, text=True, check=True)
+        compiled.update(place for place in done.stdout.splitlines()
+                        if not place.startswith(("test_", "unit_")))
+    listed = {f"{m.file}:{m.line}:{m.access}:{m.operand}" for m in mutants}
+    wrong += [f"compiled, but not in the list: {place}" for place in sorted(compiled - listed)]
+    wrong += [f"in the list, but not compiled: {place}" for place in sorted(listed - compiled)]
+    return wrong
 
 
-def read_survivors():
-    """Text of a line -> reason. Blocks: a line `file: text` each, then a line `  reason`."""
+def read_survivors(mutants):
+    """Text of a line -> reason."""
     reasons, names = {}, []
     with open(SURVIVORS, encoding="utf-8") as lines:
         for line in lines:
@@ -87,49 +154,173 @@ def read_survivors():
                 names.append(line.strip())
     if names:
         sys.exit(f"{SURVIVORS}: no reason after {names[0]}")
+    unknown = sorted(set(reasons) - {statement_of(mutant) for mutant in mutants})
+    if unknown:
+        sys.exit(f"{SURVIVORS}: no line of src/ with an atomic access: {unknown[0]}")
     return reasons
 
 
-def killer_of(build, mutant):
-    """The program that fails, or None."""
-    file, line, access, _ = mutant
-    place = f"{file}:{line}:{kind_of(access)}"
-    for program in PROGRAMS:
-        path = os.path.join(os.path.abspath(build), f"test_model_{program}")
-        try:
-            done = subprocess.run([path, "--executions", EXECUTIONS],
-                                  env={**os.environ, "MODEL_MUTANT": place}, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired:
-            return program  # it does not end: noticed
-        if done.returncode != 0:
-            return program
+class Judge:
+    """A program that is to fail under a mutant, and must not without one."""
+
+    def __init__(self, path):
+        self.path = path
+        self.name = os.path.basename(path)
+        self.is_model = self.name.startswith("test_model_")
+        self.timeout = FIRST_TIMEOUT_S
+        self.lock = threading.Lock()
+        self.is_checked = False
+
+    def run(self, mutant, mark=None):
+        """One of passes, fails, does not end."""
+        env = {name: value for name, value in os.environ.items() if name != "MODEL_MUTANT"}
+        env.update(HAK_BUILD_DIR=os.path.dirname(self.path), HAK_SOURCE_DIR=ROOT)
+        if mutant is not None and self.is_model:
+            env["MODEL_MUTANT"] = name_of(mutant)
+        if mark is not None:
+            env["MUTANT_MARK"] = mark
+        arguments = []
+        if self.is_model:
+            is_plain = mutant is not None and kind_of(mutant) in ("zero", "drop")
+            arguments = ["--executions", EXECUTIONS_PLAIN if is_plain else EXECUTIONS]
+        with tempfile.TemporaryDirectory() as folder:
+            if mutant is not None and not self.is_model:
+                with open(os.path.join(folder, "mutant"), "w", encoding="utf-8") as file:
+                    file.write(name_of(mutant))
+            process = subprocess.Popen([self.path, *arguments], env=env, cwd=folder,
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                verdict = "passes" if process.wait(self.timeout) in (0, 77) else "fails"
+            except subprocess.TimeoutExpired:
+                verdict = "does not end"
+            # A child that a test has left behind would run on.
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        return verdict
+
+    def check(self):
+        """Passes without a mutant; how long that takes says how long one with a mutant may."""
+        with self.lock:
+            if self.is_checked:
+                return
+            start = time.monotonic()
+            verdict = self.run(None)
+            if verdict != "passes":
+                print(f"mutants.py: {self.name}: {verdict} without a mutant", file=sys.stderr)
+                os._exit(2)
+            self.timeout = 10 + 5 * (time.monotonic() - start)
+            self.is_checked = True
+
+    def kills(self, mutant):
+        self.check()
+        failures = 0
+        for run in range(3):
+            verdict = self.run(mutant)
+            if verdict == "does not end":
+                return True
+            failures += verdict == "fails"
+            if self.is_model or failures == 2 or failures + 2 - run < 2:
+                break
+        return failures == (1 if self.is_model else 2)
+
+
+def all_judges(build):
+    paths = sorted(glob.glob(os.path.join(build, "mutated_*")))
+    paths += [os.path.join(build, f"test_model_{name}") for name in ("lock", "claim", "mail")]
+    paths = [path for path in paths if os.path.basename(path) not in SLOW]
+    return [Judge(path) for path in paths + [os.path.join(build, name) for name in SLOW]]
+
+
+def judges_for(judges, mutant):
+    if kind_of(mutant) == "relaxed":
+        return [judge for judge in judges if judge.is_model]
+    own = "mutated_" + os.path.splitext(mutant.file)[0]
+    return sorted(judges, key=lambda judge: judge.name != own)
+
+
+def killer_of(judges, mutant):
+    """The judge that notices, or None."""
+    for judge in judges_for(judges, mutant):
+        if judge.kills(mutant):
+            return judge.name
     return None
 
 
+def is_reached(judges, mutant):
+    """Does any unit test get there at all?"""
+    with tempfile.TemporaryDirectory() as folder:
+        mark = os.path.join(folder, "mark")
+        for judge in judges_for(judges, mutant):
+            if not judge.is_model:
+                judge.run(mutant, mark)
+            if os.path.exists(mark):
+                return True
+    return False
+
+
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    parser.add_argument("--check", action="store_true", help="check the list and stop")
     parser.add_argument("--sample", type=int, help="this many, drawn at random")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--file", action="append", help="those of this file: heap.c")
+    parser.add_argument("--quick", action="store_true", help="without the slow judges")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--reach", action="store_true",
+                        help="say of what is not noticed whether a unit test gets there")
     parser.add_argument("--json", help="write the verdicts there")
     parser.add_argument("build", metavar="BUILD", nargs="?", help="the build folder")
     return parser.parse_args(arguments)
 
 
+def walk(options, judges, mutants):
+    """Who killed each: [name or None], in the mutants' order."""
+    def judge_one(mutant):
+        killer = killer_of(judges, mutant)
+        note = killer
+        if killer is None:
+            note = "NOT NOTICED"
+            if options.reach:
+                note += ", reached" if is_reached(judges, mutant) else ", not reached"
+        print(f"{key_of(mutant)} {kind_of(mutant)}: {note}", flush=True)
+        return killer
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        if options.sample is None and not options.file:
+            list(pool.map(Judge.check, judges))
+        return list(pool.map(judge_one, mutants))
+
+
 def report(mutants, killers, reasons):
     wrong = []
     for mutant, killer in zip(mutants, killers):
-        reason = reasons.get(statement_of(mutant))
-        if killer is None and reason is None:
+        if killer is None and statement_of(mutant) not in reasons:
             wrong.append(f"not noticed: {key_of(mutant)}  {statement_of(mutant)}")
     killed = sum(killer is not None for killer in killers)
     share = killed / len(mutants)
-    print(f"{len(mutants)} mutants, {killed} killed ({share:.1%}), {len(wrong)} unexplained")
+    print(f"{len(mutants)} mutants, {killed} killed ({share:.1%}), "
+          f"{len(mutants) - killed - len(wrong)} explained, {len(wrong)} unexplained")
     for line in wrong:
         print(line)
     return wrong, share
+
+
+def write_json(path, mutants, killers, reasons):
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True,
+                            stdout=subprocess.PIPE, text=True).stdout.strip()
+    rows = [{"mutant": key_of(m), "operand": m.operand, "kind": kind_of(m), "killed_by": killer,
+             "reason": None if killer else reasons.get(statement_of(m))}
+            for m, killer in zip(mutants, killers)]
+    killed = sum(killer is not None for killer in killers)
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump({"schema": 1, "commit": commit, "mutants_count": len(rows), "killed": killed,
+                   "killed_share": killed / len(rows), "mutants": rows}, out, indent=1)
+        out.write("\n")
 
 
 def main():
@@ -137,27 +328,34 @@ def main():
     mutants = list(accesses())
     if options.list:
         for mutant in mutants:
-            print(f"{key_of(mutant)} {kind_of(mutant[2])}")
+            print(f"{key_of(mutant)} {kind_of(mutant)} {mutant.operand}")
         return 0
     if options.build is None or not os.path.isdir(options.build):
         print(f"mutants.py: {options.build}: no such build folder; run cmake first",
               file=sys.stderr)
         return 2
+    build = os.path.abspath(options.build)
+    wrong = check_list(build, mutants)
+    if wrong:
+        print("\n".join(wrong), file=sys.stderr)
+        return 2
+    reasons = read_survivors(mutants)
+    if options.check:
+        print(f"{len(mutants)} atomic calls, {len(mutants)} mutants")
+        return 0
+    if options.file:
+        mutants = [mutant for mutant in mutants if mutant.file in options.file]
     if options.sample is not None:
         mutants = random.Random(options.seed).sample(mutants, options.sample)
-    reasons = read_survivors()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        killers = list(pool.map(lambda mutant: killer_of(options.build, mutant), mutants))
+    judges = all_judges(build)
+    if options.quick:
+        judges = [judge for judge in judges if judge.name not in SLOW]
+    killers = walk(options, judges, mutants)
     wrong, share = report(mutants, killers, reasons)
     if options.json:
-        rows = [{"mutant": key_of(m), "kind": kind_of(m[2]), "killed_by": killer,
-                 "reason": None if killer else reasons.get(statement_of(m))}
-                for m, killer in zip(mutants, killers)]
-        with open(options.json, "w", encoding="utf-8") as out:
-            json.dump({"schema": 1, "killed_share": share, "mutants": rows}, out, indent=1)
-            out.write("\n")
-    is_short = options.sample is None and share < KILLED_LEAST
-    return 1 if wrong or is_short else 0
+        write_json(options.json, mutants, killers, reasons)
+    is_whole = options.sample is None and not options.file
+    return 1 if wrong or (is_whole and share < KILLED_LEAST) else 0
 
 
 if __name__ == "__main__":
