@@ -17,6 +17,7 @@ extern const struct mutant_place __start_mutant_places[] __attribute__((weak));
 extern const struct mutant_place __stop_mutant_places[] __attribute__((weak));
 
 long mutant_line = MUTANT_NO_LINE;
+unsigned long mutant_bits;
 static const char *mutant_file, *mutant_operand;
 static const char *mark; /* a file to make once the access is reached: a script wants to know */
 
@@ -42,23 +43,29 @@ static void parse(const char *text) {
     exit(2);
   }
   if (strcmp(kind, "relaxed") == 0) return;
+  if (strcmp(kind, "ones") == 0) mutant_bits = ~0ul;
   mutant_file = file;
   mutant_operand = operand;
   mutant_line = line;
 }
 
-/* Before the allocator's own constructor: the mutant is at work from the start. Not by the
- * environment: tests make their children's own. */
-__attribute__((constructor(101))) static void mutant_init(void) {
-  char text[256];
-  if (getenv("MUTANT_LIST") != NULL) list_places();
-  mark = getenv("MUTANT_MARK");
+/* Before the first call of the allocator, which a test makes in .preinit_array too, but behind
+ * this: the linker has this file first. Not by the environment: tests make their children's own. */
+static void mutant_init(void) {
+  static char text[256];
   int fd = open("mutant", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
   ssize_t length = read(fd, text, sizeof text - 1);
   close(fd);
   text[length < 0 ? 0 : length] = '\0';
   parse(text);
+}
+__attribute__((section(".preinit_array"), used)) static void (*const first)(void) = mutant_init;
+
+/* For the script: libc has an environment now. */
+__attribute__((constructor(101))) static void script_init(void) {
+  if (getenv("MUTANT_LIST") != NULL) list_places();
+  mark = getenv("MUTANT_MARK");
 }
 
 _Bool mutant_is_here(const struct mutant_place *at) {

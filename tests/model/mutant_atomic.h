@@ -24,6 +24,7 @@ struct mutant_place {
 
 enum { MUTANT_NO_LINE = -1 };
 extern long mutant_line;
+extern unsigned long mutant_bits; /* that a load gives: all 0 or all 1 */
 _Bool mutant_is_here(const struct mutant_place *at);
 /* Between the two halves of a read-modify-write that falls apart. */
 void mutant_window(void);
@@ -36,7 +37,7 @@ void mutant_window(void);
   })
 #define MUTANT_TYPE(p) __typeof__(((void)0, *(p)))
 #define MUTANT_LOAD(p, order, access, operand)                                                     \
-  (MUTANT_IS(access, operand) ? (MUTANT_TYPE(p))0 : atomic_load_explicit((p), (order)))
+  (MUTANT_IS(access, operand) ? (MUTANT_TYPE(p))mutant_bits : atomic_load_explicit((p), (order)))
 #define MUTANT_STORE(p, v, order, access, operand)                                                 \
   __extension__({                                                                                  \
     MUTANT_TYPE(p) v_ = (v);                                                                       \

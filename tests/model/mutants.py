@@ -9,7 +9,8 @@ The list has every atomic call of src/ but for base_atomic.h, one mutant each: a
 programs were compiled with.
 
 A mutant is one access that goes wrong at run time, of these kinds:
-  load_relaxed                     zero: gives 0
+  load_relaxed                     zero: gives 0; ones: all bits are set, where an assertion says
+                                   that it is 0
   store_relaxed, bump, step        drop: does not happen
   add, sub                         drop: is not counted, and gives the value as it was
   load_ and store_ of other order  relaxed: its order is gone; if nobody notices, zero or drop
@@ -65,7 +66,14 @@ def kind_of(mutant):
         return "split"
     if order != "relaxed":
         return "relaxed"
+    if verb == "load" and mutant.text.startswith("ASSERT(") and is_said_to_be_zero(mutant):
+        return "ones"
     return "zero" if verb == "load" else "drop"
+
+
+def is_said_to_be_zero(mutant):
+    call = f"{mutant.access}({mutant.operand})"
+    return re.search(re.escape(call) + r" == (0|NULL)", mutant.text) is not None
 
 
 def key_of(mutant):
@@ -188,7 +196,7 @@ class Judge:
             env["MUTANT_MARK"] = mark
         arguments = []
         if self.is_model:
-            is_plain = kind in ("zero", "drop")
+            is_plain = kind in ("zero", "ones", "drop")
             arguments = ["--executions", EXECUTIONS_PLAIN if is_plain else EXECUTIONS]
         with tempfile.TemporaryDirectory() as folder:
             if mutant is not None and not self.is_model:

@@ -1,12 +1,30 @@
 /* test_entry_init.c — the first call, wherever it comes from; the umbrella; fork; options. */
 #include "unit_entry.h"
 
+#include <dlfcn.h>
+
 #include "entry_signal.h"
 #include "flush.h"
 #include "refill.h"
 #include "rt_options.h"
 
 enum { THREADS = 8, FORKS = 30 };
+
+#if !UNIT_SANITIZED
+/* libc registers handlers of fork by this, and may allocate there: that is inside the first call,
+ * which must not wait for itself. */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
+static bool was_booting;
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso) {
+  int (*next)(void (*)(void), void (*)(void), void (*)(void), void *);
+  *(void **)&next = dlsym(RTLD_NEXT, "__register_atfork");
+  if (entry_is_booting()) {
+    was_booting = true;
+    hak_free(hak_malloc(10));
+  }
+  return next(prepare, parent, child, dso);
+}
+#endif
 
 /* Before any constructor: the very first call of the process. */
 static void *earliest[3];
@@ -32,6 +50,9 @@ static void the_first_call_may_come_before_main(void **state) {
 
 static void init_is_done_once(void **state) {
   (void)state;
+#if !UNIT_SANITIZED
+  assert_true(was_booting);
+#endif
   uintptr_t base = region_base;
   size_t chunks = region_chunk_count, meta = region_meta_bytes();
   for (int i = 0; i < 10; i++) entry_init();
@@ -190,6 +211,27 @@ static void fork_at_any_time_is_safe(void **state) {
   run_child(forks);
 }
 
+/* Nobody tells the child of a bare fork: whoever enters its heap's umbrella sees to it that the
+ * heap is not taken for one left behind. */
+static void enters_after_bare_fork(void) {
+  hak_free(hak_malloc(1));
+  pid_t pid = _Fork();
+  if (pid == 0) {
+    child_start();
+    uint32_t before = load_relaxed(&fork_generation);
+    struct heap *h = entry_enter();
+    NEED(h != NULL && load_relaxed(&fork_generation) == before + 1);
+    NEED(load_relaxed(&h->generation) == before + 1 && !heap_is_ownerless(h));
+    entry_leave(h);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void a_bare_fork_is_noticed_on_entering(void **state) {
+  (void)state;
+  run_child(enters_after_bare_fork);
+}
+
 int main(int argc, char **argv) {
   for (size_t i = 0; argc == 2 && i < sizeof programs / sizeof programs[0]; i++) {
     if (strcmp(argv[1], programs[i].name) != 0) continue;
@@ -204,6 +246,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(leaving_cleans_up),
       cmocka_unit_test(faults_are_reported),
       cmocka_unit_test(fork_at_any_time_is_safe),
+      cmocka_unit_test(a_bare_fork_is_noticed_on_entering),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,9 @@
 #include "unit_trap.h"
 
 #include "entry_signal.h"
+#include "run.h"
 
-enum { PAGE = 4096, STORM = 500 };
+enum { PAGE = 4096, STORM = 500, PARKERS = 4, PARK_ROUNDS = 50 };
 
 static struct heap *enter(void) {
   struct heap *h = entry_enter();
@@ -155,6 +156,34 @@ static void what_has_no_slot_leaks_and_is_counted(void **state) {
   run_child(too_many_frees_inside);
 }
 
+/* Threads park side by side, and free what is parked: nothing is lost, nothing freed twice. */
+static pthread_barrier_t all_parkers;
+static void *parks_and_frees(void *unused) {
+  for (int round = 0; round < PARK_ROUNDS; round++) {
+    void *objects[PARKED_SLOTS / PARKERS];
+    for (size_t i = 0; i < PARKED_SLOTS / PARKERS; i++)
+      NEED((objects[i] = hak_malloc(100000)) != NULL);
+    pthread_barrier_wait(&all_parkers);
+    for (size_t i = 0; i < PARKED_SLOTS / PARKERS; i++) entry_signal_park(objects[i]);
+    pthread_barrier_wait(&all_parkers);
+    entry_signal_free_parked();
+  }
+  return unused;
+}
+static void parking_side_by_side(void) {
+  hak_free(hak_malloc(100000));
+  size_t before = run_total_bytes();
+  NEED(pthread_barrier_init(&all_parkers, NULL, PARKERS) == 0);
+  threads_run(PARKERS, parks_and_frees);
+  entry_signal_free_parked();
+  NEED(!entry_signal_has_parked() && entry_signal_leaked_count() == 0);
+  NEED(run_total_bytes() == before);
+}
+static void threads_share_the_slots(void **state) {
+  (void)state;
+  run_child(parking_side_by_side);
+}
+
 /* A handler in the midst of a refill, and of a flush: at the first change of the slab's record. */
 static void *live_before, *got_inside;
 static void uses_all_inside(void) {
@@ -236,6 +265,7 @@ int main(void) {
       cmocka_unit_test(handlers_of_many_threads_share_it),
       cmocka_unit_test(free_inside_is_put_off),
       cmocka_unit_test(what_has_no_slot_leaks_and_is_counted),
+      cmocka_unit_test(threads_share_the_slots),
       cmocka_unit_test(a_slow_path_stands_being_interrupted),
       cmocka_unit_test(a_storm_of_handlers_is_survived),
   };
