@@ -66,14 +66,20 @@ def kind_of(mutant):
         return "split"
     if order != "relaxed":
         return "relaxed"
-    if verb == "load" and mutant.text.startswith("ASSERT(") and is_said_to_be_zero(mutant):
+    if verb == "load" and is_said_to_be_zero(mutant):
         return "ones"
     return "zero" if verb == "load" else "drop"
 
 
 def is_said_to_be_zero(mutant):
+    """Does a check of the tables pass with 0?"""
     call = f"{mutant.access}({mutant.operand})"
-    return re.search(re.escape(call) + r" == (0|NULL)", mutant.text) is not None
+    pattern = r" % \w+ != 0"
+    if mutant.text.startswith("ASSERT("):
+        if f"> {call}" in mutant.text:
+            return True
+        pattern = r" == (0|NULL)"
+    return re.search(re.escape(call) + pattern, mutant.text) is not None
 
 
 def key_of(mutant):

@@ -3,6 +3,8 @@
  */
 #include "unit_heap.h"
 
+#include "meta.h"
+
 enum { SMALL_BYTES = 48, FEW = 8, MANY = 5000 };
 
 static void *objects[MANY];
@@ -12,12 +14,15 @@ static void empty_slabs_go_back_but_one(void) {
   allocate_all(objects, MANY, SMALL_BYTES);
   uint32_t c = object_class(objects[0]);
   struct heap *h = enter();
+  NEED(load_relaxed(&h->cls[c].is_dry)); /* the last refill took a fresh slab */
   flush_owner_magazines(h);
   size_t full_bytes = slab_class_bytes(c);
   NEED(full_bytes >= 3 * (size_t)CHUNK_BYTES && h->cls[c].taken_count == MANY);
   NEED(h->cls[c].slabs != NULL); /* the newest one has room */
   /* One free object puts a full slab on the list; its last one makes it the one kept. */
+  store_relaxed(&h->cls[c].is_dry, true);
   flush_slots(h, c, objects, 1);
+  NEED(!load_relaxed(&h->cls[c].is_dry));
   NEED(h->cls[c].slabs == slab_of_chunk(&size_classes[c], chunk_index(objects[0])));
   NEED(h->cls[c].slabs->free_count == 1 && object_is_in_bitmap(objects[0]) &&
        !object_is_in_bitmap(objects[1]));
@@ -63,6 +68,22 @@ static void nothing_stays_in_magazines(void) {
   entry_leave(h);
   hak_free(survivor);
   NEED(live_objects(c) == 0);
+}
+
+/* Bins, second magazines and depots change magazines all the time: none is lost on the way. */
+static void the_same_load_needs_no_more_magazines(void) {
+  size_t warm_bytes = 0;
+  for (int round = 0; round < 24; round++) {
+    if (round == 12) warm_bytes = meta_bytes();
+    allocate_all(objects, MANY, SMALL_BYTES);
+    free_all(objects, MANY);
+    if (round % 4 != 3) continue;
+    struct heap *h = enter();
+    flush_owner_magazines(h);
+    flush_owner_windows(h);
+    entry_leave(h);
+  }
+  NEED(meta_bytes() == warm_bytes);
 }
 
 /* A thread that needed one refill leaves half its window to the next; one that needed more, all. */
@@ -249,6 +270,10 @@ static void the_owner_can_empty_all(void **state) {
   (void)state;
   run_child(nothing_stays_in_magazines);
 }
+static void no_magazine_is_lost(void **state) {
+  (void)state;
+  run_child(the_same_load_needs_no_more_magazines);
+}
 static void one_refill_leaves_half_a_window(void **state) {
   (void)state;
   run_child(a_window_shrinks_where_one_refill_was_enough);
@@ -266,6 +291,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(empty_slabs_are_released),
       cmocka_unit_test(the_owner_can_empty_all),
+      cmocka_unit_test(no_magazine_is_lost),
       cmocka_unit_test(one_refill_leaves_half_a_window),
       cmocka_unit_test(faults_are_noted_and_skipped),
       cmocka_unit_test(any_order_sets_the_same_bits),

@@ -72,6 +72,21 @@ static void end(pthread_t thread) {
   NEED(pthread_join(thread, NULL) == 0);
 }
 
+/* Each locked slow path counts: by that the clock is looked at, and others see who is idle. */
+static void slow_paths(void) {
+  struct heap *h = heap_own();
+  uint32_t before = load_relaxed(&h->slow_count);
+  for (uint32_t i = 1; i <= 5; i++) {
+    NEED(entry_enter() == h);
+    entry_leave(h);
+    NEED(load_relaxed(&h->slow_count) == before + i);
+  }
+}
+static void slow_paths_are_counted(void **state) {
+  (void)state;
+  run_child(slow_paths);
+}
+
 static void trim(void) {
   (void)heap_own();
   pthread_t thread = start(sleeps_and_wakes);
@@ -259,6 +274,7 @@ static void no_slow_path_looks_at_every_heap(void **state) {
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(slow_paths_are_counted),
       cmocka_unit_test(a_trim_reaches_other_threads),
       cmocka_unit_test(an_idle_thread_keeps_nothing),
       cmocka_unit_test(nothing_waits_with_who_does_something_else),

@@ -46,6 +46,15 @@ static void slot_is_valid(struct heap *own, uint32_t s) {
   NEED(slot->mix_bytes == mix_bytes);
 }
 
+static void outbox_is_empty(struct heap *own) {
+  for (uint32_t s = 0; s < OUTBOX_SLOTS_ALL; s++) {
+    struct outbox_slot *slot = &own->outbox[s];
+    NEED(load_relaxed(&slot->entry) == 0 && load_relaxed(&slot->objects) == NULL);
+    NEED(slot->mix_bytes == 0);
+  }
+  NEED(own->outbox_room == OUTBOX_BYTES);
+}
+
 static void *collects_in_its_outbox(void *unused) {
   struct heap *own = heap_own();
   size_t waiting = 0, mixed = 0;
@@ -61,7 +70,7 @@ static void *collects_in_its_outbox(void *unused) {
   NEED(waiting > mixed && waiting <= 300 && mixed != 0);
   struct heap *h = enter();
   outbox_send_all(h);
-  for (uint32_t s = 0; s < OUTBOX_SLOTS_ALL; s++) NEED(load_relaxed(&own->outbox[s].entry) == 0);
+  outbox_is_empty(own);
   for (uint8_t kind = 1; kind <= MAGAZINE_KIND_COUNT; kind++)
     NEED(shelf_take(&own->shelf, kind) == NULL);
   entry_leave(h);
@@ -82,6 +91,29 @@ static void outbox(void) {
 static void an_outbox_sorts_by_owner_and_class(void **state) {
   (void)state;
   run_child(outbox);
+}
+
+/* Of a heap left behind by a fork nothing is sent: it starts with an empty outbox. */
+static void *forgets_its_outbox(void *unused) {
+  struct heap *own = heap_own();
+  for (size_t i = 0; i < 300; i++) hak_free(objects[i]);
+  NEED(own->outbox_room != OUTBOX_BYTES);
+  struct heap *h = enter();
+  outbox_forget(h);
+  outbox_is_empty(own);
+  entry_leave(h);
+  return unused;
+}
+static void forgetting(void) {
+  struct heap *own = heap_own();
+  for (size_t i = 0; i < 300; i++) objects[i] = hak_malloc(i * 109 % 1500);
+  thread_run(forgets_its_outbox, NULL);
+  for (struct magazine *m = load_relaxed(&own->inbox); m != NULL; m = m->next)
+    NEED(load_relaxed(&m->count) != 0);
+}
+static void an_outbox_can_be_forgotten(void **state) {
+  (void)state;
+  run_child(forgetting);
 }
 
 /* Of one tiny class, of one medium one, and of all. */
@@ -135,6 +167,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_outbox_sorts_by_owner_and_class),
+      cmocka_unit_test(an_outbox_can_be_forgotten),
       cmocka_unit_test(an_outbox_stays_within_its_bound),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,18 @@ static void what_came_back_counts_once(void) {
   NEED(regret_keep_bytes(20000) == 5 * MIB); /* its time was over */
 }
 
+/* Of several purges in a row the most that stood empty counts, and each until it has come back. */
+static void purges_in_a_row_add_up(void) {
+  regret_note_purge(8 * MIB, 8 * MIB, 5000);
+  regret_note_purge(MIB, 0, 5001);
+  regret_note_claim(4 * MIB, PEAK, 5002);
+  NEED(regret_keep_bytes(5002) == 20 * MIB && regret_is_open());
+  regret_note_claim(4 * MIB, PEAK, 5003);
+  NEED(regret_is_open());
+  regret_note_claim(MIB, PEAK, 5004);
+  NEED(!regret_is_open());
+}
+
 static void there_is_a_most(void) {
   regret_note_purge(GIB, GIB, 5000);
   regret_note_claim(MIB, PEAK, 5000);
@@ -64,6 +76,7 @@ IN_CHILD(nothing_stays_without_a_purge)
 IN_CHILD(what_comes_back_soon_stays)
 IN_CHILD(what_comes_back_late_was_rightly_purged)
 IN_CHILD(what_came_back_counts_once)
+IN_CHILD(purges_in_a_row_add_up)
 IN_CHILD(there_is_a_most)
 IN_CHILD(a_clock_that_stands_still_does_no_harm)
 
@@ -73,6 +86,7 @@ int main(void) {
       cmocka_unit_test(test_what_comes_back_soon_stays),
       cmocka_unit_test(test_what_comes_back_late_was_rightly_purged),
       cmocka_unit_test(test_what_came_back_counts_once),
+      cmocka_unit_test(test_purges_in_a_row_add_up),
       cmocka_unit_test(test_there_is_a_most),
       cmocka_unit_test(test_a_clock_that_stands_still_does_no_harm),
   };
