@@ -296,6 +296,39 @@ static void locks_after_a_bare_fork(void) {
   NEED(pthread_join(thread, NULL) == 0);
   NEED(load_relaxed(&fork_generation) == generation && recovered[1] == 0);
 }
+/* More threads than lanes register at once: fork knows each lock, so that a bare one frees it. */
+enum { REGISTERING = 32, REGISTERED = 30 };
+static struct rt_lock many[REGISTERING][REGISTERED];
+static pthread_barrier_t may_register;
+static void *registers(void *number) {
+  struct rt_lock *mine = many[(uintptr_t)number];
+  for (size_t i = 0; i < REGISTERED; i++) mine[i] = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+  pthread_barrier_wait(&may_register);
+  for (size_t i = 0; i < REGISTERED; i++) lock_register(&mine[i]);
+  return NULL;
+}
+static void locks_registered_side_by_side(void) {
+  static char another_thread[64];
+  NEED(pthread_barrier_init(&may_register, NULL, REGISTERING) == 0);
+  threads_run(REGISTERING, registers);
+  for (size_t i = 0; i < REGISTERING * REGISTERED; i++)
+    store_relaxed(&many[i / REGISTERED][i % REGISTERED].word, (uintptr_t)another_thread & ~15ul);
+  pid_t pid = _Fork();
+  if (pid == 0) {
+    child_start();
+    NEED(lock_enter(heap));
+    for (size_t i = 0; i < REGISTERING * REGISTERED; i++)
+      NEED(load_relaxed(&many[i / REGISTERED][i % REGISTERED].word) == 0);
+    lock_leave(heap);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void fork_knows_each_lock(void **state) {
+  (void)state;
+  run_child(locks_registered_side_by_side);
+}
+
 static void a_bare_fork_recovers_and_frees(void **state) {
   (void)state;
   size_t page = os_page_bytes();
@@ -374,6 +407,7 @@ int main(void) {
       cmocka_unit_test(a_latecomer_leaves_no_lock_taken),
       cmocka_unit_test(fork_inside_a_slow_path),
       cmocka_unit_test(a_bare_fork_recovers_and_frees),
+      cmocka_unit_test(fork_knows_each_lock),
       cmocka_unit_test(the_order_of_ranks_is_watched),
       cmocka_unit_test(registering_once_more_changes_nothing),
   };
