@@ -24,7 +24,8 @@ judge that fails twice of three times, or that does not end in time. Without a m
 must pass. At most 5 % of all may live on. Those, and each order whose loss nobody notices, must
 stand in survivors.txt with a reason.
 
-survivors.txt: blocks of lines `file: text of the line`, each block with a line `  reason` below.
+survivors.txt: blocks of lines `file: text that a line begins with`, and below each block its
+reason, indented.
 
 Exit: 0 as it should be, 1 an unexplained survivor or too many, 2 bad input or a judge that fails.
 """
@@ -161,24 +162,32 @@ def check_list(build, mutants):
 
 
 def read_survivors(mutants):
-    """Text of a line -> reason."""
-    reasons, names = {}, []
+    """The beginning of a line -> reason."""
+    reasons, names, is_reason = {}, [], False
     with open(SURVIVORS, encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("#") or not line.strip():
                 continue
-            if line.startswith("  "):
-                for name in names:
-                    reasons[name] = line.strip()
-                names = []
-            else:
-                names.append(line.strip())
-    if names:
-        sys.exit(f"{SURVIVORS}: no reason after {names[0]}")
-    unknown = sorted(set(reasons) - {statement_of(mutant) for mutant in mutants})
-    if unknown:
-        sys.exit(f"{SURVIVORS}: no line of src/ with an atomic access: {unknown[0]}")
+            if not line.startswith("  "):
+                names = [line.strip()] if is_reason else names + [line.strip()]
+            for name in names:
+                reasons[name] = f"{reasons.get(name, '')} {line.strip()}".strip() \
+                    if line.startswith("  ") else ""
+            is_reason = line.startswith("  ")
+    for name, reason in reasons.items():
+        if not reason:
+            sys.exit(f"{SURVIVORS}: no reason after {name}")
+        if not any(statement_of(mutant).startswith(name) for mutant in mutants):
+            sys.exit(f"{SURVIVORS}: no line of src/ with an atomic access: {name}")
     return reasons
+
+
+def reason_for(reasons, mutant):
+    """None where there is none."""
+    for name, reason in reasons.items():
+        if statement_of(mutant).startswith(name):
+            return reason
+    return None
 
 
 class Judge:
@@ -357,7 +366,7 @@ def report(mutants, verdicts, reasons):
     wrong = []
     for mutant, verdict in zip(mutants, verdicts):
         is_fine = verdict.killed_by is not None and verdict.is_order_missed is not False
-        if not is_fine and statement_of(mutant) not in reasons:
+        if not is_fine and reason_for(reasons, mutant) is None:
             what = "its order is not missed" if verdict.killed_by else "not noticed"
             wrong.append(f"{what}, and not explained: {key_of(mutant)}  {statement_of(mutant)}")
     for line in wrong:
@@ -372,7 +381,7 @@ def write_json(path, mutants, verdicts, reasons):
     for mutant, verdict in zip(mutants, verdicts):
         row = {"mutant": key_of(mutant), "operand": mutant.operand, **verdict._asdict()}
         if verdict.killed_by is None or verdict.is_order_missed is False:
-            row["reason"] = reasons.get(statement_of(mutant))
+            row["reason"] = reason_for(reasons, mutant)
         rows.append(row)
     with open(path, "w", encoding="utf-8") as out:
         json.dump({"schema": 1, "commit": commit, **figures_of(verdicts), "mutants": rows}, out,
