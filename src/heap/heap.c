@@ -249,6 +249,7 @@ struct heap_fault heap_abandon(struct heap *h) {
   /* Mark first, then look once more (both seq_cst): a sender pushes first, then reads the mark. */
   store_seq(&h->is_orphan, true);
   mail_drain_to_bitmaps(h);
+  flush_empty_slab(h); /* nobody else would give it back */
   lock_nested(&orphans_lock);
   h->next_orphan = orphans;
   signal_fence(); /* docs/decisions/0005 */

@@ -114,6 +114,7 @@ static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *)) {
   while (load_seq(&orphan->inbox) != NULL && heap_is_ownerless(orphan)) {
     if (!try_lock(&orphan->lock)) return;
     mail_drain_to_bitmaps(orphan);
+    flush_empty_slab(orphan);
     lock_leave(&orphan->lock);
   }
 }
