@@ -1,9 +1,8 @@
 /* idle.h — what threads keep at hand and do not use goes back.
  *
- *   who            when                                              what
- *   its thread     hak_thread_idle; malloc_trim; its next slow path  bins, second magazines,
- * outbox, after another thread's malloc_trim (trim epoch)   shelf, depot, mail other threads
- * malloc_trim; ticks, once it had no slow path      depot, mail for IDLE_MS
+ * A thread gives up all of it itself: at hak_thread_idle, at malloc_trim, and at its next slow path
+ * after another thread's malloc_trim (trim epoch). Others empty its depot and sort its mail: at
+ * malloc_trim, and by ticks once it had no slow path for IDLE_MS.
  *
  * A bin can only be emptied by its own thread: what one that sleeps for ever keeps is bounded by
  * its windows. Ticks come from slow paths, so a process that does nothing does nothing here either.

@@ -1,9 +1,8 @@
 /* test_mail.c — objects freed by others reach their owner: nothing lost, nothing twice, and nothing
  * stranded where the owner is gone.
  */
-#include "unit_entry.h"
+#include "unit_heap.h"
 
-#include "flush.h"
 #include "mail.h"
 #include "os_proc.h"
 #include "outbox.h"
@@ -12,22 +11,12 @@
 enum { OBJECTS = 5000, THREADS = 4, ROUNDS = 60, EACH = 500 };
 
 static void *objects[OBJECTS];
-static struct heap *enter(void) {
-  struct heap *h = entry_enter();
-  NEED(h != NULL);
-  return h;
-}
-static size_t taken_of(struct heap *h) {
-  size_t taken = 0;
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) taken += h->cls[c].taken_count;
-  return taken;
-}
 
 static void *frees_all(void *count) {
   for (size_t i = 0; i < (uintptr_t)count; i++) hak_free(objects[i]);
   return NULL;
 }
-static void allocate_all(size_t n) {
+static void fill_objects(size_t n) {
   for (size_t i = 0; i < OBJECTS; i++) NEED((objects[i] = hak_malloc(n)) != NULL);
 }
 
@@ -35,7 +24,7 @@ static void allocate_all(size_t n) {
 static void to_the_owner(void) {
   struct heap *own = heap_own();
   for (size_t n = 1; n <= CLASS_SIZE_MAX; n = n * 3 + 20) {
-    allocate_all(n);
+    fill_objects(n);
     uint32_t c = object_class(objects[0]);
     uint64_t start_ms = os_coarse_ms();
     thread_run(frees_all, (void *)(uintptr_t)OBJECTS); /* its end posts everything */
@@ -128,7 +117,7 @@ static void a_sender_reports_what_it_finds(void **state) {
 
 static struct heap *dead;
 static void *allocates_and_ends(void *unused) {
-  allocate_all(64);
+  fill_objects(64);
   dead = heap_current;
   return unused;
 }

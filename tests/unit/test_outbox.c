@@ -1,9 +1,8 @@
 /* test_outbox.c — objects of other heaps are collected by owner and class, few of a class in mixes,
  * and never more than the outbox may hold.
  */
-#include "unit_entry.h"
+#include "unit_heap.h"
 
-#include "flush.h"
 #include "mail.h"
 #include "outbox.h"
 #include "refill.h"
@@ -11,16 +10,6 @@
 enum { OBJECTS = 1200 };
 
 static void *objects[OBJECTS];
-static struct heap *enter(void) {
-  struct heap *h = entry_enter();
-  NEED(h != NULL);
-  return h;
-}
-static size_t taken_of(struct heap *h) {
-  size_t taken = 0;
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) taken += h->cls[c].taken_count;
-  return taken;
-}
 
 static size_t size_of_entry(uint32_t entry) { return size_classes[map_entry_class(entry)].size; }
 

@@ -30,6 +30,13 @@ static inline struct heap *enter(void) {
   return h;
 }
 
+/* Objects of all classes that are out of h's bitmaps. */
+static inline size_t taken_of(const struct heap *h) {
+  size_t taken = 0;
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) taken += h->cls[c].taken_count;
+  return taken;
+}
+
 /* A magazine of h that holds these live objects of class c; the caller holds h's lock. */
 static inline struct magazine *magazine_with(struct heap *h, uint32_t c, void *const *objects,
                                              uint32_t count) {
