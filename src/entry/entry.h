@@ -64,6 +64,11 @@ void entry_leave(struct heap *h);
 /* The end of a slow path, once nothing is held: report what was found wrong, free what signal
  * handlers parked, purge. */
 void entry_settle(struct heap_fault fault);
+/* The same for strays that wait in the calling thread's heap h. */
+void entry_settle_strays(struct heap *h);
+/* Free what lay in magazines of a heap whose slabs another has pulled (heap/pull.h); the magazines
+ * go to the stock. The caller holds no lock. */
+void entry_free_strays(struct magazine *strays);
 /* End the process if something was found wrong with an object; the caller holds no lock. */
 void entry_report_fault(struct heap_fault fault);
 

@@ -7,6 +7,7 @@
 #include "entry.h"
 #include "entry_signal.h"
 #include "entry_thread.h"
+#include "flush.h"
 #include "idle.h"
 #include "os_check.h"
 #include "os_mem.h"
@@ -107,6 +108,7 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
   }
   struct heap_fault fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
+  if (h->is_owned) flush_take_strays(h, &h->to_free);
   lock_leave(&h->lock);
   if (h->is_owned) {
     bool is_tick = idle_count(h);
@@ -114,6 +116,19 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(is_tick)) tick(h);
   }
   entry_settle(fault);
+  if (h->is_owned) entry_settle_strays(h);
+}
+
+void entry_settle_strays(struct heap *h) {
+  if (HAK_LIKELY(h->to_free == NULL) || h->frees_strays) return;
+  h->frees_strays = true;      /* what comes of it is for the next round here: no recursion */
+  while (h->to_free != NULL) { /* ends: each further round follows a pull by another thread */
+    struct magazine *strays = h->to_free;
+    h->to_free = NULL;
+    h->stray_rounds++;
+    entry_free_strays(strays);
+  }
+  h->frees_strays = false;
 }
 
 void entry_settle(struct heap_fault fault) {

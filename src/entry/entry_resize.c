@@ -198,12 +198,17 @@ bool entry_trim(void) {
     entry_leave(h);
     return superslab_purge(true) != 0;
   }
-  idle_flush_own(h);
-  entry_leave(h);
-  heap_busy_begin();
-  struct heap_fault fault = idle_trim_all(h);
-  heap_busy_end(h);
-  entry_report_fault(fault);
+  uint32_t strays;
+  do { /* once more where strays were freed on the way: into caches of ours, or others' mail */
+    strays = h->stray_rounds;
+    idle_flush_own(h);
+    entry_leave(h);
+    heap_busy_begin();
+    struct heap_fault fault = idle_trim_all(h);
+    heap_busy_end(h);
+    entry_report_fault(fault);
+    entry_settle_strays(h);
+  } while (h->stray_rounds != strays && entry_enter() == h);
   return superslab_purge(true) != 0;
 }
 

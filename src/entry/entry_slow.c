@@ -110,13 +110,18 @@ void *entry_aligned(size_t align, size_t n) {
 /* Straight to the bitmap of p's owner: for heaps that take no mail, and when there is no memory
  * for mail. */
 static HAK_COLD void free_direct(void *p, size_t i) {
-  struct heap *h = entry_thread_heap();
-  uint32_t entry = map_load(i);
-  struct heap *owner = heap_of_id(map_entry_id(entry));
-  if (NEVER(owner == NULL)) return;
-  if (h == NULL || !heap_enter_with(h, owner)) {
-    entry_signal_park(p);
-    return;
+  struct heap *h = entry_thread_heap(), *owner;
+  uint32_t entry;
+  for (;;) { /* ends: each further round follows a pull by another thread */
+    entry = map_load(i);
+    owner = heap_of_id(map_entry_id(entry));
+    if (NEVER(owner == NULL)) return;
+    if (h == NULL || !heap_enter_with(h, owner)) {
+      entry_signal_park(p);
+      return;
+    }
+    if (HAK_LIKELY(map_load(i) == entry)) break;
+    heap_leave_with(h, owner);
   }
   if (h->is_owned) heap_busy_begin();
   flush_slots(owner, map_entry_class(entry), &p, 1);
@@ -151,6 +156,7 @@ static HAK_NOINLINE void free_remote_slow(void *p, size_t i, uint32_t entry) {
     bool is_collected = outbox_collect(h, entry, p);
     heap_busy_end(h);
     entry_settle(h->mail_fault);
+    entry_settle_strays(h);
     if (HAK_LIKELY(is_collected)) return;
   }
   free_remote_restock(p, i, entry);
@@ -273,4 +279,16 @@ void entry_free_sized(void *p, size_t n, size_t align) {
                 is_slab ? size_classes[map_entry_class(map_load(i))].size : 0);
   }
   entry_free(p);
+}
+
+void entry_free_strays(struct magazine *strays) {
+  for (struct magazine *m = strays; m != NULL; m = m->next) {
+    uint32_t n = load_relaxed(&m->count);
+    for (uint32_t i = 0; i < n; i++) entry_free(m->slot[i]);
+    store_relaxed(&m->count, (uint16_t)0);
+  }
+  struct heap *h = entry_enter();
+  if (NEVER(h == NULL)) return; /* only a handler inside a slow path gets none: this is none */
+  magazine_give_chain(strays);
+  entry_leave(h);
 }

@@ -24,9 +24,11 @@ static void thread_ends(void *value) {
   if (heap_current != h) return; /* a key set before a bare fork, or given up already */
   if (round + 1 < os_thread_exit_rounds() && os_thread_key_set((char *)value + 1)) return;
   heap_busy_begin();
-  struct heap_fault fault = heap_abandon(h);
+  struct magazine *strays;
+  struct heap_fault fault = heap_abandon(h, &strays);
   heap_make_exit_current();
   entry_report_fault(fault);
+  if (HAK_UNLIKELY(strays != NULL)) entry_free_strays(strays);
 }
 
 void entry_thread_init(void) {
@@ -52,7 +54,9 @@ static HAK_COLD struct heap *attach(void) {
   heap_current = h;
   if (!os_thread_key_set(h)) { /* may allocate: the heap works already */
     struct heap *exit_heap = heap_make_exit_current();
-    entry_report_fault(heap_abandon(h));
+    struct magazine *strays;
+    entry_report_fault(heap_abandon(h, &strays));
+    ASSERT(strays == NULL); /* it had no object yet */
     return exit_heap;
   }
   return heap_current;

@@ -5,6 +5,9 @@
 
 #include "depot.h"
 #include "os_check.h"
+#include "pull.h"
+
+enum { STRAY_OBJECTS = 64 }; /* of a magazine: arbitrary, strays are few */
 
 void flush_link_slab(struct heap *h, struct slab *s) {
   ASSERT(s->free_count != 0);
@@ -50,7 +53,7 @@ struct flush {
   uint32_t slab_objects;
   size_t size;
   size_t head_mask;     /* chunk of an object -> first chunk of its slab */
-  uint32_t fault_count; /* objects left alone */
+  uint32_t fault_count; /* objects left alone, strays among them */
 };
 
 static HAK_COLD void flush_fault(struct flush *f, void *p, enum heap_fault_kind kind) {
@@ -58,7 +61,44 @@ static HAK_COLD void flush_fault(struct flush *f, void *p, enum heap_fault_kind 
   note_fault(f->h, p, kind);
 }
 
+static HAK_COLD void note_stray(struct heap *h, void *p) {
+  struct magazine *m = h->strays;
+  if (m == NULL || load_relaxed(&m->count) == magazine_room(m)) {
+    m = magazine_get(magazine_kind_for(STRAY_OBJECTS));
+    if (m == NULL) {
+      h->stray_lost_count++;
+      return;
+    }
+    m->next = h->strays;
+    h->strays = m;
+  }
+  uint16_t count = load_relaxed(&m->count);
+  m->slot[count] = p;
+  store_relaxed(&m->count, (uint16_t)(count + 1));
+}
+
+void flush_take_strays(struct heap *h, struct magazine **strays) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct magazine *last = h->strays;
+  if (HAK_LIKELY(last == NULL)) return;
+  while (last->next != NULL) last = last->next;
+  last->next = *strays;
+  *strays = h->strays;
+  h->strays = NULL;
+}
+
+/* True for an object whose slab another heap has pulled since it came into a magazine of h's. */
+static bool is_stray(const struct heap *h, uint32_t entry) {
+  return map_entry_is_slab(entry) && map_entry_id(entry) >= HEAP_ID_FIRST &&
+         map_entry_id(entry) != heap_id(h);
+}
+
 static HAK_COLD void flush_stranger(struct flush *f, void *p, uint32_t entry) {
+  if (is_stray(f->h, entry) && map_entry_class(entry) == map_entry_class(f->own)) {
+    f->fault_count++;
+    note_stray(f->h, p);
+    return;
+  }
   flush_fault(f, p, map_entry_id(entry) == HEAP_ID_FREED ? FAULT_DOUBLE_FREE : FAULT_CORRUPTED);
 }
 
@@ -209,6 +249,8 @@ void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
   }
   ASSERT(h->cls[c].taken_count >= n - f.fault_count);
   h->cls[c].taken_count -= n - f.fault_count;
+  h->taken_bytes -= (size_t)(n - f.fault_count) * k->size;
+  pull_offer(h, c);
   store_relaxed(&h->cls[c].is_dry, false);
 }
 
@@ -224,6 +266,10 @@ static void flush_mix(struct heap *h, struct magazine *m) {
   for (uint32_t i = 0; i < n; i += row) {
     uint32_t entry = entry_of(m->slot[i]);
     row = 1;
+    if (HAK_UNLIKELY(is_stray(h, entry))) {
+      note_stray(h, m->slot[i]);
+      continue;
+    }
     if (HAK_UNLIKELY(!map_entry_is_slab(entry) || map_entry_id(entry) != heap_id(h))) {
       note_fault(h, m->slot[i],
                  map_entry_id(entry) == HEAP_ID_FREED ? FAULT_DOUBLE_FREE : FAULT_CORRUPTED);

@@ -12,6 +12,9 @@
 void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
 /* All objects of m (owned by h; it may be a mix); m is empty afterwards and still the caller's. */
 void flush_magazine(struct heap *h, struct magazine *m);
+/* What flushing left of h's strays goes before those in *strays: the caller frees them once more,
+ * when it holds no lock. */
+void flush_take_strays(struct heap *h, struct magazine **strays);
 /* The owner's loaded and second magazines and the depot: everything of h's own. A class keeps its
  * window if it had a magazine: the next thread to adopt the heap is likely to be of the same kind,
  * and finds what it needs resident; half of it where one refill was enough. The caller is the owner

@@ -150,7 +150,7 @@ void heap_leave_with(struct heap *own, struct heap *other) {
 }
 
 bool heap_is_valid(struct heap *h) {
-  size_t depot_bytes = 0;
+  size_t depot_bytes = 0, taken_bytes = 0;
   if (load_relaxed(&h->slab_bytes) % CHUNK_BYTES != 0) return false;
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     const struct heap_class *k = &h->cls[c];
@@ -162,9 +162,10 @@ bool heap_is_valid(struct heap *h) {
       count++;
     }
     if (count != k->depot_count) return false;
+    taken_bytes += (size_t)k->taken_count * size_classes[c].size;
     if (k->slabs != NULL && map_load(slab_chunk(k->slabs)) != heap_entry(h, c)) return false;
   }
-  return depot_bytes == h->depot_bytes;
+  return depot_bytes == h->depot_bytes && taken_bytes == h->taken_bytes;
 }
 
 /* Where a new heap's id leads to it; NULL without memory. */
@@ -219,6 +220,8 @@ static struct heap *take_left_behind(void) {
       h->cls[c].streak = 0;
     }
     outbox_forget(h);
+    h->to_free = NULL;
+    h->frees_strays = false;
     return h;
   }
   return NULL;
@@ -239,8 +242,9 @@ struct heap *heap_acquire(void) {
   return h;
 }
 
-struct heap_fault heap_abandon(struct heap *h) {
+struct heap_fault heap_abandon(struct heap *h, struct magazine **strays) {
   ASSERT(h != heap_current && h->is_owned);
+  *strays = NULL;
   struct heap_fault fault = {FAULT_NONE, NULL};
   if (NEVER(!lock_enter(&h->lock))) return fault; /* an exit inside a slow path of its own */
   flush_owner_magazines(h);
@@ -256,7 +260,10 @@ struct heap_fault heap_abandon(struct heap *h) {
   orphans = h;
   lock_leave(&orphans_lock);
   fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
+  *strays = h->to_free;
+  h->to_free = NULL;
+  flush_take_strays(h, strays);
   lock_leave(&h->lock);
-  mail_redrain_orphan(h);
+  mail_redrain_orphan(h, strays);
   return fault;
 }

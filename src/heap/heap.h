@@ -92,7 +92,11 @@ struct heap {
   struct slab *empty_slab;      /* the one slab kept though empty */
   uint32_t preferred_superslab; /* where the last slab came from, or a lower one where one went */
   int64_t sample_countdown_bytes;
-  struct heap_fault fault;                     /* noted while objects went to this heap's bitmaps */
+  size_t taken_bytes;      /* of the objects of all classes' taken_count */
+  struct magazine *strays; /* of what magazines of h's held, objects of slabs that others have
+                            * pulled since: to be freed once more */
+  size_t stray_lost_count; /* strays for which there was no memory: they stay allocated */
+  struct heap_fault fault; /* noted while objects went to this heap's bitmaps */
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
   _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;
@@ -101,6 +105,9 @@ struct heap {
   struct heap_class cls[CLASS_COUNT];
   _Atomic(size_t) slab_bytes;                  /* lock; read by senders */
   struct outbox_slot outbox[OUTBOX_SLOTS_ALL]; /* owner, as the next two: the mixes come last */
+  struct magazine *to_free; /* owner: strays of this heap and of others that the thread flushed */
+  bool frees_strays;        /* owner: at it */
+  uint32_t stray_rounds;    /* owner: how often */
   struct magazine_shelf shelf;
   struct heap_fault mail_fault; /* found by this thread in another heap, whose mail it emptied */
   _Atomic(struct magazine *) inbox HAK_CACHE_ALIGNED; /* pushed by anyone, emptied under lock */
@@ -150,8 +157,9 @@ struct heap *heap_make_exit_current(void);
  * a new one. NULL without memory. The caller holds heap_none's lock (its umbrella). */
 HAK_MUST_USE struct heap *heap_acquire(void);
 /* The calling thread's heap h is given up: everything to bitmaps and owners, then to the orphans.
- * The caller has already made another heap current. Returns what was found wrong on the way. */
-HAK_MUST_USE struct heap_fault heap_abandon(struct heap *h);
+ * The caller has already made another heap current, and frees the *strays once more. Returns what
+ * was found wrong on the way. */
+HAK_MUST_USE struct heap_fault heap_abandon(struct heap *h, struct magazine **strays);
 /* The heap with this id, or NULL. Any thread. */
 HAK_MUST_USE struct heap *heap_of_id(uint32_t id);
 /* How many ids have been given out, reserved ones included: ids below it may be passed above. */

@@ -61,9 +61,10 @@ struct heap_fault idle_trim_all(struct heap *h) {
     struct heap *other = heap_of_id(id);
     if (other == NULL || other == h || !lock_enter(&other->lock)) continue;
     flush_from_outside(other);
+    flush_take_strays(other, &h->to_free);
     if (fault.kind == FAULT_NONE) fault = other->fault;
     lock_leave(&other->lock);
-    mail_redrain_orphan(other);
+    mail_redrain_orphan(other, &h->to_free);
   }
   return fault;
 }
@@ -93,9 +94,10 @@ struct heap_fault idle_tick(struct heap *own, uint64_t now_ms) {
     if (h == NULL || h == own || heap_is_ownerless(h) || !has_gone_idle(h, now_ms)) continue;
     if (!lock_try_enter(&h->lock)) continue;
     flush_from_outside(h);
+    flush_take_strays(h, &own->to_free);
     if (fault.kind == FAULT_NONE) fault = h->fault;
     lock_leave(&h->lock);
-    mail_redrain_orphan(h);
+    mail_redrain_orphan(h, &own->to_free);
   }
   store_relaxed(&tick_id, id);
   return fault;

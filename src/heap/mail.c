@@ -108,18 +108,22 @@ void mail_drain(struct heap *h) {
 
 /* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave.
  */
-static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *)) {
+static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *),
+                    struct magazine **strays) {
   /* seq_cst: a sender pushes, then tries the lock; its holder unlocks, then looks. Each round
    * empties it. */
   while (load_seq(&orphan->inbox) != NULL && heap_is_ownerless(orphan)) {
     if (!try_lock(&orphan->lock)) return;
     mail_drain_to_bitmaps(orphan);
     flush_empty_slab(orphan);
+    flush_take_strays(orphan, strays);
     lock_leave(&orphan->lock);
   }
 }
 
-void mail_redrain_orphan(struct heap *orphan) { redrain(orphan, lock_try_enter); }
+void mail_redrain_orphan(struct heap *orphan, struct magazine **strays) {
+  redrain(orphan, lock_try_enter, strays);
+}
 
 static bool is_more_than(struct waiting w, struct heap *owner, uint32_t times) {
   size_t share_kib = load_relaxed(&owner->slab_bytes) / INBOX_SHARE / 1024;
@@ -159,10 +163,11 @@ static void empty_some(struct heap *h, struct heap *owner) {
 static bool help(struct heap *h, struct heap *owner, bool (*try_lock)(struct rt_lock *)) {
   if (!try_lock(&owner->lock)) return false;
   empty_some(h, owner);
+  flush_take_strays(owner, &h->to_free);
   if (HAK_UNLIKELY(owner->fault.kind != FAULT_NONE)) h->mail_fault = owner->fault;
   lock_leave(&owner->lock);
   /* Another sender may have found the lock taken, and left its mail to us. */
-  if (HAK_UNLIKELY(heap_is_ownerless(owner))) redrain(owner, try_lock);
+  if (HAK_UNLIKELY(heap_is_ownerless(owner))) redrain(owner, try_lock, &h->to_free);
   return true;
 }
 
@@ -173,7 +178,7 @@ void mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t 
   uint32_t now_ms = (uint32_t)os_coarse_ms();
   struct waiting w = inbox_push(owner, m, bytes, now_ms);
   if (HAK_UNLIKELY(heap_is_ownerless(owner))) {
-    redrain(owner, try_lock);
+    redrain(owner, try_lock, &h->to_free);
     return;
   }
   if (HAK_LIKELY(!is_overdue(owner, w, now_ms))) return;

@@ -28,8 +28,9 @@ void mail_help(struct heap *h, struct heap *owner);
 void mail_drain(struct heap *h);
 /* Empty h's inbox into the bitmaps; the caller holds the lock. */
 void mail_drain_to_bitmaps(struct heap *h);
-/* Empty an orphan's inbox if nobody does; the caller holds no lock. */
-void mail_redrain_orphan(struct heap *orphan);
+/* Empty an orphan's inbox if nobody does; the caller holds no lock, and frees the strays, which are
+ * put before those in *strays, once more. */
+void mail_redrain_orphan(struct heap *orphan, struct magazine **strays);
 
 HAK_INLINE bool mail_is_waiting(struct heap *h) { return load_relaxed(&h->inbox) != NULL; }
 

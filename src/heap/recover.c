@@ -1,8 +1,8 @@
 /* recover.c — see recover.h and docs/decisions/0005. What is right at any instant, and hence the
- * truth here: a slab is the heap's when all of its map entries say so (they are stored last in
- * slab_new, and changed first in slab_release), its record then names bitmap and class, and an
- * object whose bit is set belongs to nobody else (cleared before it is handed out, set once it is
- * freed).
+ * truth here: a slab is the heap's when the first of its map entries says so (they are stored last
+ * in slab_new, changed first in slab_release, and upwards), its record then names bitmap and class,
+ * and an object whose bit is set belongs to nobody else (cleared before it is handed out, set once
+ * it is freed).
  */
 #include "recover.h"
 
@@ -22,6 +22,8 @@ static void forget(struct heap *h) {
     store_relaxed(&k->is_dry, false);
   }
   h->depot_bytes = 0;
+  h->taken_bytes = 0;
+  h->strays = NULL;
   store_relaxed(&h->slab_bytes, (size_t)0);
   h->empty_slab = NULL;
   h->fault = (struct heap_fault){FAULT_NONE, NULL};
@@ -42,6 +44,7 @@ static void recover_slab(struct heap *h, struct slab *s) {
   if (count != 0) flush_link_slab(h, s);
   flush_count_slab(h, s, true);
   h->cls[s->class_index].taken_count += k->slab_objects - count;
+  h->taken_bytes += (size_t)(k->slab_objects - count) * k->size;
 }
 
 void recover_heap(struct rt_lock *lock) {
@@ -54,7 +57,8 @@ void recover_heap(struct rt_lock *lock) {
     uint32_t entry = map_load(i);
     if (!map_entry_is_slab(entry) || map_entry_id(entry) != heap_id(h)) continue;
     const struct size_class *k = &size_classes[map_entry_class(entry)];
-    if (i % k->slab_chunks != 0 || map_load(i + k->slab_chunks - 1) != entry) continue;
+    if (i % k->slab_chunks != 0) continue;
+    map_store((uint32_t)i, k->slab_chunks, entry); /* the rest may say what it said before */
     recover_slab(h, region_record(i));
   }
   ASSERT(heap_is_valid(h));

@@ -13,6 +13,7 @@
 #include "flush.h"
 #include "mail.h"
 #include "os_check.h"
+#include "pull.h"
 #include "region.h"
 #include "rt_options.h"
 #include "superslab.h"
@@ -190,7 +191,9 @@ static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
 
 static struct slab *slab_with_room(struct heap *h, uint32_t c) {
   if (h->cls[c].slabs != NULL) return h->cls[c].slabs;
-  struct slab *s = slab_new(heap_id(h), c, h->preferred_superslab);
+  struct slab *s = pull_slab(h, c);
+  if (s != NULL) return s;
+  s = slab_new(heap_id(h), c, h->preferred_superslab);
   if (s == NULL) return NULL;
   h->preferred_superslab = slab_chunk(s) / SUPERSLAB_CHUNKS;
   flush_link_slab(h, s);
@@ -204,6 +207,7 @@ static uint32_t take_from(struct heap *h, struct slab *s, void **slots, uint32_t
   ASSERT(got != 0);
   if (s->free_count == 0) flush_unlink_slab(h, s);
   h->cls[s->class_index].taken_count += got;
+  h->taken_bytes += (size_t)got * size_classes[s->class_index].size;
   bump_relaxed(&h->objects_out, (size_t)got);
   return got;
 }

@@ -61,6 +61,8 @@ static void add_depot_and_inbox(struct view_totals *t, struct heap *h) {
     for (struct magazine *m = h->cls[c].depot_newest; m != NULL; m = m->next)
       t->cls[c].cached_count += magazine_count(m);
   }
+  for (struct magazine *m = h->strays; m != NULL; m = m->next)
+    add_mail(t, map_entry(heap_id(h), MAP_CLASS_OTHER), m);
   /* Pairs with inbox_push: a magazine's contents are there before it is. */
   for (struct magazine *m = load_acquire(&h->inbox); m != NULL; m = m->next)
     add_mail(t, m->entry, m);

@@ -81,7 +81,8 @@ static void owner_drains(void) {
 /* The thread ends. What comes later its sender brings to the bitmaps: nobody else would. */
 static void owner_ends(void) {
   heap_busy_begin(); /* as entry/ does it */
-  MODEL_NEED(heap_abandon(owner).kind == FAULT_NONE);
+  struct magazine *strays;
+  MODEL_NEED(heap_abandon(owner, &strays).kind == FAULT_NONE);
 }
 static void first_arrived_by_itself(void) {
   MODEL_NEED(load_relaxed(&owner->inbox) == NULL && owner->cls[CLASS].taken_count == OBJECTS - 2);

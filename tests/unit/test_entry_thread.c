@@ -191,7 +191,8 @@ static void *goes_on_after_its_end(void *unused) {
   void *early = hak_malloc(64);
   struct heap *h = heap_current;
   heap_make_exit_current();
-  NEED(heap_abandon(h).kind == FAULT_NONE);
+  struct magazine *strays;
+  NEED(heap_abandon(h, &strays).kind == FAULT_NONE && strays == NULL);
   for (size_t n = 0; n <= CLASS_SIZE_MAX; n += 97) {
     char *p = hak_malloc(n);
     NEED(p != NULL && object_owner(p) == &heap_exit && heap_current == &heap_exit);

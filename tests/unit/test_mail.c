@@ -150,8 +150,9 @@ static void to_a_locked_orphan(void) {
   NEED(mail_is_waiting(dead) && taken_of(dead) != 0);
   lock_leave(&dead->lock);
   entry_leave(h);
-  mail_redrain_orphan(dead);
-  NEED(!mail_is_waiting(dead) && taken_of(dead) == 0);
+  struct magazine *strays = NULL;
+  mail_redrain_orphan(dead, &strays);
+  NEED(!mail_is_waiting(dead) && taken_of(dead) == 0 && strays == NULL);
 }
 static void nothing_is_stranded_at_a_locked_orphan(void **state) {
   (void)state;

@@ -1,0 +1,37 @@
+/* pull.h — slabs that one heap has too many of go to another that needs one.
+ *
+ *   heap with a surplus --offer: its id--> a word a class --> heap without a free object: tries the
+ *   other's lock, and takes its emptiest slab, if that is hardly used
+ *
+ * Whoever frees an object of such a slab from then on finds its new owner in the slab map. What the
+ * old owner's magazines hold of it are strays: good for malloc as before; on their way to a bitmap
+ * they are told by the map, and freed once more (struct heap: strays).
+ */
+#ifndef PULL_H
+#define PULL_H
+
+#include "heap.h"
+
+enum {
+  PULL_SURPLUS_BYTES = 256 * 1024, /* free in slabs: so much every heap may have */
+  PULL_SURPLUS_SHARE = 8,          /* or this share of what it has in use */
+};
+extern HAK_HIDDEN _Atomic(uint32_t) pull_offers[CLASS_COUNT]; /* a heap's id, or 0; a hint */
+
+/* Bytes in slabs of h that are neither in use nor in a magazine, above what it may have. The caller
+ * holds its lock. */
+HAK_INLINE bool pull_has_surplus(const struct heap *h) {
+  size_t free_bytes = load_relaxed(&h->slab_bytes) - h->taken_bytes;
+  return free_bytes > PULL_SURPLUS_BYTES && free_bytes > h->taken_bytes / PULL_SURPLUS_SHARE;
+}
+/* Objects of class c came back to h's slabs: others may have one, if that is too much. Same
+ * caller. */
+HAK_INLINE void pull_offer(const struct heap *h, uint32_t c) {
+  if (HAK_LIKELY(!pull_has_surplus(h) || !h->is_owned)) return;
+  if (load_relaxed(&pull_offers[c]) != heap_id(h)) store_relaxed(&pull_offers[c], heap_id(h));
+}
+/* A slab of class c with free objects that was another heap's, on h's list; NULL when there is
+ * none. The caller is the owner thread of h and holds its lock. O(1). */
+HAK_MUST_USE struct slab *pull_slab(struct heap *h, uint32_t c);
+
+#endif
