@@ -20,6 +20,7 @@ static _Atomic(size_t) announced_chunks;
 static _Atomic(size_t) claimed_bytes;
 static _Atomic(size_t) peak_bytes;
 static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
+static _Atomic(size_t) dirty_count; /* free chunks that have pages; may be below 0 for a moment */
 static _Atomic(size_t) claim_count, warm_claim_count, release_count, purge_count; /* ever */
 static size_t warm_bytes_min = 16 * MIB; /* constant after init */
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
@@ -30,6 +31,7 @@ static _Atomic(uint64_t) search_hint;
 
 static uint32_t word_free(uint64_t word) { return (uint32_t)word; }
 static uint32_t word_zero(uint64_t word) { return (uint32_t)(word >> 32); }
+static uint32_t word_dirty(uint64_t word) { return word_free(word) & ~word_zero(word); }
 static bool word_is_valid(uint64_t word) { return (word_zero(word) & ~word_free(word)) == 0; }
 static bool word_is_empty_resident(uint64_t word) {
   return word_free(word) == ALL_FREE && word_zero(word) != ALL_FREE;
@@ -38,13 +40,16 @@ static bool word_is_empty_resident(uint64_t word) {
 size_t superslab_chunk_end(void) { return load_acquire(&superslab_count) * SUPERSLAB_CHUNKS; }
 
 void superslab_recount(void) {
-  size_t count = 0;
+  size_t empty = 0, dirty = 0;
   for (size_t i = 0; i < load_acquire(&superslab_count); i++) {
-    ASSERT(word_is_valid(load_relaxed(&superslab_words[i])));
-    count += word_is_empty_resident(load_relaxed(&superslab_words[i]));
+    uint64_t word = load_relaxed(&superslab_words[i]);
+    ASSERT(word_is_valid(word));
+    empty += word_is_empty_resident(word);
+    dirty += (size_t)__builtin_popcount(word_dirty(word));
   }
-  ASSERT(count * SUPERSLAB_BYTES <= region_bytes());
-  store_relaxed(&empty_count, count);
+  ASSERT(dirty * CHUNK_BYTES <= region_bytes());
+  store_relaxed(&empty_count, empty);
+  store_relaxed(&dirty_count, dirty);
   store_relaxed(&search_hint, ((load_relaxed(&search_hint) >> 32) + 1) << 32);
 }
 
@@ -74,6 +79,8 @@ static void count_transition(uint64_t from, uint64_t to) {
   ASSERT(word_is_valid(from) && word_is_valid(to));
   if (word_is_empty_resident(from)) sub_relaxed(&empty_count, (size_t)1);
   if (word_is_empty_resident(to)) add_relaxed(&empty_count, (size_t)1);
+  int more = __builtin_popcount(word_dirty(to)) - __builtin_popcount(word_dirty(from));
+  if (more != 0) add_relaxed(&dirty_count, (size_t)more);
 }
 
 static void count_claimed(size_t chunks, bool is_zero) {
@@ -230,33 +237,65 @@ void superslab_release(uint32_t first, uint32_t count) {
   }
 }
 
-static bool is_over(size_t keep_bytes) {
-  return load_relaxed(&empty_count) * SUPERSLAB_BYTES > keep_bytes;
+size_t superslab_dirty_bytes(void) {
+  size_t count = load_relaxed(&dirty_count);
+  return count > SIZE_MAX / 2 ? 0 : count * CHUNK_BYTES;
 }
+
+static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
 
 bool superslab_purge_is_due(void) {
   if (HAK_LIKELY(!is_over(warm_bytes_min))) return false; /* before the clock is read */
   return is_over(regret_keep_bytes(os_coarse_ms()));
 }
 
+/* The chunks of `mask`, neighbours, if they are free now. Bytes, or 0; the kernel refuses where
+ * *is_refused is set. */
+static size_t purge_run(size_t index, uint32_t mask, bool *is_refused) {
+  uint64_t word = load_relaxed(&superslab_words[index]);
+  if (!take(index, mask, &word)) return 0;
+  size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
+  size_t first = index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask);
+  bool is_zero = os_purge(chunk_address(first), bytes);
+  give(index, mask, is_zero);
+  if (!is_zero) {
+    *is_refused = true;
+    return 0;
+  }
+  add_relaxed(&purge_count, (size_t)1);
+  return bytes;
+}
+
+/* From the highest address down: empty superslabs first, one call each; then the free chunks of
+ * those in use, which are the likelier to be claimed again. */
+static size_t purge_from_top(bool only_empty, size_t keep_bytes) {
+  size_t purged = 0;
+  bool is_refused = false;
+  for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep_bytes); i--) {
+    uint64_t word = load_relaxed(&superslab_words[i - 1]);
+    if (only_empty && !word_is_empty_resident(word)) continue;
+    uint32_t left = only_empty ? ALL_FREE : word_dirty(word);
+    while (left != 0 && !is_refused && is_over(keep_bytes)) { /* each round: one run less */
+      uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
+      while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
+      uint32_t mask = bits32_run(low, top - low + 1);
+      left &= ~mask;
+      purged += purge_run(i - 1, mask, &is_refused);
+    }
+    if (is_refused) break; /* the next one would be refused too */
+  }
+  return purged;
+}
+
 size_t superslab_purge(bool all) {
   uint64_t now_ms = os_coarse_ms();
   size_t keep = all ? 0 : size_max(warm_bytes_min, regret_keep_bytes(now_ms));
   if (!lock_try_enter(&purge_lock)) return 0;
-  size_t purged = 0;
-  for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep); i--) {
-    uint64_t word = load_relaxed(&superslab_words[i - 1]);
-    if (!word_is_empty_resident(word) || !take(i - 1, ALL_FREE, &word)) continue;
-    bool is_zero = os_purge(chunk_address((i - 1) * SUPERSLAB_CHUNKS), SUPERSLAB_BYTES);
-    give(i - 1, ALL_FREE, is_zero);
-    if (!is_zero) break; /* the kernel refuses: the next one would be refused too */
-    purged += SUPERSLAB_BYTES;
-    add_relaxed(&purge_count, (size_t)1);
-  }
+  size_t purged = purge_from_top(true, keep) + purge_from_top(false, keep);
   lock_leave(&purge_lock);
   /* What the program asked to purge is no mistake of ours. */
   if (purged != 0 && !all && !region_is_scarce())
-    regret_note_purge(purged, superslab_empty_bytes(), now_ms);
+    regret_note_purge(purged, superslab_dirty_bytes(), now_ms);
   return purged;
 }
 
@@ -264,15 +303,6 @@ size_t superslab_claimed_bytes(void) { return load_relaxed(&claimed_bytes); }
 size_t superslab_peak_bytes(void) { return load_relaxed(&peak_bytes); }
 size_t superslab_announced_bytes(void) { return load_relaxed(&announced_chunks) * CHUNK_BYTES; }
 size_t superslab_empty_bytes(void) { return load_relaxed(&empty_count) * SUPERSLAB_BYTES; }
-
-size_t superslab_dirty_bytes(void) {
-  size_t chunks = 0;
-  for (size_t i = 0; i < load_acquire(&superslab_count); i++) {
-    uint64_t word = load_relaxed(&superslab_words[i]);
-    chunks += (size_t)__builtin_popcount(word_free(word) & ~word_zero(word));
-  }
-  return chunks * CHUNK_BYTES;
-}
 
 struct superslab_events superslab_events(void) {
   return (struct superslab_events){

@@ -52,25 +52,26 @@ size_t superslab_chunk_end(void);
  * empty superslabs and the search hint. Nobody else claims or releases meanwhile. */
 void superslab_recount(void);
 
-/* True when more empty superslabs are resident than warm_bytes, and than purges that came too early
+/* True when more free chunks are resident than warm_bytes, and than purges that came too early
  * let stay (regret.h; docs/decisions/0019). */
 bool superslab_purge_is_due(void);
-/* Purge empty superslabs from the highest address down until it is no longer due; takes the purge
- * lock if nobody has it. The caller holds no lock. Returns the bytes purged. */
+/* Purge free chunks until it is no longer due: empty superslabs first, each from the highest
+ * address down; takes the purge lock if nobody has it. The caller holds no lock. Returns the bytes
+ * purged. */
 size_t superslab_purge(bool all);
 
 /* Figures. Any thread; each is exact at rest. */
 size_t superslab_claimed_bytes(void); /* in slabs and runs */
 size_t superslab_peak_bytes(void);    /* highest of the above */
 size_t superslab_announced_bytes(void);
-size_t superslab_empty_bytes(void); /* resident and empty: candidates for a purge */
-size_t superslab_dirty_bytes(void); /* free chunks that have pages. O(superslabs) */
+size_t superslab_empty_bytes(void); /* superslabs that are resident and empty */
+size_t superslab_dirty_bytes(void); /* free chunks that have pages: candidates for a purge */
 /* Since the start. */
 struct superslab_events {
   size_t claim_count; /* of runs of chunks */
   size_t warm_count;  /* ... of which some chunk had been used before and kept its pages */
   size_t release_count;
-  size_t purge_count; /* superslabs given back to the kernel */
+  size_t purge_count; /* runs of chunks given back to the kernel */
 };
 HAK_MUST_USE struct superslab_events superslab_events(void);
 void superslab_set_warm_bytes(size_t bytes);

@@ -72,10 +72,10 @@ proctype claimer(byte me; byte mask) {
   ended++
 }
 
-/* C: superslab_purge, word_is_empty_resident */
+/* C: superslab_purge, purge_from_top, purge_run, word_is_empty_resident, word_dirty */
 proctype purger(byte me) {
   bool has, was_zero, may;
-  byte c;
+  byte c, mask;
   atomic {
     if
     :: purge_lock == NOBODY -> purge_lock = me; may = true
@@ -85,21 +85,33 @@ proctype purger(byte me) {
   if
   :: !may -> skip
   :: else ->
+     atomic { /* one load: an empty one whole, else a run of its dirty chunks */
+       if
+       :: word_free == ALL && word_zero != ALL -> mask = ALL
+       :: (word_free & ~word_zero & 1) -> mask = 1
+       :: (word_free & ~word_zero & 2) -> mask = 2
+       :: word_free == word_zero -> mask = 0
+       fi
+     }
      if
-     :: word_free == ALL && word_zero != ALL ->
-        claim(me, ALL, has, was_zero);
+     :: mask == 0 -> skip
+     :: else ->
+        claim(me, mask, has, was_zero);
         if
         :: !has -> skip
         :: else ->
            for (c : 0 .. CHUNKS - 1) {
-             assert(user[c] == NOBODY);
-             user[c] = me;
-             content[c] = false;
-             user[c] = NOBODY
+             if
+             :: mask & (1 << c) ->
+                assert(user[c] == NOBODY);
+                user[c] = me;
+                content[c] = false;
+                user[c] = NOBODY
+             :: else -> skip
+             fi
            }
-           release(ALL, true)
+           release(mask, true)
         fi
-     :: else -> skip
      fi;
      purge_lock = NOBODY
   fi;

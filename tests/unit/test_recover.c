@@ -145,7 +145,8 @@ static void heaps_are_nobody_elses(void) {
     NEED(heap_of_id(heap_id(h[i])) == h[i]);
   }
   lock_leave(&heap_none.lock);
-  for (size_t i = 0; i < HAK_COUNT_OF(h); i++) NEED(heap_abandon(h[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
+  for (size_t i = 0; i < HAK_COUNT_OF(h); i++)
+    NEED(heap_abandon(h[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
 }
 
 static void everything_can_be_used(void) {
@@ -205,7 +206,8 @@ static void has_a_heap_to_give(void) {
   begins();
   kept = heap_by_hand();
   given = heap_by_hand();
-  NEED(heap_abandon(kept, &(struct magazine *){NULL}).kind == FAULT_NONE && heap_abandon(given, &(struct magazine *){NULL}).kind == FAULT_NONE);
+  NEED(heap_abandon(kept, &(struct magazine *){NULL}).kind == FAULT_NONE &&
+       heap_abandon(given, &(struct magazine *){NULL}).kind == FAULT_NONE);
   NEED(heap_by_hand() == given && heap_by_hand() == kept);
   NEED(lock_enter(&given->lock));
   for (uint32_t i = 0; i < 8; i++) NEED((mine[i] = refill_take_one(given, 3 + i % 2)) != NULL);

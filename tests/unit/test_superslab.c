@@ -135,9 +135,16 @@ static void zero_or_not(void) {
   chunks_stamp(run, 7);
   superslab_release(0, 8);
   NEED(superslab_claim_at(0, 8, &is_zero) && !is_zero);
-  superslab_release(0, 31);
-  NEED(superslab_purge(true) == 0); /* one chunk is in use */
-  superslab_release(31, 1);
+  superslab_release(0, 7);
+  superslab_release(10, 21);
+  NEED(superslab_dirty_bytes() == 28 * (size_t)CHUNK_BYTES && superslab_empty_bytes() == 0);
+  NEED(superslab_purge(true) == 28 * (size_t)CHUNK_BYTES); /* round those that are in use */
+  NEED(superslab_dirty_bytes() == 0 && superslab_events().purge_count == 2);
+  NEED(superslab_claim_at(0, 7, &is_zero) && is_zero);
+  for (size_t i = 0; i < 7; i++) NEED(is_all_zero(chunk_bytes(i), CHUNK_BYTES));
+  NEED(superslab_claim_at(10, 21, &is_zero) && is_zero);
+  chunks_stamp(run, 7);
+  superslab_release(0, 32);
   NEED(superslab_empty_bytes() == SUPERSLAB_BYTES);
   NEED(superslab_purge(true) == SUPERSLAB_BYTES && superslab_empty_bytes() == 0);
   NEED(superslab_purge(true) == 0);
@@ -256,7 +263,7 @@ static void *claims_and_releases(void *number) {
 
 static void *purges(void *unused) {
   (void)unused;
-  while (!load_relaxed(&must_stop)) NEED(superslab_purge(true) % SUPERSLAB_BYTES == 0);
+  while (!load_relaxed(&must_stop)) NEED(superslab_purge(true) % CHUNK_BYTES == 0);
   return NULL;
 }
 
