@@ -224,7 +224,9 @@ static void uses_fresh_slabs(void) {
   allocate_all(large, LARGE_COUNT, LARGE_BYTES);
   free_all(large, LARGE_COUNT);
 }
-static void adopts_and_abandons(void) { NEED(heap_abandon(heap_by_hand()).kind == FAULT_NONE); }
+static void adopts_and_abandons(void) {
+  NEED(heap_abandon(heap_by_hand(), &(struct magazine *){NULL}).kind == FAULT_NONE);
+}
 static void frees_for_another(void) {
   free_all(objects + freed_up_to, A_FEW);
   freed_up_to += A_FEW;
@@ -237,7 +239,8 @@ static void has_a_tick(void) { NEED(idle_tick(heap_current, tick_ms += 100).kind
 static void make_heaps(uint32_t count) {
   static struct heap *made[MANY_HEAPS];
   for (uint32_t i = heaps_made; i < count; i++) made[i] = heap_by_hand();
-  for (uint32_t i = heaps_made; i < count; i += 2) NEED(heap_abandon(made[i]).kind == FAULT_NONE);
+  for (uint32_t i = heaps_made; i < count; i += 2)
+    NEED(heap_abandon(made[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
   heaps_made = count;
 }
 
