@@ -106,6 +106,8 @@ void entry_leave(struct heap *h) {
   if (h->is_owned) {
     if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
+    if (HAK_UNLIKELY(load_relaxed(&h->absence) != HEAP_PRESENT))
+      store_relaxed(&h->absence, HEAP_PRESENT); /* it is awake again; a late reader does its work */
   }
   struct heap_fault fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
   if (h->is_owned) flush_take_strays(h, &h->to_free);

@@ -215,6 +215,17 @@ bool entry_trim(void) {
 void entry_thread_idle(void) {
   struct heap *h = entry_enter();
   if (h == NULL) return;
-  if (h->is_owned) idle_flush_own(h);
-  entry_leave(h);
+  if (!h->is_owned) {
+    entry_leave(h);
+    return;
+  }
+  uint32_t strays;
+  do { /* as entry_trim */
+    strays = h->stray_rounds;
+    idle_flush_own(h);
+    entry_leave(h);
+    /* As an orphan's, from here on our mail is sorted by those who send it. Marked, then looked at
+     * once more: mail.h. */
+    store_seq(&h->absence, HEAP_ASLEEP);
+  } while ((h->stray_rounds != strays || load_seq(&h->inbox) != NULL) && entry_enter() == h);
 }

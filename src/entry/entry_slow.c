@@ -128,6 +128,7 @@ static HAK_COLD void free_direct(void *p, size_t i) {
   struct heap_fault fault = owner->fault;
   if (owner != h) {
     lock_leave(&owner->lock);
+    mail_redrain(owner, true, h->is_owned ? &h->to_free : NULL);
     if (fault.kind != FAULT_NONE) h->fault = fault;
   }
   entry_leave(h);

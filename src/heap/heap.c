@@ -145,7 +145,10 @@ bool heap_enter_with(struct heap *own, struct heap *other) {
 }
 
 void heap_leave_with(struct heap *own, struct heap *other) {
-  if (other != own) lock_leave(&other->lock);
+  if (other != own) {
+    lock_leave(&other->lock);
+    mail_redrain(other, true, own->is_owned ? &own->to_free : NULL);
+  }
   lock_leave(&own->lock);
 }
 
@@ -212,7 +215,7 @@ static struct heap *take_left_behind(void) {
   while (left_behind_next < load_relaxed(&id_end)) { /* each id once a fork */
     struct heap *h = heap_of_id(left_behind_next++);
     if (h == NULL || load_relaxed(&h->generation) == generation) continue;
-    if (load_relaxed(&h->is_orphan)) continue;
+    if (load_relaxed(&h->absence) == HEAP_ORPHAN) continue;
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
       heap_bin_reset(h, c);
       store_relaxed(&h->cls[c].previous, NULL);
@@ -238,7 +241,7 @@ struct heap *heap_acquire(void) {
   heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
   h->trim_seen = load_relaxed(&trim_epoch); /* it is empty */
-  store_seq(&h->is_orphan, false);
+  store_seq(&h->absence, HEAP_PRESENT);
   return h;
 }
 
@@ -251,7 +254,7 @@ struct heap_fault heap_abandon(struct heap *h, struct magazine **strays) {
   outbox_send_all(h);
   ASSERT(heap_is_valid(h));
   /* Mark first, then look once more (both seq_cst): a sender pushes first, then reads the mark. */
-  store_seq(&h->is_orphan, true);
+  store_seq(&h->absence, HEAP_ORPHAN);
   mail_drain_to_bitmaps(h);
   flush_empty_slab(h); /* nobody else would give it back */
   lock_nested(&orphans_lock);
@@ -264,6 +267,6 @@ struct heap_fault heap_abandon(struct heap *h, struct magazine **strays) {
   h->to_free = NULL;
   flush_take_strays(h, strays);
   lock_leave(&h->lock);
-  mail_redrain_orphan(h, strays);
+  mail_redrain(h, false, strays);
   return fault;
 }

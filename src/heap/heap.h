@@ -3,7 +3,7 @@
  *
  *   owner thread, no lock    bins, previous, windows, outbox and its room, shelf
  *   heap lock                depot, slabs, counters, fault
- *   any thread               inbox (push), is_orphan, generation (atomics)
+ *   any thread               inbox (push), absence, generation (atomics)
  */
 #ifndef HEAP_H
 #define HEAP_H
@@ -42,6 +42,10 @@ struct heap_fault {
   void *object;
 };
 
+/* Why its thread is not there. ASLEEP is set by the owner alone, and taken back in its next locked
+ * slow path; ORPHAN is on the list of orphans, or about to be. */
+enum heap_absence { HEAP_PRESENT, HEAP_ASLEEP, HEAP_ORPHAN };
+
 struct heap_class {
   _Atomic(struct magazine *) loaded;   /* owner: the bin's slots; NULL without */
   _Atomic(struct magazine *) previous; /* owner: older objects than the bin's; NULL until needed */
@@ -72,7 +76,7 @@ struct heap {
   struct bin bin[CLASS_COUNT];
   uint32_t key;                 /* map_entry(id, 0); constant. No object's map entry fits 0 */
   bool is_owned;                /* one thread's: not static. Constant */
-  _Atomic(bool) is_orphan;      /* seq_cst with the inbox: see mail.h */
+  _Atomic(uint8_t) absence;     /* enum heap_absence; seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
   uint32_t split_count;         /* owner: size_class_split_count as of `request` */
   uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
@@ -170,9 +174,11 @@ size_t heap_objects_out_total(void);
  * False, with nothing held, on self-entry. */
 HAK_MUST_USE bool heap_enter_with(struct heap *own, struct heap *other);
 void heap_leave_with(struct heap *own, struct heap *other);
-/* True when h's thread is gone: exited, or left behind by a fork. */
-HAK_INLINE bool heap_is_ownerless(struct heap *h) {
-  return load_seq(&h->is_orphan) || load_relaxed(&h->generation) != load_relaxed(&fork_generation);
+/* True when h's thread will not look at its inbox soon: it has exited, or was left behind by a
+ * fork, or said by hak_thread_idle that it does nothing for a while. */
+HAK_INLINE bool heap_is_away(struct heap *h) {
+  return load_seq(&h->absence) != HEAP_PRESENT ||
+         load_relaxed(&h->generation) != load_relaxed(&fork_generation);
 }
 /* Objects in the bin of class c. The owner's thread. */
 HAK_INLINE uint32_t heap_bin_count(struct heap *h, uint32_t c) {

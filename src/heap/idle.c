@@ -64,7 +64,7 @@ struct heap_fault idle_trim_all(struct heap *h) {
     flush_take_strays(other, &h->to_free);
     if (fault.kind == FAULT_NONE) fault = other->fault;
     lock_leave(&other->lock);
-    mail_redrain_orphan(other, &h->to_free);
+    mail_redrain(other, false, &h->to_free);
   }
   return fault;
 }
@@ -91,13 +91,13 @@ struct heap_fault idle_tick(struct heap *own, uint64_t now_ms) {
   for (uint32_t i = 0; i < TICK_HEAPS && i < end - HEAP_ID_FIRST; i++, id++) {
     if (id >= end) id = HEAP_ID_FIRST;
     struct heap *h = heap_of_id(id);
-    if (h == NULL || h == own || heap_is_ownerless(h) || !has_gone_idle(h, now_ms)) continue;
+    if (h == NULL || h == own || heap_is_away(h) || !has_gone_idle(h, now_ms)) continue;
     if (!lock_try_enter(&h->lock)) continue;
     flush_from_outside(h);
     flush_take_strays(h, &own->to_free);
     if (fault.kind == FAULT_NONE) fault = h->fault;
     lock_leave(&h->lock);
-    mail_redrain_orphan(h, &own->to_free);
+    mail_redrain(h, false, &own->to_free);
   }
   store_relaxed(&tick_id, id);
   return fault;

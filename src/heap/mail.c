@@ -8,6 +8,8 @@
 #include "os_check.h"
 #include "os_proc.h"
 
+typedef bool lock_try(struct rt_lock *);
+
 enum {
   /* An inbox may hold so much before senders take a hand: 256 KiB, or a hundredth of the owner's
    * slabs. Arbitrary, as the next two: little beside what the owner has, much beside a magazine. */
@@ -106,23 +108,18 @@ void mail_drain(struct heap *h) {
   give_chains(chains);
 }
 
-/* The holder of the lock looks again after it has unlocked; so whoever fails to get it may leave.
- */
-static void redrain(struct heap *orphan, bool (*try_lock)(struct rt_lock *),
-                    struct magazine **strays) {
+static lock_try *try_of(bool is_inside) { return is_inside ? lock_try_second : lock_try_enter; }
+
+void mail_redrain(struct heap *away, bool is_inside, struct magazine **strays) {
   /* seq_cst: a sender pushes, then tries the lock; its holder unlocks, then looks. Each round
    * empties it. */
-  while (load_seq(&orphan->inbox) != NULL && heap_is_ownerless(orphan)) {
-    if (!try_lock(&orphan->lock)) return;
-    mail_drain_to_bitmaps(orphan);
-    flush_empty_slab(orphan);
-    flush_take_strays(orphan, strays);
-    lock_leave(&orphan->lock);
+  while (load_seq(&away->inbox) != NULL && heap_is_away(away)) {
+    if (!try_of(is_inside)(&away->lock)) return;
+    mail_drain_to_bitmaps(away);
+    flush_empty_slab(away);
+    if (strays != NULL) flush_take_strays(away, strays);
+    lock_leave(&away->lock);
   }
-}
-
-void mail_redrain_orphan(struct heap *orphan, struct magazine **strays) {
-  redrain(orphan, lock_try_enter, strays);
 }
 
 static bool is_more_than(struct waiting w, struct heap *owner, uint32_t times) {
@@ -160,37 +157,35 @@ static void empty_some(struct heap *h, struct heap *owner) {
 }
 
 /* False when somebody else is at it: the owner, or another sender. */
-static bool help(struct heap *h, struct heap *owner, bool (*try_lock)(struct rt_lock *)) {
+static bool help(struct heap *h, struct heap *owner, bool is_inside, lock_try *try_lock) {
   if (!try_lock(&owner->lock)) return false;
   empty_some(h, owner);
   flush_take_strays(owner, &h->to_free);
   if (HAK_UNLIKELY(owner->fault.kind != FAULT_NONE)) h->mail_fault = owner->fault;
   lock_leave(&owner->lock);
   /* Another sender may have found the lock taken, and left its mail to us. */
-  if (HAK_UNLIKELY(heap_is_ownerless(owner))) redrain(owner, try_lock, &h->to_free);
+  if (HAK_UNLIKELY(heap_is_away(owner))) mail_redrain(owner, is_inside, &h->to_free);
   return true;
 }
 
 void mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t bytes) {
   ASSERT(owner != h && m->entry / MAP_CLASS_SCALE != 0 && load_relaxed(&m->count) != 0);
   bool is_inside = lock_is_mine(&h->lock);
-  bool (*try_lock)(struct rt_lock *) = is_inside ? lock_try_second : lock_try_enter;
   uint32_t now_ms = (uint32_t)os_coarse_ms();
   struct waiting w = inbox_push(owner, m, bytes, now_ms);
-  if (HAK_UNLIKELY(heap_is_ownerless(owner))) {
-    redrain(owner, try_lock, &h->to_free);
+  if (HAK_UNLIKELY(heap_is_away(owner))) {
+    mail_redrain(owner, is_inside, &h->to_free);
     return;
   }
   if (HAK_LIKELY(!is_overdue(owner, w, now_ms))) return;
   /* Senders post faster than one of them sorts: where much waits, each has to do its share. */
-  if (!is_inside && HAK_UNLIKELY(is_more_than(w, owner, INBOX_TIMES_AT_MOST)))
-    try_lock = lock_enter;
-  (void)help(h, owner, try_lock);
+  bool must_wait = !is_inside && is_more_than(w, owner, INBOX_TIMES_AT_MOST);
+  (void)help(h, owner, is_inside, HAK_UNLIKELY(must_wait) ? lock_enter : try_of(is_inside));
 }
 
 void mail_help(struct heap *h, struct heap *owner) {
   ASSERT(owner != h && lock_is_mine(&h->lock));
   for (int i = 0; i < HELP_ROUNDS && load_relaxed(&owner->inbox) != NULL; i++) {
-    if (!help(h, owner, lock_try_second)) return;
+    if (!help(h, owner, true, lock_try_second)) return;
   }
 }

@@ -3,8 +3,8 @@
  *   sender's outbox (outbox.h) --push--> owner's inbox --exchange--> owner's depot, or bitmaps
  *
  * The inbox is a lock-free stack: push by compare-and-swap, emptied by exchange under the owner's
- * lock. A sender pushes, then reads the owner's orphan mark; an exiting owner sets the mark, then
- * empties its inbox (all seq_cst): one of the two sees the other, so nothing is stranded.
+ * lock. A sender pushes, then reads whether the owner is away; an owner that exits, or idles, says
+ * so, then empties its inbox (all seq_cst): one of the two sees the other, so nothing is stranded.
  *
  * An owner looks at its inbox in its slow paths only. Where one sleeps, or is slower than its
  * senders, they sort its mail into its bitmaps themselves, a few magazines at a time.
@@ -28,9 +28,11 @@ void mail_help(struct heap *h, struct heap *owner);
 void mail_drain(struct heap *h);
 /* Empty h's inbox into the bitmaps; the caller holds the lock. */
 void mail_drain_to_bitmaps(struct heap *h);
-/* Empty an orphan's inbox if nobody does; the caller holds no lock, and frees the strays, which are
- * put before those in *strays, once more. */
-void mail_redrain_orphan(struct heap *orphan, struct magazine **strays);
+/* Empty the inbox of a heap whose thread is away, if nobody does: whoever has held the lock of
+ * another's heap looks again after unlocking, so that a sender who found it taken may leave. The
+ * caller holds the lock of a heap of its own (is_inside) or none, and frees the strays, which are
+ * put before those in *strays, once more; with NULL they stay with the heap. */
+void mail_redrain(struct heap *away, bool is_inside, struct magazine **strays);
 
 HAK_INLINE bool mail_is_waiting(struct heap *h) { return load_relaxed(&h->inbox) != NULL; }
 

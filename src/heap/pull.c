@@ -3,6 +3,7 @@
 #include "pull.h"
 
 #include "flush.h"
+#include "mail.h"
 #include "os_check.h"
 
 enum {
@@ -48,6 +49,7 @@ static struct slab *take_from(struct heap *other, struct heap *h, uint32_t c) {
   count_taken(h, s, true);
   flush_count_slab(h, s, true);
   flush_link_slab(h, s);
+  ASSERT(slab_is_valid(s));
   return s;
 }
 
@@ -59,5 +61,6 @@ struct slab *pull_slab(struct heap *h, uint32_t c) {
   if (NEVER(other == NULL) || !lock_try_second(&other->lock)) return NULL;
   struct slab *s = take_from(other, h, c);
   lock_leave(&other->lock);
+  mail_redrain(other, true, &h->to_free);
   return s;
 }

@@ -252,6 +252,7 @@ bool superslab_purge_is_due(void) {
 /* The chunks of `mask`, neighbours, if they are free now. Bytes, or 0; the kernel refuses where
  * *is_refused is set. */
 static size_t purge_run(size_t index, uint32_t mask, bool *is_refused) {
+  ASSERT(mask != 0 && lock_is_mine(&purge_lock));
   uint64_t word = load_relaxed(&superslab_words[index]);
   if (!take(index, mask, &word)) return 0;
   size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;

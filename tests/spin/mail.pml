@@ -16,7 +16,7 @@
 byte lock = NOBODY;     /* the heap's: who holds it */
 byte inbox = 0;
 byte sorted = 0;
-bool is_orphan = false; /* the mark that senders read */
+bool is_away = false;   /* what senders read: absence != HEAP_PRESENT */
 bool is_listed = false; /* among the orphans: may be adopted */
 byte ended = 0;
 
@@ -43,13 +43,13 @@ inline drain(me) {
   held = 0
 }
 
-/* C: redrain, mail_redrain_orphan */
+/* C: mail_redrain */
 inline redrain(me) {
   do
   :: inbox == 0 -> break
   :: else ->
      if
-     :: !is_orphan -> break
+     :: !is_away -> break
      :: else ->
         try_lock(me, has);
         if
@@ -86,18 +86,18 @@ inline sort_some(me) {
   fi;
   leave(me);
   if
-  :: is_orphan -> redrain(me)
+  :: is_away -> redrain(me)
   :: else -> skip
   fi
 }
 
-/* C: mail_post, inbox_push, is_overdue, is_more_than, heap_is_ownerless */
+/* C: mail_post, inbox_push, is_overdue, is_more_than, heap_is_away */
 proctype sender(byte me) {
   bool has;
   byte held = 0;
   atomic { assert((inbox & (1 << me)) == 0); inbox = inbox | (1 << me) } /* one CAS */
   if
-  :: is_orphan -> redrain(me)
+  :: is_away -> redrain(me)
   :: else ->
      if
      :: true -> skip /* little waits */
@@ -116,11 +116,27 @@ proctype sender(byte me) {
 /* C: heap_abandon */
 inline abandon(me) {
   enter(me);
-  is_orphan = true;
+  is_away = true;
   drain(me);
   is_listed = true; /* under the orphans' lock */
   leave(me);
   redrain(me)
+}
+
+/* C: entry_thread_idle, entry_leave. A locked slow path takes the mark back before it unlocks. */
+inline fall_asleep(me) {
+  do
+  :: true ->
+     enter(me);
+     drain(me);
+     is_away = false;
+     leave(me);
+     is_away = true;
+     if
+     :: inbox == 0 -> break
+     :: else -> skip
+     fi
+  od
 }
 
 /* C: mail_drain */
@@ -128,10 +144,19 @@ proctype owner(byte me) {
   bool has;
   byte held = 0;
   do
-  :: true -> enter(me); drain(me); leave(me)
+  :: true -> enter(me); drain(me); is_away = false; leave(me)
   :: true -> break
   od;
-  abandon(me);
+  if
+  :: true -> fall_asleep(me) /* for ever: the end below is of its heap */
+  :: true ->
+     fall_asleep(me); /* and wakes, in a slow path that finds no reason to look at the mail */
+     enter(me);
+     is_away = false;
+     leave(me);
+     abandon(me)
+  :: true -> abandon(me)
+  fi;
   ended++
 }
 
@@ -148,7 +173,7 @@ proctype adopter(byte me) {
   if
   :: !is_mine -> skip
   :: else ->
-     is_orphan = false;
+     is_away = false;
      if
      :: true -> enter(me); drain(me); leave(me)
      :: true -> skip
@@ -166,6 +191,6 @@ init {
     run adopter(SENDERS + 1)
   }
   (ended == SENDERS + 2);
-  /* The heap is an orphan again, or still: nothing waits where nobody looks, nothing is lost. */
+  /* The heap is an orphan, or its owner asleep: nothing waits where nobody looks, nothing is lost. */
   assert(lock == NOBODY && inbox == 0 && sorted == ALL)
 }

@@ -221,7 +221,7 @@ static void enters_after_bare_fork(void) {
     uint32_t before = load_relaxed(&fork_generation);
     struct heap *h = entry_enter();
     NEED(h != NULL && load_relaxed(&fork_generation) == before + 1);
-    NEED(load_relaxed(&h->generation) == before + 1 && !heap_is_ownerless(h));
+    NEED(load_relaxed(&h->generation) == before + 1 && !heap_is_away(h));
     entry_leave(h);
     _exit(0);
   }

@@ -21,13 +21,13 @@ static void *tells_its_heap(void *out) {
 static void one_after_another(void) {
   struct heap *own = heap_own(), *first, *next;
   thread_run(tells_its_heap, &first);
-  NEED(first != own && load_relaxed(&first->is_orphan) && heap_is_ownerless(first));
+  NEED(first != own && load_relaxed(&first->absence) == HEAP_ORPHAN && heap_is_away(first));
   uint32_t end = heap_id_end();
   for (int i = 0; i < 100; i++) {
     thread_run(tells_its_heap, &next);
     NEED(next == first && heap_id_end() == end);
   }
-  NEED(!load_relaxed(&own->is_orphan) && heap_current == own);
+  NEED(load_relaxed(&own->absence) == HEAP_PRESENT && heap_current == own);
 }
 static void the_next_thread_adopts_the_heap(void **state) {
   (void)state;
@@ -175,7 +175,8 @@ static void late_destructors(void) {
   struct heap *next;
   NEED(pthread_key_create(&late_key, allocates_late) == 0);
   thread_run(ends_with_destructors, NULL);
-  NEED(late_rounds == os_thread_exit_rounds() && load_relaxed(&heap_of_thread->is_orphan));
+  NEED(late_rounds == os_thread_exit_rounds() &&
+       load_relaxed(&heap_of_thread->absence) == HEAP_ORPHAN);
   thread_run(tells_its_heap, &next);
   NEED(next == heap_of_thread);
 }

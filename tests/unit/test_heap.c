@@ -24,7 +24,7 @@ static void many_heaps(void) {
   for (uint32_t i = 0; i < HEAPS; i++) {
     struct heap *h = heaps[i] = heap_by_hand();
     NEED(heap_id(h) == end + i && heap_id_end() == end + i + 1 && heap_of_id(end + i) == h);
-    NEED(h != heap_current && h->is_owned && !heap_is_ownerless(h));
+    NEED(h != heap_current && h->is_owned && !heap_is_away(h));
     NEED(lock_enter(&h->lock) && heap_is_valid(h));
     lock_leave(&h->lock);
     for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(heap_bin_count(h, c) == 0);
@@ -32,14 +32,15 @@ static void many_heaps(void) {
   for (int round = 0; round < 3; round++) {
     for (uint32_t i = 0; i < HEAPS; i++) {
       abandon(heaps[i]);
-      NEED(load_relaxed(&heaps[i]->is_orphan) && heap_of_id(heap_id(heaps[i])) == heaps[i]);
+      NEED(load_relaxed(&heaps[i]->absence) == HEAP_ORPHAN &&
+           heap_of_id(heap_id(heaps[i])) == heaps[i]);
     }
     static bool is_back[HEAPS];
     memset(is_back, 0, sizeof is_back);
     for (uint32_t i = 0; i < HEAPS; i++) {
       struct heap *h = heap_by_hand();
       uint32_t n = heap_id(h) - end;
-      NEED(n < HEAPS && heaps[n] == h && !is_back[n] && !heap_is_ownerless(h));
+      NEED(n < HEAPS && heaps[n] == h && !is_back[n] && !heap_is_away(h));
       is_back[n] = true;
     }
     NEED(heap_id_end() == end + HEAPS);
@@ -208,8 +209,8 @@ static void *acquires(void *unused) {
 /* The child takes the heaps of the threads that fork took away, each once; live objects stay. */
 static void in_the_child(struct heap *own) {
   uint32_t end = heap_id_end();
-  for (int i = 0; i < LEFT; i++) NEED(heap_is_ownerless(object_owner(left_objects[i][0])));
-  NEED(!heap_is_ownerless(own) && heap_current == own);
+  for (int i = 0; i < LEFT; i++) NEED(heap_is_away(object_owner(left_objects[i][0])));
+  NEED(!heap_is_away(own) && heap_current == own);
   NEED(pthread_barrier_init(&barrier, NULL, 2) == 0);
   for (int i = 0; i < LEFT; i++) { /* threads stay alive: each takes another heap */
     pthread_t thread;

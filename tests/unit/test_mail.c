@@ -125,7 +125,7 @@ static void *allocates_and_ends(void *unused) {
 static void to_an_orphan(void) {
   (void)heap_own();
   thread_run(allocates_and_ends, NULL);
-  NEED(load_relaxed(&dead->is_orphan) && taken_of(dead) == OBJECTS);
+  NEED(load_relaxed(&dead->absence) == HEAP_ORPHAN && taken_of(dead) == OBJECTS);
   (void)frees_all((void *)(uintptr_t)OBJECTS);
   NEED(!mail_is_waiting(dead) && taken_of(dead) < OBJECTS / 4); /* but for what we still hold */
   struct heap *h = enter();
@@ -137,6 +137,30 @@ static void to_an_orphan(void) {
 static void an_orphan_is_drained_by_the_sender(void **state) {
   (void)state;
   run_child(to_an_orphan);
+}
+
+static void *frees_one(void *p) {
+  hak_free(p);
+  return NULL;
+}
+/* Nor has one that said it would be idle anything to sort, until it is awake again. */
+static void to_an_idle_thread(void) {
+  (void)heap_own();
+  fill_objects(64);
+  struct heap *h = heap_current;
+  entry_thread_idle();
+  NEED(load_relaxed(&h->absence) == HEAP_ASLEEP && taken_of(h) == OBJECTS);
+  thread_run(frees_all, (void *)(uintptr_t)(OBJECTS / 2));
+  NEED(!mail_is_waiting(h) && taken_of(h) == OBJECTS / 2 && heap_is_valid(h));
+  void *p = hak_malloc(64);
+  NEED(load_relaxed(&h->absence) == HEAP_PRESENT);
+  size_t taken = taken_of(h);
+  thread_run(frees_one, p);
+  NEED(mail_is_waiting(h) && taken_of(h) == taken); /* that is ours again */
+}
+static void an_idle_threads_mail_is_sorted_by_the_sender(void **state) {
+  (void)state;
+  run_child(to_an_idle_thread);
 }
 
 /* Its lock taken by another: whoever has it looks again; here it is us, by hand. */
@@ -151,7 +175,7 @@ static void to_a_locked_orphan(void) {
   lock_leave(&dead->lock);
   entry_leave(h);
   struct magazine *strays = NULL;
-  mail_redrain_orphan(dead, &strays);
+  mail_redrain(dead, false, &strays);
   NEED(!mail_is_waiting(dead) && taken_of(dead) == 0 && strays == NULL);
 }
 static void nothing_is_stranded_at_a_locked_orphan(void **state) {
@@ -212,6 +236,7 @@ int main(void) {
       cmocka_unit_test(a_sleeping_owner_is_helped),
       cmocka_unit_test(a_sender_reports_what_it_finds),
       cmocka_unit_test(an_orphan_is_drained_by_the_sender),
+      cmocka_unit_test(an_idle_threads_mail_is_sorted_by_the_sender),
       cmocka_unit_test(nothing_is_stranded_at_a_locked_orphan),
       cmocka_unit_test(all_counts_add_up),
   };

@@ -118,7 +118,7 @@ static void ends(void) {
   uint32_t kept = kept_of(heap_own());
   donor_does(NULL);
   NEED(pthread_join(thread, NULL) == 0);
-  NEED(load_relaxed(&donor.heap->is_orphan) && donor.heap->strays == NULL);
+  NEED(load_relaxed(&donor.heap->absence) == HEAP_ORPHAN && donor.heap->strays == NULL);
   NEED(donor.heap->cls[c].taken_count == kept_of(NULL) - kept);
   hak_free(p);
   hak_thread_idle();
