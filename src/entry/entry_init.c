@@ -9,6 +9,7 @@
 #include "entry_thread.h"
 #include "flush.h"
 #include "idle.h"
+#include "home.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
@@ -25,7 +26,9 @@ static _Atomic(uintptr_t) init_thread; /* who runs init_once; 0 before and after
 static _Atomic(bool) options_are_read;
 
 static void apply_options(void) {
-  if (!rt_options_init()) return;
+  bool is_read = rt_options_init();
+  home_set_count((uint32_t)rt_option(RT_OPTION_HEAPS));
+  if (!is_read) return;
   superslab_set_warm_bytes(rt_option(RT_OPTION_WARM_BYTES));
   store_relaxed(&options_are_read, true);
 }
@@ -71,12 +74,12 @@ __attribute__((constructor)) static void entry_init_at_load(void) {
 
 struct heap *entry_enter(void) {
   struct heap *h = entry_thread_heap();
-  if (h == NULL || !lock_enter(&h->lock)) return NULL;
+  if (h == NULL || !lock_enter(&h->home->lock)) return NULL;
   if (h->is_owned) {
     /* After a bare fork nobody told us that this thread's heap lives on: lock_enter just has. */
-    uint32_t generation = load_relaxed(&fork_generation);
-    if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation))
-      store_relaxed(&h->generation, generation);
+    if (HAK_UNLIKELY(load_relaxed(&h->generation) != load_relaxed(&fork_generation)))
+      home_survive_fork(h);
+    if (HAK_UNLIKELY(h->is_asleep)) home_wake(h);
     heap_busy_begin();
   }
   return h;
@@ -103,17 +106,17 @@ static HAK_NOINLINE void tick(struct heap *h) {
 }
 
 void entry_leave(struct heap *h) {
+  struct heap *home = h->home;
+  bool is_tick = false;
   if (h->is_owned) {
     if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
-    if (HAK_UNLIKELY(load_relaxed(&h->absence) != HEAP_PRESENT))
-      store_relaxed(&h->absence, HEAP_PRESENT); /* it is awake again; a late reader does its work */
+    is_tick = idle_count(home);
+    flush_take_strays(home, &h->to_free);
   }
-  struct heap_fault fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
-  if (h->is_owned) flush_take_strays(h, &h->to_free);
-  lock_leave(&h->lock);
+  struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;
+  lock_leave(&home->lock);
   if (h->is_owned) {
-    bool is_tick = idle_count(h);
     heap_busy_end(h);
     if (HAK_UNLIKELY(is_tick)) tick(h);
   }

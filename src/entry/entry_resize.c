@@ -13,6 +13,7 @@
 #include "idle.h"
 #include "large.h"
 #include "mail.h"
+#include "home.h"
 #include "os_check.h"
 #include "outbox.h"
 #include "os_mem.h"
@@ -194,7 +195,7 @@ bool entry_trim(void) {
   struct heap *h = entry_enter();
   if (h == NULL) return false;
   if (!h->is_owned) {
-    mail_drain_to_bitmaps(h);
+    mail_drain_to_bitmaps(h->home);
     entry_leave(h);
     return superslab_purge(true) != 0;
   }
@@ -223,9 +224,7 @@ void entry_thread_idle(void) {
   do { /* as entry_trim */
     strays = h->stray_rounds;
     idle_flush_own(h);
+    home_fall_asleep(h); /* as at an orphan, then looked at once more: mail.h */
     entry_leave(h);
-    /* As an orphan's, from here on our mail is sorted by those who send it. Marked, then looked at
-     * once more: mail.h. */
-    store_seq(&h->absence, HEAP_ASLEEP);
-  } while ((h->stray_rounds != strays || load_seq(&h->inbox) != NULL) && entry_enter() == h);
+  } while ((h->stray_rounds != strays || load_seq(&h->home->inbox) != NULL) && entry_enter() == h);
 }

@@ -39,13 +39,14 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
     flush_owner_magazines(h);
     flush_owner_windows(h);
   }
-  mail_drain_to_bitmaps(h);
-  flush_empty_slab(h);
-  void *p = refill_take_one(h, c);
+  struct heap *home = h->home;
+  mail_drain_to_bitmaps(home);
+  flush_empty_slab(home);
+  void *p = refill_take_one(home, c);
   int alignment = __builtin_ctz(size_classes[c].size);
   for (uint32_t wider = c + 1; p == NULL && wider < CLASS_COUNT; wider++) {
-    if (h->cls[wider].slabs != NULL && __builtin_ctz(size_classes[wider].size) >= alignment)
-      p = refill_take_one(h, wider);
+    if (home->cls[wider].slabs != NULL && __builtin_ctz(size_classes[wider].size) >= alignment)
+      p = refill_take_one(home, wider);
     if (p != NULL) entry_note_misfit();
   }
   return p;
@@ -55,9 +56,10 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
   struct heap *h = entry_enter();
   if (h == NULL) return entry_signal_alloc(size_classes[c].size, align);
   bool is_sample_due = false;
-  void *p = !h->is_owned ? refill_take_one(h, c) : refill_slow(h, c, align <= 16, &is_sample_due);
+  void *p =
+      !h->is_owned ? refill_take_one(h->home, c) : refill_slow(h, c, align <= 16, &is_sample_due);
   if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);
-  if (HAK_UNLIKELY(is_sample_due)) bump_relaxed(&h->samples_due, (size_t)1);
+  if (HAK_UNLIKELY(is_sample_due)) bump_relaxed(&h->home->samples_due, (size_t)1);
   entry_leave(h);
   return HAK_LIKELY(p != NULL) ? p : out_of_memory();
 }
@@ -126,10 +128,10 @@ static HAK_COLD void free_direct(void *p, size_t i) {
   if (h->is_owned) heap_busy_begin();
   flush_slots(owner, map_entry_class(entry), &p, 1);
   struct heap_fault fault = owner->fault;
-  if (owner != h) {
+  if (owner != h->home) {
     lock_leave(&owner->lock);
     mail_redrain(owner, true, h->is_owned ? &h->to_free : NULL);
-    if (fault.kind != FAULT_NONE) h->fault = fault;
+    if (fault.kind != FAULT_NONE) h->home->fault = fault;
   }
   entry_leave(h);
 }
@@ -178,6 +180,14 @@ static HAK_COLD void free_other(void *p, size_t i, uint32_t entry) {
   }
 }
 
+/* An object of the thread's own home: freed before, as the bin's top says; or another thread of
+ * this home has pulled its slab since free looked. */
+static HAK_COLD void free_own(void *p, struct bin *b, size_t class_bytes) {
+  if (b->hi != NULL && bin_has_on_top(b, load_relaxed(&b->sp), p))
+    guard_abort(VERDICT_DOUBLE_FREE, p, class_bytes);
+  entry_free(p); /* ends: each further round follows a pull */
+}
+
 void entry_free_slow(void *p, size_t i) {
   struct heap *h = heap_current;
   uint32_t entry = map_load(i);
@@ -188,8 +198,10 @@ void entry_free_slow(void *p, size_t i) {
   uint32_t c = map_entry_class(entry);
   if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
     guard_abort(VERDICT_INTERIOR, p, size_classes[c].size);
-  if ((entry ^ h->key) < CLASS_COUNT * MAP_CLASS_SCALE && h->is_owned)
-    guard_abort(VERDICT_DOUBLE_FREE, p, size_classes[c].size); /* the bin's top says so */
+  if (HAK_UNLIKELY((entry ^ h->key) < CLASS_COUNT * MAP_CLASS_SCALE) && h->is_owned) {
+    free_own(p, &h->bin[c], size_classes[c].size);
+    return;
+  }
   if (HAK_UNLIKELY(map_entry_id(entry) < HEAP_ID_FIRST)) {
     free_direct(p, i); /* booting and exit take no mail */
     return;

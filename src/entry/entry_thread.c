@@ -9,6 +9,7 @@
 
 #include "entry.h"
 #include "entry_report.h"
+#include "home.h"
 #include "os_check.h"
 #include "os_thread.h"
 
@@ -25,7 +26,7 @@ static void thread_ends(void *value) {
   if (round + 1 < os_thread_exit_rounds() && os_thread_key_set((char *)value + 1)) return;
   heap_busy_begin();
   struct magazine *strays;
-  struct heap_fault fault = heap_abandon(h, &strays);
+  struct heap_fault fault = home_abandon(h, &strays);
   heap_make_exit_current();
   entry_report_fault(fault);
   if (HAK_UNLIKELY(strays != NULL)) entry_free_strays(strays);
@@ -38,7 +39,7 @@ void entry_thread_init(void) {
 void entry_thread_fork_child(void) {
   lock_fork_child();
   struct heap *h = heap_current;
-  if (h->is_owned) store_relaxed(&h->generation, load_relaxed(&fork_generation));
+  if (h->is_owned) home_survive_fork(h);
   entry_report_fork_child();
 }
 
@@ -48,14 +49,14 @@ static HAK_COLD struct heap *attach(void) {
   if (!has_key) return heap_make_exit_current();
   if (!lock_enter(&heap_none.lock))
     return &heap_none; /* a handler that interrupted this very path */
-  struct heap *h = heap_acquire();
+  struct heap *h = home_acquire();
   lock_leave(&heap_none.lock);
   if (h == NULL) return heap_exit_get(); /* no memory now: the next slow path tries again */
   heap_current = h;
   if (!os_thread_key_set(h)) { /* may allocate: the heap works already */
     struct heap *exit_heap = heap_make_exit_current();
     struct magazine *strays;
-    entry_report_fault(heap_abandon(h, &strays));
+    entry_report_fault(home_abandon(h, &strays));
     ASSERT(strays == NULL); /* it had no object yet */
     return exit_heap;
   }

@@ -2,9 +2,15 @@
  */
 #include "depot.h"
 
+#include "base_mem.h"
 #include "flush.h"
 #include "os_check.h"
 #include "rt_options.h"
+
+enum {
+  SHARES_MAX = 4,      /* threads of a home whose depots it may be; measured: docs/decisions/0022 */
+  ADDED_BYTES = 65536, /* of a magazine to which depot_add adds; arbitrary */
+};
 
 static size_t magazine_bytes(const struct magazine *m) {
   return (size_t)load_relaxed(&((struct magazine *)(uintptr_t)m)->count) *
@@ -63,7 +69,8 @@ void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
   k->depot_newest = m;
   k->depot_count++;
   h->depot_bytes += magazine_bytes(m);
-  uint64_t bound = rt_option(RT_OPTION_DEPOT_BYTES);
+  uint32_t threads = load_relaxed(&h->thread_count);
+  uint64_t bound = rt_option(RT_OPTION_DEPOT_BYTES) * (threads < SHARES_MAX ? threads : SHARES_MAX);
   while (h->depot_bytes > bound) { /* each round takes a magazine out */
     /* A class that holds most of the depot evicts its own: no search in a bulk loop. */
     bool is_own =
@@ -88,6 +95,26 @@ struct magazine *depot_take(struct heap *h, uint32_t c) {
   h->depot_bytes -= magazine_bytes(m);
   m->next = NULL;
   return m;
+}
+
+void depot_add(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
+  ASSERT(lock_is_mine(&h->lock) && n != 0 && n <= size_classes[c].magazine_capacity);
+  uint32_t most = ADDED_BYTES / size_classes[c].size;
+  if (most > size_classes[c].magazine_capacity) most = size_classes[c].magazine_capacity;
+  struct magazine *m = h->cls[c].depot_newest;
+  if (m != NULL && load_relaxed(&m->count) + n <= most) {
+    m = depot_take(h, c);
+  } else {
+    m = flush_magazine_get(h, c);
+  }
+  if (m == NULL) {
+    flush_slots(h, c, slots, n);
+    return;
+  }
+  uint32_t count = load_relaxed(&m->count);
+  mem_copy(m->slot + count, slots, n * sizeof *slots);
+  store_relaxed(&m->count, (uint16_t)(count + n));
+  depot_put(h, c, m);
 }
 
 void depot_flush_class(struct heap *h, uint32_t c) {

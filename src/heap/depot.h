@@ -1,6 +1,6 @@
 /* depot.h — a heap's bounded stock of full magazines (after Bonwick and Adams, magazines and
- * vmem, USENIX 2001). Lock: the heap's, for everything. Bound: option DEPOT_BYTES a heap; what
- * comes above it pushes the oldest magazines down to the bitmaps.
+ * vmem, USENIX 2001). Lock: the heap's, for everything. Bound: option DEPOT_BYTES for each thread
+ * of a home, up to 4; what comes above it pushes the oldest magazines down to the bitmaps.
  */
 #ifndef DEPOT_H
 #define DEPOT_H
@@ -9,6 +9,9 @@
 
 /* Put m (of class c, not empty, owned by h) in; then evict until within the bound. */
 void depot_put(struct heap *h, uint32_t c, struct magazine *m);
+/* n objects of class c, oldest first, to its newest magazine, or to one of their own; to the
+ * bitmaps without memory. */
+void depot_add(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
 /* The newest magazine of class c, or NULL. */
 HAK_MUST_USE struct magazine *depot_take(struct heap *h, uint32_t c);
 /* Send all of class c to the bitmaps. */

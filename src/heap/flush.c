@@ -310,14 +310,25 @@ void flush_empty_slab(struct heap *h) {
   slab_release(empty);
 }
 
+/* What all threads of a home share. */
+static void flush_shared(struct heap *home) {
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) depot_flush_class(home, c);
+  for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) {
+    if (home->spare[i] != NULL) magazine_give(home->spare[i]);
+    home->spare[i] = NULL;
+  }
+  flush_empty_slab(home);
+}
+
 void flush_owner_magazines(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  struct heap *home = h->home;
+  ASSERT(lock_is_mine(&home->lock) && h->is_owned);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     struct heap_class *k = &h->cls[c];
     struct magazine *loaded = load_relaxed(&k->loaded);
     if (loaded != NULL) {
       heap_bin_spill(h, c);
-      flush_slots(h, c, loaded->slot, heap_bin_count(h, c));
+      flush_slots(home, c, loaded->slot, heap_bin_count(h, c));
       heap_bin_reset(h, c);
       store_relaxed(&loaded->count, (uint16_t)0);
       magazine_give(loaded);
@@ -325,24 +336,20 @@ void flush_owner_magazines(struct heap *h) {
     struct magazine *previous = load_relaxed(&k->previous);
     if (previous != NULL) {
       store_relaxed(&k->previous, NULL);
-      flush_magazine(h, previous);
+      flush_magazine(home, previous);
       magazine_give(previous);
     }
     if (loaded == NULL) k->window = 0;
     if (k->streak == 1) k->window = (uint16_t)((k->window + 1) / 2); /* one refill was enough */
     k->streak = 0;
     k->is_underflowed = false;
-    depot_flush_class(h, c);
   }
-  for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) {
-    if (h->spare[i] != NULL) magazine_give(h->spare[i]);
-    h->spare[i] = NULL;
-  }
-  flush_empty_slab(h);
+  uint32_t others_asleep = home->asleep_count - h->is_asleep;
+  if (others_asleep + 1 >= load_relaxed(&home->thread_count)) flush_shared(home);
 }
 
 void flush_owner_windows(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  ASSERT(lock_is_mine(&h->home->lock) && h->is_owned);
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     ASSERT(load_relaxed(&h->cls[c].loaded) == NULL && h->cls[c].streak == 0);
     h->cls[c].window = 0;

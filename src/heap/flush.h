@@ -1,6 +1,7 @@
 /* flush.h — objects from magazines to the bitmaps of their slabs, each one checked on the way.
- * All functions: the caller holds the lock of heap h. What is wrong is noted in h->fault, for
- * entry/ to report once the lock is given back; the object is then left alone.
+ * All functions: h is a home, but for those about the owner, and the caller holds its home's lock.
+ * What is wrong is noted in h->fault, for entry/ to report once the lock is given back; the object
+ * is then left alone.
  */
 #ifndef FLUSH_H
 #define FLUSH_H
@@ -15,7 +16,8 @@ void flush_magazine(struct heap *h, struct magazine *m);
 /* What flushing left of h's strays goes before those in *strays: the caller frees them once more,
  * when it holds no lock. */
 void flush_take_strays(struct heap *h, struct magazine **strays);
-/* The owner's loaded and second magazines and the depot: everything of h's own. A class keeps its
+/* The owner's loaded and second magazines; what its home's threads share too, if no other of them
+ * is awake: everything that h keeps at hand but its outbox. A class keeps its
  * window if it had a magazine: the next thread to adopt the heap is likely to be of the same kind,
  * and finds what it needs resident; half of it where one refill was enough. The caller is the owner
  * thread. */

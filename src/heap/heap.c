@@ -1,9 +1,7 @@
-/* heap.c — see heap.h. Owns: the static heaps, the directory of ids, the orphan list.
+/* heap.c — see heap.h. Owns: the static heaps, the directory of ids.
  */
 #include "heap.h"
 
-#include "flush.h"
-#include "idle.h"
 #include "mail.h"
 #include "meta.h"
 #include "os_check.h"
@@ -36,14 +34,10 @@ static _Atomic(uint32_t) id_end = HEAP_ID_FIRST;
 static bool is_booting_ready;       /* constant once the process is ready */
 static _Atomic(bool) is_exit_ready; /* never cleared */
 
-static struct rt_lock orphans_lock = LOCK_INIT(LOCK_RANK_ORPHANS);
-static struct heap *orphans;            /* under orphans_lock */
-static uint32_t left_behind_next;       /* under orphans_lock: next id to look at after a fork */
-static uint32_t left_behind_generation; /* under orphans_lock: the fork that the scan is of */
-
 /* What is zero stays so: the lock is free, and may be in fork's registry already. */
 static void heap_construct(struct heap *h, uint32_t id) {
   h->is_owned = id >= HEAP_ID_FIRST;
+  h->home = h;
   h->lock.rank = LOCK_RANK_HEAP;
   h->lock.recover = recover_heap;
   h->sample_countdown_bytes = SAMPLE_INTERVAL_BYTES;
@@ -126,30 +120,32 @@ size_t heap_objects_out_total(void) {
   size_t total = 0;
   for (uint32_t id = HEAP_ID_BOOTING; id < heap_id_end(); id++) {
     struct heap *h = heap_of_id(id);
-    ASSERT(h == NULL || heap_id(h) == id);
+    ASSERT(h == NULL || !heap_is_home(h) || heap_id(h) == id);
     if (h != NULL) total += load_relaxed(&h->objects_out);
   }
   return total;
 }
 
-bool heap_enter_with(struct heap *own, struct heap *other) {
-  for (;;) { /* ends: whoever holds `other` waits for no heap lock while holding it */
-    if (!lock_enter(&own->lock)) return false;
-    if (other == own || lock_try_second(&other->lock)) return true;
-    bool is_mine = lock_is_mine(&other->lock);
-    lock_leave(&own->lock);
+bool heap_enter_with(struct heap *own, struct heap *home) {
+  ASSERT(heap_is_home(home));
+  struct rt_lock *first = &own->home->lock, *second = &home->lock;
+  for (;;) { /* ends: whoever holds `second` waits for no heap lock while holding it */
+    if (!lock_enter(first)) return false;
+    if (second == first || lock_try_second(second)) return true;
+    bool is_mine = lock_is_mine(second);
+    lock_leave(first);
     if (is_mine)
       return false; /* a handler amid a path that holds it: waiting would be for ourselves */
-    lock_wait(&other->lock);
+    lock_wait(second);
   }
 }
 
-void heap_leave_with(struct heap *own, struct heap *other) {
-  if (other != own) {
-    lock_leave(&other->lock);
-    mail_redrain(other, true, own->is_owned ? &own->to_free : NULL);
+void heap_leave_with(struct heap *own, struct heap *home) {
+  if (home != own->home) {
+    lock_leave(&home->lock);
+    mail_redrain(home, true, own->is_owned ? &own->to_free : NULL);
   }
-  lock_leave(&own->lock);
+  lock_leave(&own->home->lock);
 }
 
 bool heap_is_valid(struct heap *h) {
@@ -184,7 +180,7 @@ static _Atomic(struct heap *) *place_of(uint32_t id) {
   return &leaf->heap[id % LEAF_HEAPS];
 }
 
-static struct heap *heap_new(void) {
+struct heap *heap_new(struct heap *home) {
   ASSERT(lock_is_mine(&heap_none.lock));
   uint32_t id = load_relaxed(&id_end); /* stable: the caller holds heap_none's lock */
   _Atomic(struct heap *) *place = place_of(id);
@@ -192,81 +188,16 @@ static struct heap *heap_new(void) {
   struct heap *h = meta_alloc(sizeof *h); /* last: what was allocated before is kept for the next */
   if (h == NULL) return NULL;
   heap_construct(h, id);
-  lock_register(&h->lock);
+  if (home == NULL) {
+    lock_register(&h->lock);
+  } else {
+    h->is_guest = true;
+    h->home = home;
+    h->key = home->key;
+  }
   bins_construct(h);
-  heap_requests_reset(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
   store_release(place, h);        /* pairs with heap_of_id */
   store_release(&id_end, id + 1); /* pairs with heap_of_id */
   return h;
-}
-
-/* After a fork, heaps of threads that exist only in the parent: each id is looked at once. What
- * their bins, second magazines and outboxes say was copied at different instants and cannot be
- * trusted: those objects stay allocated (lost in fork), only depot, inbox and slabs live on. */
-static struct heap *take_left_behind(void) {
-  uint32_t generation = load_relaxed(&fork_generation);
-  /* After a bare fork one of these heaps may be that of the thread that lives on. */
-  if (generation == 0 || load_relaxed(&fork_was_bare)) return NULL;
-  if (left_behind_generation != generation) {
-    left_behind_generation = generation;
-    left_behind_next = HEAP_ID_FIRST;
-  }
-  while (left_behind_next < load_relaxed(&id_end)) { /* each id once a fork */
-    struct heap *h = heap_of_id(left_behind_next++);
-    if (h == NULL || load_relaxed(&h->generation) == generation) continue;
-    if (load_relaxed(&h->absence) == HEAP_ORPHAN) continue;
-    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-      heap_bin_reset(h, c);
-      store_relaxed(&h->cls[c].previous, NULL);
-      h->cls[c].window = 0;
-      h->cls[c].streak = 0;
-    }
-    outbox_forget(h);
-    h->to_free = NULL;
-    h->frees_strays = false;
-    return h;
-  }
-  return NULL;
-}
-
-struct heap *heap_acquire(void) {
-  ASSERT(lock_is_mine(&heap_none.lock));
-  lock_nested(&orphans_lock);
-  struct heap *h = orphans;
-  if (h != NULL) orphans = h->next_orphan;
-  if (h == NULL) h = take_left_behind();
-  lock_leave(&orphans_lock);
-  if (h == NULL) return heap_new();
-  heap_requests_reset(h);
-  store_relaxed(&h->generation, load_relaxed(&fork_generation));
-  h->trim_seen = load_relaxed(&trim_epoch); /* it is empty */
-  store_seq(&h->absence, HEAP_PRESENT);
-  return h;
-}
-
-struct heap_fault heap_abandon(struct heap *h, struct magazine **strays) {
-  ASSERT(h != heap_current && h->is_owned);
-  *strays = NULL;
-  struct heap_fault fault = {FAULT_NONE, NULL};
-  if (NEVER(!lock_enter(&h->lock))) return fault; /* an exit inside a slow path of its own */
-  flush_owner_magazines(h);
-  outbox_send_all(h);
-  ASSERT(heap_is_valid(h));
-  /* Mark first, then look once more (both seq_cst): a sender pushes first, then reads the mark. */
-  store_seq(&h->absence, HEAP_ORPHAN);
-  mail_drain_to_bitmaps(h);
-  flush_empty_slab(h); /* nobody else would give it back */
-  lock_nested(&orphans_lock);
-  h->next_orphan = orphans;
-  signal_fence(); /* docs/decisions/0005 */
-  orphans = h;
-  lock_leave(&orphans_lock);
-  fault = h->fault.kind != FAULT_NONE ? h->fault : h->mail_fault;
-  *strays = h->to_free;
-  h->to_free = NULL;
-  flush_take_strays(h, strays);
-  lock_leave(&h->lock);
-  mail_redrain(h, false, strays);
-  return fault;
 }

@@ -19,6 +19,17 @@
 #include "rt_lock.h"
 #include "slab.h"
 
+/* As many threads as there are processors have a heap each that is its own `home`. More of them
+ * do not need as many half empty slabs: their heaps are guests, and use a home's lock, depot, slabs
+ * and inbox. What a guest allocates is the home's, so that among the threads of one home no free is
+ * remote. A home that takes guests is a host.
+ *
+ *   thread -> heap (bins, outbox) -+
+ *   thread -> heap (bins, outbox) -+-> home (lock, depot, slabs, inbox; and bins of its own thread)
+ *
+ * docs/decisions/0022.
+ */
+
 /* Three static heaps belong to no one thread: `none` (every thread starts with it), `booting`
  * (while the process starts) and `exit` (threads that have given up theirs). Their bins stay
  * empty for ever; what they allocate comes straight from the bitmaps under their lock. `booting` is
@@ -42,8 +53,9 @@ struct heap_fault {
   void *object;
 };
 
-/* Why its thread is not there. ASLEEP is set by the owner alone, and taken back in its next locked
- * slow path; ORPHAN is on the list of orphans, or about to be. */
+/* Why none of a home's threads is there. ASLEEP is set by the last of them that falls asleep, and
+ * taken back in the next locked slow path of any; ORPHAN is on the list of orphans, or about to be.
+ */
 enum heap_absence { HEAP_PRESENT, HEAP_ASLEEP, HEAP_ORPHAN };
 
 struct heap_class {
@@ -61,7 +73,7 @@ struct heap_class {
   uint8_t streak;    /* owner: refills from slabs since the bin was full last */
   bool is_borrowing; /* owner: malloc takes the objects of the lender for those of this class */
   _Atomic(bool) is_dry; /* no free object was on a resident page, and none has been put back since;
-                         * set by the owner, cleared under the lock */
+                         * lock; read by threads that may borrow */
 };
 
 /* Objects of one other heap and class, or of one other heap (a mix), collected until there is a
@@ -74,17 +86,24 @@ struct outbox_slot {
 
 struct heap {
   struct bin bin[CLASS_COUNT];
-  uint32_t key;                 /* map_entry(id, 0); constant. No object's map entry fits 0 */
+  uint32_t key;                 /* map_entry(home's id, 0); constant while a thread has it. No
+                                 * object's map entry fits 0 */
   bool is_owned;                /* one thread's: not static. Constant */
+  bool is_guest;                /* of another's home, never its own. Constant */
+  bool is_asleep;               /* owner, with the home's lock: counted in its asleep_count */
   _Atomic(uint8_t) absence;     /* enum heap_absence; seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
-  uint32_t split_count;         /* owner: size_class_split_count as of `request` */
+  struct heap *home;         /* whose lock, depot, slabs and inbox its thread uses: often its own.
+                              * Constant while a thread has it */
+  uint32_t split_count;      /* owner: size_class_split_count as of `request` */
   uint32_t outbox_room;      /* owner: OUTBOX_BYTES less the bytes of the objects in the outbox */
   uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */
   uint32_t trim_seen;        /* owner: the trim epoch honoured last */
   uint32_t quiet_room;       /* owner, as the next: outbox_room as idle_send_is_due saw it last */
+  uint32_t overflow_run;     /* owner, as the next: bins that overflowed since one ran empty */
+  uint32_t overflow_class;   /* that of the last, if there are many; window.h */
+  uint32_t window_victim;    /* class whose window shrank last */
   uint32_t quiet_count;      /* how often in a row; nothing was posted meanwhile */
-  _Atomic(uint32_t) slow_count;      /* owner: locked slow paths; read by ticks */
   _Atomic(uint32_t) idle_slow_count; /* ticks: slow_count when looked at last */
   _Atomic(uint64_t) idle_since_ms;   /* ticks: when that was new; 0: seen to */
   /* Owner: size_class_table.tiny, but for classes on loan, whose requests go to their lender's bin.
@@ -104,7 +123,13 @@ struct heap {
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
   _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;
-  struct heap *next_orphan; /* orphans lock */
+  _Atomic(uint32_t) slow_count; /* locked slow paths; read by ticks */
+  uint32_t asleep_count; /* of its threads, those that said by hak_thread_idle that they idle */
+
+  struct heap *next_orphan;       /* orphans lock, as the next: list of homes, or of guests */
+  bool has_thread;                /* somebody's bins are here: a home may have but guests */
+  _Atomic(uint32_t) thread_count; /* that it is home to; written under orphans lock */
+  struct heap *next_host;         /* ring of homes that take guests */
 
   struct heap_class cls[CLASS_COUNT];
   _Atomic(size_t) slab_bytes;                  /* lock; read by senders */
@@ -130,6 +155,10 @@ HAK_INLINE struct bin *heap_bin(struct heap *h, size_t scaled) {
   return (struct bin *)(void *)((char *)h + scaled);
 }
 
+/* The only thread of a forked child has the heap h: it lives on here, and is alone in its home.
+ * That thread; no other can be in a slow path of h's home. In home.c. */
+void home_survive_fork(struct heap *h);
+
 /* While the owner changes bins and magazines outside the hot path, `busy` is current: a signal
  * handler that comes in between finds no bins, and then that it must do without (entry_signal.h).
  * The fences keep the compiler from moving the changes out of the brackets. */
@@ -141,9 +170,8 @@ HAK_INLINE void heap_busy_end(struct heap *h) {
   signal_fence_full();
   /* A handler that forked in between could not tell whose heap lives on (entry_thread_fork_child).
    */
-  uint32_t generation = load_relaxed(&fork_generation);
-  if (HAK_UNLIKELY(load_relaxed(&h->generation) != generation))
-    store_relaxed(&h->generation, generation);
+  if (HAK_UNLIKELY(load_relaxed(&h->generation) != load_relaxed(&fork_generation)))
+    home_survive_fork(h);
   heap_current = h;
 }
 
@@ -157,25 +185,21 @@ HAK_MUST_USE struct heap *heap_exit_get(void);
 /* The calling thread is served by the `exit` heap from now on; on self-entry by `none`, until its
  * next slow path. Returns the one it is. The caller holds no lock. */
 struct heap *heap_make_exit_current(void);
-/* A heap for the calling thread: an orphan, else one left by a thread that a fork took away, else
- * a new one. NULL without memory. The caller holds heap_none's lock (its umbrella). */
-HAK_MUST_USE struct heap *heap_acquire(void);
-/* The calling thread's heap h is given up: everything to bitmaps and owners, then to the orphans.
- * The caller has already made another heap current, and frees the *strays once more. Returns what
- * was found wrong on the way. */
-HAK_MUST_USE struct heap_fault heap_abandon(struct heap *h, struct magazine **strays);
+/* A new heap: a home, or a guest of `home`. Its own id leads to it from now on; its home's is in
+ * its key. NULL without memory. The caller holds heap_none's lock. */
+HAK_MUST_USE struct heap *heap_new(struct heap *home);
 /* The heap with this id, or NULL. Any thread. */
 HAK_MUST_USE struct heap *heap_of_id(uint32_t id);
 /* How many ids have been given out, reserved ones included: ids below it may be passed above. */
 uint32_t heap_id_end(void);
 /* Objects that all heaps have moved out of slabs since the start. */
 size_t heap_objects_out_total(void);
-/* Lock `own`, and `other` besides (which may be `own`), waiting for it while holding nothing.
- * False, with nothing held, on self-entry. */
-HAK_MUST_USE bool heap_enter_with(struct heap *own, struct heap *other);
-void heap_leave_with(struct heap *own, struct heap *other);
-/* True when h's thread will not look at its inbox soon: it has exited, or was left behind by a
- * fork, or said by hak_thread_idle that it does nothing for a while. */
+/* Lock the home of `own`, the calling thread's heap, and `home` besides (which may be the same),
+ * waiting for it while holding nothing. False, with nothing held, on self-entry. */
+HAK_MUST_USE bool heap_enter_with(struct heap *own, struct heap *home);
+void heap_leave_with(struct heap *own, struct heap *home);
+/* True when no thread of the home h will look at its inbox soon: all have exited, or were left
+ * behind by a fork, or said by hak_thread_idle that they do nothing for a while. */
 HAK_INLINE bool heap_is_away(struct heap *h) {
   return load_seq(&h->absence) != HEAP_PRESENT ||
          load_relaxed(&h->generation) != load_relaxed(&fork_generation);
@@ -199,8 +223,10 @@ HAK_INLINE void heap_bin_reset(struct heap *h, uint32_t c) {
   store_relaxed(&h->cls[c].loaded, NULL);
   bin_reset(&h->bin[c]);
 }
+/* Of its home. */
 HAK_INLINE uint32_t heap_id(const struct heap *h) { return map_entry_id(h->key); }
-/* The map entry of this heap's slabs of class c. */
+HAK_INLINE bool heap_is_home(const struct heap *h) { return !h->is_guest; }
+/* The map entry of its home's slabs of class c. */
 HAK_INLINE uint32_t heap_entry(const struct heap *h, uint32_t c) {
   return h->key | c * MAP_CLASS_SCALE;
 }

@@ -21,17 +21,17 @@ static _Atomic(uint64_t) next_tick_ms; /* who moves it on has the tick */
 static _Atomic(uint32_t) tick_id = HEAP_ID_FIRST;
 
 void idle_flush_own(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  ASSERT(lock_is_mine(&h->home->lock) && h->is_owned);
   h->trim_seen = load_relaxed(&trim_epoch);
   flush_owner_magazines(h);
   flush_owner_windows(h);
   outbox_send_all(h);
-  mail_drain_to_bitmaps(h);
-  flush_empty_slab(h);
+  mail_drain_to_bitmaps(h->home);
+  flush_empty_slab(h->home);
 }
 
 void idle_send(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  ASSERT(lock_is_mine(&h->home->lock) && h->is_owned);
   uint32_t owner_id[OUTBOX_SLOTS_ALL] = {0}, count = 0;
   for (uint32_t i = 0; i < OUTBOX_SLOTS_ALL; i++) {
     uint32_t entry = load_relaxed(&h->outbox[i].entry);
@@ -59,7 +59,8 @@ struct heap_fault idle_trim_all(struct heap *h) {
   uint32_t end = heap_id_end();
   for (uint32_t id = HEAP_ID_FIRST; id < end; id++) {
     struct heap *other = heap_of_id(id);
-    if (other == NULL || other == h || !lock_enter(&other->lock)) continue;
+    if (other == NULL || other == h->home || !heap_is_home(other)) continue;
+    if (!lock_enter(&other->lock)) continue;
     flush_from_outside(other);
     flush_take_strays(other, &h->to_free);
     if (fault.kind == FAULT_NONE) fault = other->fault;
@@ -91,7 +92,8 @@ struct heap_fault idle_tick(struct heap *own, uint64_t now_ms) {
   for (uint32_t i = 0; i < TICK_HEAPS && i < end - HEAP_ID_FIRST; i++, id++) {
     if (id >= end) id = HEAP_ID_FIRST;
     struct heap *h = heap_of_id(id);
-    if (h == NULL || h == own || heap_is_away(h) || !has_gone_idle(h, now_ms)) continue;
+    if (h == NULL || h == own->home || !heap_is_home(h)) continue;
+    if (heap_is_away(h) || !has_gone_idle(h, now_ms)) continue;
     if (!lock_try_enter(&h->lock)) continue;
     flush_from_outside(h);
     flush_take_strays(h, &own->to_free);

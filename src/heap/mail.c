@@ -143,7 +143,7 @@ static struct magazine *inbox_pop(struct heap *h) {
 
 /* A few of what waits to the bitmaps. */
 static void empty_some(struct heap *h, struct heap *owner) {
-  ASSERT(lock_is_mine(&owner->lock) && owner != h);
+  ASSERT(lock_is_mine(&owner->lock) && owner != h->home);
   for (uint32_t i = 0; i < SENDER_DRAINS; i++) {
     struct magazine *m = inbox_pop(owner);
     if (m == NULL) return;
@@ -169,8 +169,8 @@ static bool help(struct heap *h, struct heap *owner, bool is_inside, lock_try *t
 }
 
 void mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t bytes) {
-  ASSERT(owner != h && m->entry / MAP_CLASS_SCALE != 0 && load_relaxed(&m->count) != 0);
-  bool is_inside = lock_is_mine(&h->lock);
+  ASSERT(owner != h->home && m->entry / MAP_CLASS_SCALE != 0 && load_relaxed(&m->count) != 0);
+  bool is_inside = lock_is_mine(&h->home->lock);
   uint32_t now_ms = (uint32_t)os_coarse_ms();
   struct waiting w = inbox_push(owner, m, bytes, now_ms);
   if (HAK_UNLIKELY(heap_is_away(owner))) {
@@ -184,7 +184,7 @@ void mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t 
 }
 
 void mail_help(struct heap *h, struct heap *owner) {
-  ASSERT(owner != h && lock_is_mine(&h->lock));
+  ASSERT(owner != h->home && lock_is_mine(&h->home->lock));
   for (int i = 0; i < HELP_ROUNDS && load_relaxed(&owner->inbox) != NULL; i++) {
     if (!help(h, owner, true, lock_try_second)) return;
   }

@@ -34,7 +34,7 @@ static uint32_t slot_bytes(const struct heap *h, struct outbox_slot *slot) {
 }
 
 bool outbox_restock(struct heap *h, uint32_t c) {
-  ASSERT(lock_is_mine(&h->lock));
+  ASSERT(lock_is_mine(&h->home->lock));
   uint8_t kind = size_classes[c].magazine_kind;
   return h->shelf.first[kind - 1] != NULL || shelf_fetch(&h->shelf, kind);
 }
@@ -77,7 +77,7 @@ static void move_into(struct heap *h, struct outbox_slot *mix, struct outbox_slo
 static struct magazine *take_envelope(struct heap *h) {
   uint8_t kind = magazine_kind_for(OUTBOX_MIX_OBJECTS);
   struct magazine *m = shelf_take(&h->shelf, kind);
-  if (m == NULL && lock_is_mine(&h->lock) && shelf_fetch(&h->shelf, kind))
+  if (m == NULL && lock_is_mine(&h->home->lock) && shelf_fetch(&h->shelf, kind))
     m = shelf_take(&h->shelf, kind);
   return m;
 }
@@ -101,7 +101,7 @@ static bool evict(struct heap *h, struct outbox_slot *slot) {
   if (load_relaxed(&mix->entry) == 0) {
     struct magazine *m = take_envelope(h);
     if (m == NULL) {
-      if (!lock_is_mine(&h->lock)) return false;
+      if (!lock_is_mine(&h->home->lock)) return false;
       post(h, slot); /* without memory it goes as it is */
       return true;
     }
@@ -150,7 +150,7 @@ bool outbox_collect(struct heap *h, uint32_t entry, void *p) {
 }
 
 void outbox_send_all(struct heap *h) {
-  ASSERT(lock_is_mine(&h->lock));
+  ASSERT(lock_is_mine(&h->home->lock));
   for (uint32_t i = 0; i < OUTBOX_SLOTS_ALL; i++) { /* the mixes last */
     if (load_relaxed(&h->outbox[i].entry) != 0 && !evict(h, &h->outbox[i])) ASSERT(false);
   }

@@ -61,6 +61,6 @@ struct slab *pull_slab(struct heap *h, uint32_t c) {
   if (NEVER(other == NULL) || !lock_try_second(&other->lock)) return NULL;
   struct slab *s = take_from(other, h, c);
   lock_leave(&other->lock);
-  mail_redrain(other, true, &h->to_free);
+  mail_redrain(other, true, NULL);
   return s;
 }

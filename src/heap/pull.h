@@ -30,8 +30,8 @@ HAK_INLINE void pull_offer(const struct heap *h, uint32_t c) {
   if (HAK_LIKELY(!pull_has_surplus(h) || !h->is_owned)) return;
   if (load_relaxed(&pull_offers[c]) != heap_id(h)) store_relaxed(&pull_offers[c], heap_id(h));
 }
-/* A slab of class c with free objects that was another heap's, on h's list; NULL when there is
- * none. The caller is the owner thread of h and holds its lock. O(1). */
+/* A slab of class c with free objects that was another heap's, on the home h's list; NULL when
+ * there is none. The caller is one of its threads and holds its lock. O(1). */
 HAK_MUST_USE struct slab *pull_slab(struct heap *h, uint32_t c);
 
 #endif

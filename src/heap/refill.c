@@ -1,10 +1,10 @@
 /* refill.c — see refill.h.
  *
- * The window is how many objects a bin may hold. It starts small (in an adopted heap as it was
- * left), so that a process with few objects touches few pages, and doubles when the bin overflows
- * after it ran empty: a load that swings needs room, one that only grows or only shrinks does not.
- * Where the loaded magazine is too small for the window, a larger one takes its place. Second
- * magazine and depot come into play once the window is the class's whole capacity.
+ * The window (window.h) is how many objects a bin may hold. It starts small (in an adopted heap as
+ * it was left), so that a process with few objects touches few pages, and doubles when the bin
+ * overflows after it ran empty: a load that swings needs room, one that only grows or only shrinks
+ * does not. Where the loaded magazine is too small for the window, a larger one takes its place.
+ * Second magazine and depot come into play once the window is the class's whole capacity.
  */
 #include "refill.h"
 
@@ -17,10 +17,9 @@
 #include "region.h"
 #include "rt_options.h"
 #include "superslab.h"
+#include "window.h"
 
 enum {
-  WINDOW_FIRST_BYTES = 1024,
-  WINDOW_FIRST_MAX = 8,
   BORROW_SURPLUS = 8, /* measured, as the next three: docs/decisions/0010 */
   /* A lender may be twice as large for a class that holds so many bytes of objects at least, and
    * slabs of less than so many: there each fresh page counts. Else a quarter larger, one step of
@@ -38,25 +37,6 @@ enum {
 /* Which objects a refill may take from slabs: on resident pages only, or others too. */
 enum reach { REACH_RESIDENT, REACH_FRESH };
 
-static uint16_t window_first(const struct size_class *k) {
-  uint32_t w = WINDOW_FIRST_BYTES / k->size;
-  return (uint16_t)(w < 1 ? 1 : w > WINDOW_FIRST_MAX ? WINDOW_FIRST_MAX : w);
-}
-
-/* The bin's pointers for magazine m holding `count` objects; hi >= sp always. */
-static void bin_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count) {
-  ASSERT(m->entry == heap_entry(h, c) && count <= size_classes[c].magazine_capacity);
-  struct bin *b = &h->bin[c];
-  uint32_t room = h->cls[c].window > count ? h->cls[c].window : count;
-  ASSERT(room <= magazine_room(m));
-  store_relaxed(&h->cls[c].loaded, m);
-  void **sp = m->slot + count - 1; /* of none: the header's last word, which is NULL */
-  store_relaxed(&b->sp, sp);
-  m->zero = 0; /* a handler that freed amid a pop wrote there: bin.h */
-  b->top = *sp;
-  b->hi = m->slot + room - 1;
-}
-
 static void *bin_pop(struct bin *b) {
   void *p = bin_try_pop(b);
   ASSERT(p != NULL);
@@ -71,7 +51,7 @@ static void swap_previous(struct heap *h, uint32_t c) {
   heap_bin_spill(h, c);
   store_relaxed(&loaded->count, (uint16_t)heap_bin_count(h, c));
   store_relaxed(&h->cls[c].previous, loaded);
-  bin_load(h, c, previous, load_relaxed(&previous->count));
+  window_load(h, c, previous, load_relaxed(&previous->count));
 }
 
 /* The bin is empty and the second magazine is not. Where the last exchange went the other way, half
@@ -92,7 +72,7 @@ static void take_over(struct heap *h, uint32_t c) {
   uint32_t half = (count + 1) / 2;
   mem_copy(loaded->slot, previous->slot + (count - half), half * sizeof *loaded->slot);
   store_relaxed(&previous->count, (uint16_t)(count - half));
-  bin_load(h, c, loaded, half);
+  window_load(h, c, loaded, half);
 }
 
 /* The other way round: the bin is full and as large as it gets, and the second magazine is not. */
@@ -114,11 +94,7 @@ static void hand_over(struct heap *h, uint32_t c) {
   mem_copy(previous->slot + older, loaded->slot, n * sizeof *loaded->slot);
   store_relaxed(&previous->count, (uint16_t)(older + n));
   mem_move(loaded->slot, loaded->slot + n, (count - n) * sizeof *loaded->slot);
-  bin_load(h, c, loaded, count - n);
-}
-
-static bool window_is_whole(const struct heap *h, uint32_t c) {
-  return h->cls[c].window >= size_classes[c].magazine_capacity;
+  window_load(h, c, loaded, count - n);
 }
 
 static bool previous_has_room(struct heap *h, uint32_t c) {
@@ -165,27 +141,28 @@ void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
   if (p == NULL) p = take_over_and_pop(h, c);
   if (p != NULL) return p;
   struct heap_class *k = &h->cls[c];
-  if (k->lender == 0 || !may_borrow || !load_relaxed(&k->is_dry) || mail_is_waiting(h)) return NULL;
+  bool is_dry = load_relaxed(&h->home->cls[c].is_dry);
+  if (k->lender == 0 || !may_borrow || !is_dry || mail_is_waiting(h->home)) return NULL;
   return count_unlocked(h, k->lender) > BORROW_SURPLUS ? lend(h, k->lender, c) : NULL;
 }
 
 /* Load a full magazine; the empty ones that it replaces stay at hand. */
 static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
   struct heap_class *k = &h->cls[c];
-  if (k->window == 0) k->window = window_first(&size_classes[c]);
+  window_open(h, c);
   struct magazine *empty = load_relaxed(&k->loaded);
   if (empty == NULL) {
-    bin_load(h, c, m, load_relaxed(&m->count));
+    window_load(h, c, m, load_relaxed(&m->count));
   } else if (size_classes[c].has_previous && window_is_whole(h, c)) {
     struct magazine *previous = load_relaxed(&k->previous);
     ASSERT(previous == NULL || load_relaxed(&previous->count) == 0);
     store_relaxed(&k->previous, m);
     take_over(h, c);
-    if (previous != NULL) flush_magazine_give(h, previous);
+    if (previous != NULL) flush_magazine_give(h->home, previous);
   } else {
     store_relaxed(&empty->count, (uint16_t)0);
-    bin_load(h, c, m, load_relaxed(&m->count));
-    flush_magazine_give(h, empty);
+    window_load(h, c, m, load_relaxed(&m->count));
+    flush_magazine_give(h->home, empty);
   }
 }
 
@@ -261,44 +238,44 @@ static struct magazine *magazine_for(struct heap *h, uint32_t c, uint32_t want) 
   struct magazine *loaded = load_relaxed(&k->loaded);
   ASSERT(heap_bin_count(h, c) == 0);
   if (loaded != NULL && magazine_room(loaded) >= want) return loaded;
-  struct magazine *m = flush_magazine_get_small(h, c, want);
+  struct magazine *m = flush_magazine_get_small(h->home, c, want);
   if (m == NULL) return loaded; /* a smaller one, or none */
   if (loaded == NULL) return m;
   store_relaxed(&loaded->count, (uint16_t)0);
   heap_bin_reset(h, c);
-  flush_magazine_give(h, loaded);
+  flush_magazine_give(h->home, loaded);
   return m;
 }
 
 static void *refill_from_slabs(struct heap *h, uint32_t c, enum reach reach, bool *is_sample_due) {
-  if (reach == REACH_RESIDENT && h->cls[c].slabs == NULL) return NULL;
+  if (reach == REACH_RESIDENT && h->home->cls[c].slabs == NULL) return NULL;
   struct heap_class *k = &h->cls[c];
-  if (k->window == 0) k->window = window_first(&size_classes[c]);
+  window_open(h, c);
   uint32_t want = refill_count(h, c);
   struct magazine *m = magazine_for(h, c, want);
-  if (m == NULL) return refill_take_one(h, c);
+  if (m == NULL) return refill_take_one(h->home, c);
   if (want > magazine_room(m)) want = magazine_room(m);
-  uint32_t got = take_from_slabs(h, c, m->slot, want, reach);
+  uint32_t got = take_from_slabs(h->home, c, m->slot, want, reach);
   if (got != 0 && k->streak < UINT8_MAX) k->streak++;
-  bin_load(h, c, m, got);
+  window_load(h, c, m, got);
   if (got == 0) return NULL;
-  *is_sample_due = sample_countdown(h, (size_t)got * size_classes[c].size);
+  *is_sample_due = sample_countdown(h->home, (size_t)got * size_classes[c].size);
   return bin_pop(&h->bin[c]);
 }
 
 /* From what is free and resident, nearest first; NULL when there is no such object. */
 static void *refill_from_resident(struct heap *h, uint32_t c, bool *is_sample_due) {
   h->cls[c].is_underflowed = true;
-  struct magazine *m = depot_take(h, c);
+  struct magazine *m = depot_take(h->home, c);
   if (m == NULL) return refill_from_slabs(h, c, REACH_RESIDENT, is_sample_due);
   load_full(h, c, m);
-  *is_sample_due = sample_countdown(h, (size_t)heap_bin_count(h, c) * size_classes[c].size);
+  *is_sample_due = sample_countdown(h->home, (size_t)heap_bin_count(h, c) * size_classes[c].size);
   return bin_pop(&h->bin[c]);
 }
 
 /* True when class c has more free objects on resident pages than its own next few mallocs need. */
 static bool has_surplus(struct heap *h, uint32_t c) {
-  const struct heap_class *k = &h->cls[c];
+  const struct heap_class *k = &h->home->cls[c];
   if (k->depot_count != 0) return true;
   const struct slab *s = k->slabs;
   uint32_t count = count_unlocked(h, c) + (s == NULL ? 0 : slab_resident_free(s, &size_classes[c]));
@@ -309,7 +286,7 @@ static bool has_surplus(struct heap *h, uint32_t c) {
  * more: chunks that were in use before are resident, and better than an object half used. */
 static uint32_t lender_size_max(const struct heap *h, uint32_t c) {
   uint32_t size = size_classes[c].size, near = size + size / BORROW_SIZE_SHARE;
-  bool is_wide = h->cls[c].taken_count * size >= BORROW_WIDE_LEAST_BYTES &&
+  bool is_wide = h->home->cls[c].taken_count * size >= BORROW_WIDE_LEAST_BYTES &&
                  slab_class_bytes(c) < BORROW_WIDE_BYTES &&
                  superslab_claimed_bytes() == superslab_peak_bytes();
   uint32_t far = size_class_half_used_max(c);
@@ -329,15 +306,17 @@ static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
 }
 
 void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_due) {
-  ASSERT(lock_is_mine(&h->lock));
+  struct heap *home = h->home;
+  ASSERT(lock_is_mine(&home->lock));
   /* Taking a heap may have allocated already: libc keeps a key's value in memory of ours. */
   void *p = bin_try_pop(&h->bin[c]);
   if (p == NULL) p = take_over_and_pop(h, c); /* a handler has freed while we waited for the lock */
   if (p != NULL) return p;
-  if (mail_is_waiting(h)) mail_drain(h);
+  window_note_refill(h);
+  if (mail_is_waiting(home)) mail_drain(home);
   p = refill_from_resident(h, c, is_sample_due);
   if (p == NULL) {
-    store_relaxed(&h->cls[c].is_dry, true);
+    store_relaxed(&home->cls[c].is_dry, true);
     if (may_borrow) p = borrow(h, c, is_sample_due);
   }
   return p != NULL ? p : refill_from_slabs(h, c, REACH_FRESH, is_sample_due);
@@ -359,8 +338,8 @@ bool refill_make_room(struct heap *h, uint32_t c, void *p) {
   return true;
 }
 
-/* The older half of the loaded magazine leaves it: into `half` and the depot, or to the bitmaps
- * when half is NULL. */
+/* The older half of the loaded magazine leaves it: into `half` and the depot; when half is NULL to
+ * the bitmaps or, where other threads of the home may want them soon, to the depot too. */
 static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   struct bin *b = &h->bin[c];
   struct magazine *loaded = load_relaxed(&h->cls[c].loaded);
@@ -368,37 +347,41 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   uint32_t older = (count + 1) / 2;
   ASSERT(count != 0 && count <= size_classes[c].magazine_capacity);
   heap_bin_spill(h, c);
-  if (half == NULL) {
-    flush_slots(h, c, loaded->slot, older);
+  if (half == NULL && load_relaxed(&h->home->thread_count) == 1) {
+    flush_slots(h->home, c, loaded->slot, older);
+  } else if (half == NULL) {
+    depot_add(h->home, c, loaded->slot, older);
   } else {
     mem_copy(half->slot, loaded->slot, older * sizeof *loaded->slot);
     store_relaxed(&half->count, (uint16_t)older);
   }
   mem_move(loaded->slot, loaded->slot + older, (size_t)(count - older) * sizeof *loaded->slot);
-  bin_load(h, c, loaded, count - older);
+  window_load(h, c, loaded, count - older);
   /* A received magazine may hold more than twice the window: it keeps its fill until empty. */
   if (b->hi < loaded->slot + count - 1) b->hi = loaded->slot + count - 1;
-  if (half != NULL) depot_put(h, c, half);
+  if (half != NULL) depot_put(h->home, c, half);
 }
 
-/* The window doubles if the class swings. True when the bin has room then: a received magazine may
- * hold more than that. */
+/* The window doubles if the class swings; or if threads share the home: what one only frees another
+ * may only allocate, and full magazines are how it gets there. True when the bin has room then: a
+ * received magazine may hold more than that. */
 static bool widen(struct heap *h, uint32_t c) {
   struct heap_class *k = &h->cls[c];
-  if (!k->is_underflowed) return false;
+  bool is_passed_on = load_relaxed(&h->home->thread_count) > 1 && size_classes[c].has_previous;
+  if (!k->is_underflowed && !is_passed_on) return false;
   struct magazine *loaded = load_relaxed(&k->loaded), *m = loaded;
   uint32_t whole = size_classes[c].magazine_capacity, count = heap_bin_count(h, c);
   uint32_t wider = 2u * k->window < whole ? 2u * k->window : whole;
-  if (magazine_room(loaded) < wider && (m = flush_magazine_get_small(h, c, wider)) == NULL)
+  if (magazine_room(loaded) < wider && (m = flush_magazine_get_small(h->home, c, wider)) == NULL)
     return false;
   k->window = (uint16_t)wider;
   k->is_underflowed = false;
   heap_bin_spill(h, c);
   if (m != loaded) mem_copy(m->slot, loaded->slot, count * sizeof *m->slot);
-  bin_load(h, c, m, count);
+  window_load(h, c, m, count);
   if (m != loaded) {
     store_relaxed(&loaded->count, (uint16_t)0);
-    flush_magazine_give(h, loaded);
+    flush_magazine_give(h->home, loaded);
   }
   return !bin_is_full(&h->bin[c]);
 }
@@ -417,7 +400,7 @@ static void shed_full(struct heap *h, uint32_t c) {
     hand_over(h, c);
     return;
   }
-  struct magazine *empty = is_too_much(c) ? NULL : flush_magazine_get(h, c);
+  struct magazine *empty = is_too_much(c) ? NULL : flush_magazine_get(h->home, c);
   if (empty == NULL || !size_classes[c].has_previous) {
     shed_older_half(h, c, empty);
     return;
@@ -425,20 +408,20 @@ static void shed_full(struct heap *h, uint32_t c) {
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
   store_relaxed(&h->cls[c].previous, empty);
   hand_over(h, c);
-  if (previous != NULL) depot_put(h, c, previous);
+  if (previous != NULL) depot_put(h->home, c, previous);
 }
 
 void refill_overflow(struct heap *h, uint32_t c, void *p) {
-  ASSERT(lock_is_mine(&h->lock) && h->is_owned);
+  ASSERT(lock_is_mine(&h->home->lock) && h->is_owned);
   struct bin *b = &h->bin[c];
   if (load_relaxed(&h->cls[c].loaded) == NULL) { /* the first free of a class in an adopted heap */
-    if (h->cls[c].window == 0) h->cls[c].window = window_first(&size_classes[c]);
-    struct magazine *m = flush_magazine_get_small(h, c, h->cls[c].window);
+    window_open(h, c);
+    struct magazine *m = flush_magazine_get_small(h->home, c, h->cls[c].window);
     if (m == NULL) {
-      flush_slots(h, c, &p, 1);
+      flush_slots(h->home, c, &p, 1);
       return;
     }
-    bin_load(h, c, m, 0);
+    window_load(h, c, m, 0);
   } else if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* As in refill_make_room. */
   } else if (window_is_whole(h, c)) {
@@ -447,4 +430,5 @@ void refill_overflow(struct heap *h, uint32_t c, void *p) {
     shed_older_half(h, c, NULL);
   }
   bin_push(b, load_relaxed(&b->sp), p);
+  window_note_overflow(h, c);
 }

@@ -26,6 +26,7 @@
 #endif
 
 enum { PAGE_BYTES_MIN = 4096 };
+enum { CPU_SET_WORDS = 128 }; /* 8,192 processors: the most a kernel is built for */
 #define RAM_BYTES_UNKNOWN ((uint64_t)GIB)
 
 enum { MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS };
@@ -52,6 +53,17 @@ uint64_t os_ram_bytes(void) {
   if (os_syscall3(SYS_sysinfo, (long)&info, 0, 0) != 0 || info.totalram == 0)
     return RAM_BYTES_UNKNOWN;
   return (uint64_t)info.totalram * (info.mem_unit != 0 ? info.mem_unit : 1);
+}
+
+/* sched_getaffinity. EINVAL (more processors than the set has room for), or any errno of a filter:
+ * taken as one. */
+uint32_t os_cpu_count(void) {
+  uint64_t set[CPU_SET_WORDS] = {0};
+  long bytes = os_syscall3(SYS_sched_getaffinity, 0, sizeof set, (long)set);
+  uint32_t count = 0;
+  for (long i = 0; i < bytes / (long)sizeof *set; i++)
+    count += (uint32_t)__builtin_popcountll(set[i]);
+  return count != 0 ? count : 1;
 }
 
 /* prlimit64. Any errno (seccomp): taken as unlimited; a reservation that is too large then fails

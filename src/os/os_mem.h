@@ -18,6 +18,8 @@ void os_mem_init(void);
 size_t os_page_bytes(void);
 /* RAM in bytes; a conservative 1 GiB where the kernel does not say. */
 uint64_t os_ram_bytes(void);
+/* Processors that this process may run on, at least 1. */
+HAK_MUST_USE uint32_t os_cpu_count(void);
 /* RLIMIT_AS in bytes; UINT64_MAX when unlimited or unknown. */
 uint64_t os_address_limit_bytes(void);
 /* True where transparent huge pages are set to "always"; false when it cannot be read. */

@@ -10,8 +10,8 @@
 #include "base_size.h"
 #include "os_proc.h"
 
-enum option_type { TYPE_bool, TYPE_bytes };
-static const char *const type_words[] = {"bool", "bytes with suffix K, M or G,"};
+enum option_type { TYPE_bool, TYPE_count, TYPE_bytes };
+static const char *const type_words[] = {"bool", "count", "bytes with suffix K, M or G,"};
 
 struct option {
   const char *name; /* without the prefix */

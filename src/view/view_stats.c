@@ -3,8 +3,8 @@
  *   live = taken out of bitmaps - (loaded + second + depot + inbox, of the owner)
  *                               - (outbox, of every other heap)
  *
- * Depot, outbox entries and counts are read under their heap's lock, which also keeps the inbox
- * from being emptied. Bins and second magazines belong to a running thread: relaxed, checked loads.
+ * Depot and counts are read under their home's lock, which also keeps the inbox from being emptied.
+ * Bins, second magazines and outboxes belong to running threads: relaxed, checked loads.
  */
 #include "view_stats.h"
 
@@ -85,16 +85,21 @@ static bool is_left_behind(struct heap *h) {
          load_relaxed(&h->generation) != load_relaxed(&fork_generation);
 }
 
-/* False on self-entry. */
-static bool add_heap(struct view_totals *t, struct heap *h) {
+/* What threads share. False on self-entry. */
+static bool add_home(struct view_totals *t, struct heap *home) {
   struct heap *own = heap_current;
+  if (!heap_enter_with(own, home)) return false;
+  ASSERT(heap_is_valid(home));
+  add_taken(t, home);
+  add_depot_and_inbox(t, home);
+  heap_leave_with(own, home);
+  return true;
+}
+
+static bool add_heap(struct view_totals *t, struct heap *h) {
   t->heap_count++;
-  if (!heap_enter_with(own, h)) return false;
-  ASSERT(heap_is_valid(h));
-  add_taken(t, h);
-  add_depot_and_inbox(t, h);
+  if (heap_is_home(h) && !add_home(t, h)) return false;
   if (!is_left_behind(h)) add_owner_side(t, h);
-  heap_leave_with(own, h);
   return true;
 }
 
@@ -159,7 +164,7 @@ void view_stats_untouched(size_t bytes[CLASS_COUNT]) {
   if (heap_current == &heap_busy) return;
   for (uint32_t id = HEAP_ID_BOOTING; id < heap_id_end(); id++) {
     struct heap *h = heap_of_id(id);
-    if (h != NULL) add_untouched(bytes, h);
+    if (h != NULL && heap_is_home(h)) add_untouched(bytes, h);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "entry.h"
@@ -37,6 +38,8 @@ static void *arena_take(size_t size, size_t align) {
 void os_mem_init(void) {}
 size_t os_page_bytes(void) { return PAGE_BYTES; }
 uint64_t os_ram_bytes(void) { return (uint64_t)1 << 30; }
+/* So many that each thread has a home of its own, but where a scenario shares them. */
+uint32_t os_cpu_count(void) { return 64; }
 uint64_t os_address_limit_bytes(void) { return UINT64_MAX; }
 bool os_thp_is_always(void) { return false; }
 /* Tables lie in the arena, and are put back. What objects hold is the program's affair. */
@@ -59,7 +62,9 @@ static void (*purge_watcher)(void *p, size_t size);
 void model_watch_purges(void (*watcher)(void *p, size_t size)) { purge_watcher = watcher; }
 bool os_purge(void *p, size_t size) {
   if (purge_watcher != NULL) purge_watcher(p, size);
-  return p != NULL && size != 0;
+  if (p == NULL || size == 0) return false;
+  memset(p, 0, size); /* what is purged reads as zero: allocators rely on it */
+  return true;
 }
 void *os_remap(void *p, size_t old_size, size_t new_size) {
   return new_size <= old_size ? p : NULL;

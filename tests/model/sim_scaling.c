@@ -17,6 +17,7 @@
 
 #include "entry.h"
 #include "entry_hot.h"
+#include "home.h"
 #include "region.h"
 
 enum {
@@ -246,7 +247,8 @@ static const struct workload workloads[] = {
     {"remote frees, 16-1,024 B", freed_mixed, 200},
 };
 
-static void run(const struct workload *w, unsigned threads) {
+static void run(const struct workload *w, unsigned threads, unsigned homes) {
+  home_set_count(homes);
   for (unsigned part = 0; part < 2; part++) {
     sim->is_counting = part == 1;
     sim->rmw_count = sim->transfer_count = sim->op_count = 0;
@@ -259,20 +261,23 @@ static void run(const struct workload *w, unsigned threads) {
   }
   sim->is_counting = false;
   double ops = sim->op_count != 0 ? (double)sim->op_count : 1;
-  printf("| %s | %u | %.4f | %.3f |\n", w->name, threads, (double)sim->rmw_count / ops,
+  printf("| %s | %u | %u | %.4f | %.3f |\n", w->name, threads, homes, (double)sim->rmw_count / ops,
          (double)sim->transfer_count / ops);
 }
 
 /* Each run in a process of its own: structures as a program of that many threads has them. */
 int main(int argc, char **argv) {
-  if (argc != 3) {
-    fprintf(stderr, "usage: sim_scaling WORKLOAD-NUMBER THREADS\n");
+  if (argc != 4) {
+    fprintf(stderr, "usage: sim_scaling WORKLOAD-NUMBER THREADS HOMES\n");
     return 2;
   }
   size_t number = strtoul(argv[1], NULL, 10);
   unsigned threads = (unsigned)strtoul(argv[2], NULL, 10);
-  if (number >= sizeof workloads / sizeof *workloads || threads == 0 || threads > THREADS_MAX) {
-    fprintf(stderr, "sim_scaling: %s %s: workloads 0 to 6, 1 to 256 threads\n", argv[1], argv[2]);
+  unsigned homes = (unsigned)strtoul(argv[3], NULL, 10);
+  if (number >= sizeof workloads / sizeof *workloads || threads == 0 || threads > THREADS_MAX ||
+      homes == 0) {
+    fprintf(stderr, "sim_scaling: %s %s %s: workloads 0 to 6, 1 to 256 threads, 1 home or more\n",
+            argv[1], argv[2], argv[3]);
     return 2;
   }
   struct sim *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
@@ -281,6 +286,6 @@ int main(int argc, char **argv) {
   for (unsigned t = 0; t < THREADS_MAX; t++) memcpy(s->tls[t], __start_model_tls, tls_bytes());
   sim = s;
   model_allocator_init();
-  run(&workloads[number], threads);
+  run(&workloads[number], threads, homes);
   return 0;
 }

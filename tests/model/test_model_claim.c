@@ -5,6 +5,7 @@
 #include "model_atomic.h"
 
 #include "heap.h"
+#include "home.h"
 #include "refill.h"
 #include "slab.h"
 #include "superslab.h"
@@ -108,7 +109,7 @@ static _Atomic(void *) handed;
 static struct heap *maker;
 static void makes(void) {
   MODEL_NEED(lock_enter(&heap_none.lock));
-  struct heap *h = heap_acquire();
+  struct heap *h = home_acquire();
   lock_leave(&heap_none.lock);
   maker = h;
   MODEL_NEED(lock_enter(&h->lock));

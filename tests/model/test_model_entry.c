@@ -6,6 +6,7 @@
 
 #include "entry.h"
 #include "entry_hot.h"
+#include "home.h"
 #include "idle.h"
 #include "superslab.h"
 #include "view_stats.h"
@@ -28,6 +29,15 @@ static void begin(void) {
   model_allocator_init();
   store_relaxed(&handed, NULL);
   kept = entry_malloc(SMALL_BYTES); /* of thread 0, whose heap sleeps from now on */
+  MODEL_NEED(kept != NULL);
+}
+
+/* The same in one home: all threads use its lock, depot, slabs and inbox. */
+static void begin_shared(void) {
+  model_allocator_init();
+  home_set_count(1);
+  store_relaxed(&handed, NULL);
+  kept = entry_malloc(SMALL_BYTES);
   MODEL_NEED(kept != NULL);
 }
 
@@ -119,6 +129,9 @@ static const struct model_scenario scenarios[] = {
     {"hand_tick", begin, {hands_on, ticks}, one_is_live},
     {"hand_count", begin, {hands_on, counts}, one_is_live},
     {"hand_hand_free", begin, {hands_on, hands_on, frees_kept}, handed_is_live},
+    {"shared_hand", begin_shared, {hands_on, hands_on}, one_is_live},
+    {"shared_free", begin_shared, {hands_on, frees_kept}, handed_is_live},
+    {"shared_idle", begin_shared, {hands_on, says_idle}, one_is_live},
 };
 
 int main(int argc, char **argv) {

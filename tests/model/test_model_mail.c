@@ -7,6 +7,7 @@
 
 #include "flush.h"
 #include "heap.h"
+#include "home.h"
 #include "mail.h"
 #include "outbox.h"
 #include "refill.h"
@@ -20,7 +21,7 @@ static struct heap *adopted;
 
 static struct heap *heap_take(void) {
   MODEL_NEED(lock_enter(&heap_none.lock));
-  struct heap *h = heap_acquire();
+  struct heap *h = home_acquire();
   lock_leave(&heap_none.lock);
   MODEL_NEED(h != NULL);
   return h;
@@ -82,7 +83,7 @@ static void owner_drains(void) {
 static void owner_ends(void) {
   heap_busy_begin(); /* as entry/ does it */
   struct magazine *strays;
-  MODEL_NEED(heap_abandon(owner, &strays).kind == FAULT_NONE);
+  MODEL_NEED(home_abandon(owner, &strays).kind == FAULT_NONE);
 }
 static void first_arrived_by_itself(void) {
   MODEL_NEED(load_relaxed(&owner->inbox) == NULL && owner->cls[CLASS].taken_count == OBJECTS - 2);

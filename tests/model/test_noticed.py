@@ -14,8 +14,8 @@ SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
                    "src")
 BUILD = os.path.abspath(sys.argv[1])
 ROWS = [
-    ("mail.c", "while (load_seq(&orphan->inbox)", "relaxed", "mail", "send_end"),
-    ("heap.c", "store_seq(&h->absence, HEAP_ORPHAN);", "drop", "mail", "send_end"),
+    ("mail.c", "while (load_seq(&away->inbox)", "relaxed", "mail", "send_end"),
+    ("home.c", "store_seq(&home->absence, count == 0", "drop", "mail", "send_end"),
     ("mail.c", "} while (!cas_seq(&owner->inbox, &head, m));", "split", "mail", "send_send"),
     ("mail.c", "return swap_seq(&h->inbox, NULL);", "split", "mail", "send_send_drain"),
     ("rt_lock.c", "uint64_t old = swap_seq(&lock->word", "relaxed", "lock", "enter_enter"),

@@ -22,7 +22,8 @@ SRC = os.path.join(os.path.dirname(os.path.dirname(HERE)), "src")
 DIGESTS = os.path.join(HERE, "functions.txt")
 COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 PARTS = re.compile(r"\s*([A-Za-z_0-9]+|[^\sA-Za-z_0-9])")
-VARIANTS = {"mail.pml": ("-DSENDERS=1", "-DSENDERS=2"), "claim.pml": ("",), "fork.pml": ("",)}
+VARIANTS = {"mail.pml": ("-DSENDERS=2", "-DSENDERS=1 -DOWNERS=2"), "claim.pml": ("",),
+            "fork.pml": ("",)}
 
 
 def models():

@@ -5,10 +5,14 @@
  * consistent, as Spin is; what weak memory adds, tests/model tries on the C source itself.
  *
  *   SENDERS  threads that send a magazine each
+ *   OWNERS   threads that the heap is home to; one more may come
  *   a magazine is a bit: in `inbox`, in somebody's hands (`held`), or `sorted` into bitmaps
  */
 #ifndef SENDERS
 #define SENDERS 2
+#endif
+#ifndef OWNERS
+#define OWNERS 1
 #endif
 #define ALL ((1 << SENDERS) - 1)
 #define NOBODY 255
@@ -17,6 +21,8 @@ byte lock = NOBODY;     /* the heap's: who holds it */
 byte inbox = 0;
 byte sorted = 0;
 bool is_away = false;   /* what senders read: absence != HEAP_PRESENT */
+byte threads = OWNERS;  /* that the heap is home to */
+byte awake = OWNERS;    /* of them, those that look at the inbox now and then */
 bool is_listed = false; /* among the orphans: may be adopted */
 byte ended = 0;
 
@@ -113,25 +119,53 @@ proctype sender(byte me) {
   ended++
 }
 
-/* C: heap_abandon */
-inline abandon(me) {
+/* C: home_wake, entry_enter. Who was asleep counts again. */
+inline enter_awake(me) {
   enter(me);
-  is_away = true;
-  drain(me);
-  is_listed = true; /* under the orphans' lock */
+  if
+  :: is_asleep -> is_asleep = false; awake++; is_away = false
+  :: else -> skip
+  fi
+}
+
+/* C: mark_if_away. Under the orphans' lock, as what home_acquire does: one step. */
+inline mark() {
+  atomic {
+    if
+    :: awake == 0 -> is_away = true
+    :: else -> skip
+    fi
+  }
+}
+
+/* C: home_abandon, leave_home, push_orphan */
+inline abandon(me) {
+  enter_awake(me);
+  atomic { threads--; awake-- }
+  mark();
+  if
+  :: awake == 0 ->
+     drain(me);
+     if
+     :: threads == 0 -> is_listed = true /* under the orphans' lock */
+     :: else -> skip
+     fi
+  :: else -> skip
+  fi;
   leave(me);
   redrain(me)
 }
 
-/* C: entry_thread_idle, entry_leave. A locked slow path takes the mark back before it unlocks. */
+/* C: entry_thread_idle, home_fall_asleep */
 inline fall_asleep(me) {
   do
   :: true ->
-     enter(me);
+     enter_awake(me);
      drain(me);
-     is_away = false;
+     is_asleep = true;
+     awake--;
+     mark();
      leave(me);
-     is_away = true;
      if
      :: inbox == 0 -> break
      :: else -> skip
@@ -141,18 +175,17 @@ inline fall_asleep(me) {
 
 /* C: mail_drain */
 proctype owner(byte me) {
-  bool has;
+  bool has, is_asleep = false;
   byte held = 0;
   do
-  :: true -> enter(me); drain(me); is_away = false; leave(me)
+  :: true -> enter_awake(me); drain(me); leave(me)
   :: true -> break
   od;
   if
   :: true -> fall_asleep(me) /* for ever: the end below is of its heap */
   :: true ->
      fall_asleep(me); /* and wakes, in a slow path that finds no reason to look at the mail */
-     enter(me);
-     is_away = false;
+     enter_awake(me);
      leave(me);
      abandon(me)
   :: true -> abandon(me)
@@ -160,22 +193,26 @@ proctype owner(byte me) {
   ended++
 }
 
-/* C: heap_acquire */
+/* C: home_acquire, choose */
 proctype adopter(byte me) {
-  bool has, is_mine = false;
+  bool has, is_mine = false, is_asleep = false;
   byte held = 0;
   atomic {
     if
     :: is_listed -> is_listed = false; is_mine = true
+    :: !is_listed && threads != 0 -> is_mine = true /* a guest more */
+    :: else -> skip
+    fi;
+    if
+    :: is_mine -> threads++; awake++; is_away = false
     :: else -> skip
     fi
   }
   if
   :: !is_mine -> skip
   :: else ->
-     is_away = false;
      if
-     :: true -> enter(me); drain(me); leave(me)
+     :: true -> enter_awake(me); drain(me); leave(me)
      :: true -> skip
      fi;
      abandon(me)
@@ -187,10 +224,10 @@ init {
   byte i;
   atomic {
     for (i : 0 .. SENDERS - 1) { run sender(i) }
-    run owner(SENDERS);
-    run adopter(SENDERS + 1)
+    for (i : 1 .. OWNERS) { run owner(SENDERS - 1 + i) }
+    run adopter(SENDERS + OWNERS)
   }
-  (ended == SENDERS + 2);
+  (ended == SENDERS + OWNERS + 1);
   /* The heap is an orphan, or its owner asleep: nothing waits where nobody looks, nothing is lost. */
   assert(lock == NOBODY && inbox == 0 && sorted == ALL)
 }

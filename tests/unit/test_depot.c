@@ -37,6 +37,33 @@ static void newest_first(void) {
   NEED(live_objects(c) == 0);
 }
 
+/* A few at a time fill one magazine, then the next. */
+static void few_at_a_time(void) {
+  static const size_t sizes[] = {SMALL_BYTES, 20000};
+  for (size_t s = 0; s < HAK_COUNT_OF(sizes); s++) {
+    allocate_all(objects, 1000, sizes[s]);
+    uint32_t c = object_class(objects[0]), most = size_classes[c].magazine_capacity;
+    most = (uint32_t)size_min(most, 65536 / size_classes[c].size);
+    struct heap *h = enter();
+    for (uint32_t i = 0; i + 3 <= 2 * most; i += 3) {
+      depot_add(h, c, objects + i, 3);
+      NEED(heap_is_valid(h) && h->cls[c].depot_count <= i / (most / 3 * 3) + 1);
+      struct magazine *m = h->cls[c].depot_newest;
+      uint32_t count = load_relaxed(&m->count);
+      NEED(count <= most && m->slot[count - 1] == objects[i + 2] && m->slot[0] != NULL);
+    }
+    depot_flush_class(h, c);
+    NEED(heap_is_valid(h) && h->depot_bytes == 0);
+    entry_leave(h);
+    for (uint32_t i = 0; i + 3 <= 2 * most; i++) NEED(object_is_in_bitmap(objects[i]));
+    free_all(objects + 2 * most / 3 * 3, 1000 - 2 * most / 3 * 3);
+  }
+}
+static void a_few_at_a_time_fill_magazines(void **state) {
+  (void)state;
+  run_child(few_at_a_time);
+}
+
 static void the_oldest_make_room(void) {
   allocate_all(objects, MANY, SMALL_BYTES);
   uint32_t c = object_class(objects[0]);
@@ -124,6 +151,7 @@ int main(int argc, char **argv) {
   }
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(is_last_in_first_out),
+      cmocka_unit_test(a_few_at_a_time_fill_magazines),
       cmocka_unit_test(evicts_the_oldest_above_its_bound),
       cmocka_unit_test(is_shared_by_the_classes),
       cmocka_unit_test(can_be_switched_off),

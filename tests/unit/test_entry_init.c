@@ -91,11 +91,11 @@ static void *enters_and_leaves(void *unused) {
     struct heap *own = entry_thread_heap();
     NEED(own != NULL && own == heap_current && own->is_owned);
     struct heap *h = entry_enter();
-    NEED(h == own && lock_is_mine(&h->lock));
+    NEED(h == own && lock_is_mine(&h->home->lock));
     NEED(entry_thread_heap() == NULL && entry_enter() == NULL); /* self-entry */
-    NEED(lock_is_mine(&h->lock));
+    NEED(lock_is_mine(&h->home->lock));
     entry_leave(h);
-    NEED(heap_current == own && !lock_is_mine(&h->lock));
+    NEED(heap_current == own && !lock_is_mine(&h->home->lock));
   }
   return NULL;
 }

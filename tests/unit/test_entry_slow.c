@@ -3,6 +3,7 @@
 #include "unit_entry.h"
 
 #include "base_size.h"
+#include "flush.h"
 
 enum { MANY = 70000 };
 static void *objects[MANY];
@@ -24,6 +25,24 @@ static void every_size_holds(void **state) {
     assert_int_equal(errno, 77);
   }
   hak_free(NULL);
+}
+
+/* Another thread of the home may pull an object's slab between free's look at the map and its slow
+ * path's: then it is an own object that is not on top of the bin, if there is one. */
+static void own_objects_reach_the_slow_path(void **state) {
+  (void)state;
+  void *p = hak_malloc(77), *q = hak_malloc(77);
+  struct heap *h = heap_current;
+  uint32_t c = object_class(p), before = heap_bin_count(h, c);
+  entry_free_slow(p, chunk_index(p));
+  assert_true(heap_bin_count(h, c) == before + 1 && hak_malloc(77) == p);
+  h = entry_enter();
+  flush_owner_magazines(h);
+  entry_leave(h);
+  assert_true(h->bin[c].hi == NULL);
+  entry_free_slow(p, chunk_index(p));
+  assert_int_equal(heap_bin_count(h, c), 1);
+  hak_free(q);
 }
 
 static void every_alignment_holds(void **state) {
@@ -284,6 +303,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_full_bin_knows_its_top),
       cmocka_unit_test(without_memory_it_is_null),
       cmocka_unit_test(sized_frees_bear_with_misfits),
+      cmocka_unit_test(own_objects_reach_the_slow_path),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,7 @@ static void *has_a_heap_beside_others(void *number) {
   return NULL;
 }
 static void beside_one_another(void) {
+  home_set_count(UINT32_MAX); /* each thread its own */
   pthread_t threads[THREADS];
   NEED(pthread_barrier_init(&barrier, NULL, THREADS) == 0);
   for (uintptr_t n = 0; n < 2 * THREADS; n++) {
@@ -193,7 +194,7 @@ static void *goes_on_after_its_end(void *unused) {
   struct heap *h = heap_current;
   heap_make_exit_current();
   struct magazine *strays;
-  NEED(heap_abandon(h, &strays).kind == FAULT_NONE && strays == NULL);
+  NEED(home_abandon(h, &strays).kind == FAULT_NONE && strays == NULL);
   for (size_t n = 0; n <= CLASS_SIZE_MAX; n += 97) {
     char *p = hak_malloc(n);
     NEED(p != NULL && object_owner(p) == &heap_exit && heap_current == &heap_exit);

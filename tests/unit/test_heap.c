@@ -10,7 +10,7 @@ enum { ROUNDS = 20000, HEAPS = 600, LEFT = 5 };
 
 static struct heap_fault abandon_noting(struct heap *h) {
   struct magazine *strays;
-  struct heap_fault fault = heap_abandon(h, &strays);
+  struct heap_fault fault = home_abandon(h, &strays);
   NEED(strays == NULL);
   return fault;
 }
@@ -19,6 +19,7 @@ static void abandon(struct heap *h) { NEED(abandon_noting(h).kind == FAULT_NONE)
 /* More than a leaf of the directory; a heap and its id stay together for ever. */
 static void many_heaps(void) {
   static struct heap *heaps[HEAPS];
+  home_set_count(UINT32_MAX); /* each thread its own */
   (void)heap_own();
   uint32_t end = heap_id_end();
   for (uint32_t i = 0; i < HEAPS; i++) {
@@ -85,6 +86,7 @@ static void allow_more(size_t bytes) {
   NEED(setrlimit(RLIMIT_AS, &limit) == 0);
 }
 static void nothing_lost(void) {
+  home_set_count(UINT32_MAX); /* each thread its own */
   (void)heap_own();
   while (heap_id_end() % 512 != 0) (void)heap_by_hand(); /* leaves are of 512 */
   NEED(lock_enter(&heap_none.lock));
@@ -93,14 +95,14 @@ static void nothing_lost(void) {
   }
   size_t before = meta_bytes();
   allow_more(56 * KIB);
-  for (int i = 0; i < 8; i++) NEED(heap_acquire() == NULL);
+  for (int i = 0; i < 8; i++) NEED(home_acquire() == NULL);
   NEED(meta_bytes() == before);
   allow_more(64 * KIB); /* now for the block only */
-  for (int i = 0; i < 8; i++) NEED(heap_acquire() == NULL);
+  for (int i = 0; i < 8; i++) NEED(home_acquire() == NULL);
   NEED(meta_bytes() == before + 64 * KIB);
   allow_more(64 * KIB);
   uint32_t end = heap_id_end();
-  struct heap *h = heap_acquire();
+  struct heap *h = home_acquire();
   NEED(h != NULL && heap_id(h) == end && heap_of_id(end) == h);
   lock_leave(&heap_none.lock);
 }
@@ -173,6 +175,7 @@ static void *locks_both_ways(void *number) {
   return NULL;
 }
 static void pairs(void) {
+  home_set_count(UINT32_MAX);
   (void)heap_own();
   pair[0] = heap_by_hand(), pair[1] = heap_by_hand();
   threads_run(4, locks_both_ways);
@@ -226,6 +229,7 @@ static void in_the_child(struct heap *own) {
   }
 }
 static void left_behind(void) {
+  home_set_count(UINT32_MAX); /* each thread its own */
   pthread_t threads[LEFT];
   struct heap *own = heap_own();
   NEED(pthread_barrier_init(&barrier, NULL, LEFT + 1) == 0);

@@ -193,6 +193,7 @@ static void ticks_empty_the_depots_of_idle_threads(void **state) {
 /* Each heap is looked at once a round, and no tick looks at more than a few. */
 static void many(void) {
   enum { HEAPS = 100, A_TICK = 16 };
+  home_set_count(UINT32_MAX); /* each thread its own */
   struct heap *own = heap_own(), *heap[HEAPS];
   for (size_t i = 0; i < HEAPS; i++) heap[i] = heap_by_hand();
   uint64_t now = 1000000000;
@@ -225,7 +226,7 @@ static void uses_fresh_slabs(void) {
   free_all(large, LARGE_COUNT);
 }
 static void adopts_and_abandons(void) {
-  NEED(heap_abandon(heap_by_hand(), &(struct magazine *){NULL}).kind == FAULT_NONE);
+  NEED(home_abandon(heap_by_hand(), &(struct magazine *){NULL}).kind == FAULT_NONE);
 }
 static void frees_for_another(void) {
   free_all(objects + freed_up_to, A_FEW);
@@ -240,7 +241,7 @@ static void make_heaps(uint32_t count) {
   static struct heap *made[MANY_HEAPS];
   for (uint32_t i = heaps_made; i < count; i++) made[i] = heap_by_hand();
   for (uint32_t i = heaps_made; i < count; i += 2)
-    NEED(heap_abandon(made[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
+    NEED(home_abandon(made[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
   heaps_made = count;
 }
 

@@ -139,14 +139,14 @@ static void heaps_are_nobody_elses(void) {
   struct heap *h[4];
   NEED(lock_enter(&heap_none.lock));
   for (size_t i = 0; i < HAK_COUNT_OF(h); i++) {
-    NEED((h[i] = heap_acquire()) != NULL && h[i] != heap_current);
+    NEED((h[i] = home_acquire()) != NULL && h[i] != heap_current);
     NEED(h[i] != lost_heap && h[i] != kept);
     for (size_t j = 0; j < i; j++) NEED(h[j] != h[i]);
     NEED(heap_of_id(heap_id(h[i])) == h[i]);
   }
   lock_leave(&heap_none.lock);
   for (size_t i = 0; i < HAK_COUNT_OF(h); i++)
-    NEED(heap_abandon(h[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
+    NEED(home_abandon(h[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
 }
 
 static void everything_can_be_used(void) {
@@ -206,8 +206,8 @@ static void has_a_heap_to_give(void) {
   begins();
   kept = heap_by_hand();
   given = heap_by_hand();
-  NEED(heap_abandon(kept, &(struct magazine *){NULL}).kind == FAULT_NONE &&
-       heap_abandon(given, &(struct magazine *){NULL}).kind == FAULT_NONE);
+  NEED(home_abandon(kept, &(struct magazine *){NULL}).kind == FAULT_NONE &&
+       home_abandon(given, &(struct magazine *){NULL}).kind == FAULT_NONE);
   NEED(heap_by_hand() == given && heap_by_hand() == kept);
   NEED(lock_enter(&given->lock));
   for (uint32_t i = 0; i < 8; i++) NEED((mine[i] = refill_take_one(given, 3 + i % 2)) != NULL);
@@ -221,7 +221,7 @@ static void has_a_heap_to_give(void) {
   NEED(load_relaxed(&given->inbox)->next != NULL);
 }
 static void gives_and_takes_heaps(void) {
-  NEED(heap_abandon(given, &(struct magazine *){NULL}).kind == FAULT_NONE);
+  NEED(home_abandon(given, &(struct magazine *){NULL}).kind == FAULT_NONE);
   (void)heap_by_hand(); /* the one given */
   (void)heap_by_hand(); /* a new one */
 }
@@ -304,6 +304,7 @@ static void every_prefix_is_usable(void **state) {
 
 int main(void) {
   entry_init();
+  home_set_count(UINT32_MAX); /* each thread its own */
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_prefix_is_usable),
   };

@@ -8,6 +8,7 @@
 #include "entry.h"
 #include "hakmem.h"
 #include "heap.h"
+#include "home.h"
 #include "slab.h"
 #include "superslab.h"
 
@@ -43,7 +44,7 @@ static inline struct heap *heap_own(void) {
 /* A heap as entry_thread takes one for a new thread, without a thread. */
 static inline struct heap *heap_by_hand(void) {
   NEED(lock_enter(&heap_none.lock));
-  struct heap *h = heap_acquire();
+  struct heap *h = home_acquire();
   lock_leave(&heap_none.lock);
   NEED(h != NULL);
   return h;

@@ -1,0 +1,34 @@
+/* window.h — how many objects a bin may hold: its window.
+ *
+ *   | oldest | ... | newest | ... | last of the window | unused rest of the magazine |
+ */
+#ifndef WINDOW_H
+#define WINDOW_H
+
+#include "heap.h"
+
+/* A window starts small (in an adopted heap as it was left), so that a process with few objects
+ * touches few pages, and doubles when the bin overflows after it ran empty: a load that swings
+ * needs room, one that only grows or only shrinks does not.
+ *
+ * A thread whose frees overflow again and again, with no malloc in between that finds its bin
+ * empty, gives up what it had. It may do nothing afterwards, and then nobody else can empty its
+ * bins; each object there that is not tiny may keep a whole slab from others. So from some such
+ * frees on each takes half of what a few bins hold, but for those of tiny objects.
+ */
+
+HAK_INLINE bool window_is_whole(const struct heap *h, uint32_t c) {
+  return h->cls[c].window >= size_classes[c].magazine_capacity;
+}
+/* A class that has none gets its first. */
+void window_open(struct heap *h, uint32_t c);
+/* The bin's pointers for magazine m holding `count` objects; hi >= sp always. */
+void window_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count);
+
+/* A bin ran empty, and was filled from depot or slabs. Owner thread. */
+HAK_INLINE void window_note_refill(struct heap *h) { h->overflow_run = 0; }
+/* The bin of class c overflowed. If it was the last one too, it keeps what it has. The caller is
+ * the owner thread and holds the home's lock. */
+void window_note_overflow(struct heap *h, uint32_t c);
+
+#endif

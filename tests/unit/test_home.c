@@ -1,0 +1,290 @@
+/* test_home.c — homes: who gets which, what threads that share one may do, and what is left of one
+ * when they end or fork. */
+#include "unit_heap.h"
+
+#include "flush.h"
+#include "idle.h"
+#include "mail.h"
+#include "outbox.h"
+
+enum { HOMES = 2, THREADS = 7, OBJECTS = 3000 };
+
+/* --- threads that stop where the test wants --------------------------------------------------- */
+
+struct worker {
+  pthread_t thread;
+  pthread_barrier_t step;
+  struct heap *heap;
+  void *object[OBJECTS];
+  void (*todo)(struct worker *w);
+};
+static struct worker workers[THREADS];
+
+static void *works(void *argument) {
+  struct worker *w = argument;
+  w->heap = heap_own();
+  for (;;) { /* until there is nothing to do */
+    (void)pthread_barrier_wait(&w->step);
+    (void)pthread_barrier_wait(&w->step);
+    if (w->todo == NULL) return NULL;
+    w->todo(w);
+  }
+}
+static void worker_start(struct worker *w) {
+  NEED(pthread_barrier_init(&w->step, NULL, 2) == 0);
+  NEED(pthread_create(&w->thread, NULL, works, w) == 0);
+  (void)pthread_barrier_wait(&w->step);
+}
+static void worker_do(struct worker *w, void (*todo)(struct worker *)) {
+  w->todo = todo;
+  (void)pthread_barrier_wait(&w->step);
+  if (todo != NULL) (void)pthread_barrier_wait(&w->step);
+}
+static void worker_end(struct worker *w) {
+  worker_do(w, NULL);
+  NEED(pthread_join(w->thread, NULL) == 0);
+}
+static void all_start(void) {
+  home_set_count(HOMES);
+  (void)heap_own();
+  for (size_t i = 0; i < THREADS; i++) worker_start(&workers[i]);
+}
+
+static void is_whole(struct heap *home) {
+  struct heap *own = heap_current;
+  NEED(heap_is_home(home) && heap_enter_with(own, home) && heap_is_valid(home));
+  NEED(home->fault.kind == FAULT_NONE);
+  heap_leave_with(own, home);
+}
+
+/* --- the cases -------------------------------------------------------------------------------- */
+
+static void allocates(struct worker *w) {
+  for (size_t i = 0; i < OBJECTS; i++) {
+    size_t n = 16 + i * 7 % 2000;
+    NEED((w->object[i] = hak_malloc(n)) != NULL && object_owner(w->object[i]) == w->heap->home);
+    stamp(w->object[i], n, (unsigned)(i + (size_t)(w - workers)));
+  }
+}
+static void frees(struct worker *w) {
+  for (size_t i = 0; i < OBJECTS; i++) {
+    NEED(has_stamp(w->object[i], 16 + i * 7 % 2000, (unsigned)(i + (size_t)(w - workers))));
+    hak_free(w->object[i]);
+  }
+}
+static void sleeps(struct worker *w) {
+  (void)w;
+  hak_thread_idle();
+}
+
+/* Eight threads, two homes, of which one takes guests. */
+static void spread(void) {
+  struct heap *own = heap_own();
+  all_start();
+  uint32_t at_own = 1, homes = 1;
+  for (size_t i = 0; i < THREADS; i++) {
+    struct heap *h = workers[i].heap;
+    NEED(h->is_owned && h != own && h->key == h->home->key && heap_id(h) == heap_id(h->home));
+    at_own += h->home == own;
+    homes += heap_is_home(h);
+    for (size_t j = 0; j < i; j++) NEED(workers[j].heap != h);
+  }
+  NEED(at_own == THREADS && homes == HOMES);
+  NEED(load_relaxed(&own->thread_count) == at_own);
+  for (size_t i = 0; i < THREADS; i++) worker_do(&workers[i], allocates);
+  for (size_t i = 0; i < THREADS; i++) worker_do(&workers[i], frees);
+  is_whole(own);
+  uint32_t end = heap_id_end();
+  for (int round = 0; round < 3; round++) { /* heaps of threads that ended serve others */
+    for (size_t i = 0; i < THREADS; i++) worker_end(&workers[i]);
+    (void)hak_malloc_trim(0);
+    NEED(load_relaxed(&own->thread_count) == 1 && taken_of(own) == 0);
+    for (size_t i = 0; i < THREADS; i++) worker_start(&workers[i]);
+    NEED(load_relaxed(&own->thread_count) == at_own && heap_id_end() == end);
+  }
+}
+static void threads_share_a_home(void **state) {
+  (void)state;
+  run_child(spread);
+}
+
+/* Where there are more hosts, a guest goes to one with few threads. */
+static void evenly(void) {
+  home_set_count(4);
+  (void)heap_own();
+  for (size_t i = 0; i < THREADS; i++) worker_start(&workers[i]);
+  uint32_t alone = 0, shared = 0;
+  for (uint32_t id = HEAP_ID_FIRST; id < heap_id_end(); id++) {
+    struct heap *h = heap_of_id(id);
+    if (!heap_is_home(h)) continue;
+    uint32_t count = load_relaxed(&h->thread_count);
+    NEED(count == 1 || count == (THREADS + 1 - 2) / 2);
+    alone += count == 1;
+    shared += count != 1;
+  }
+  NEED(alone == 2 && shared == 2);
+}
+static void hosts_are_shared_evenly(void **state) {
+  (void)state;
+  run_child(evenly);
+}
+
+/* What one allocates another of its home frees into its own bin: no mail. */
+static void is_local(void) {
+  all_start();
+  struct heap *own = heap_current;
+  struct worker *w = &workers[0];
+  for (size_t i = 0; w->heap->home != own; i++) w = &workers[i];
+  worker_do(w, allocates);
+  uint32_t room = own->outbox_room;
+  for (size_t i = 0; i < OBJECTS; i++) hak_free(w->object[i]);
+  NEED(own->outbox_room == room && !mail_is_waiting(own));
+  is_whole(own);
+}
+static void frees_within_a_home_are_local(void **state) {
+  (void)state;
+  run_child(is_local);
+}
+
+/* A home is away when all its threads are: gone, or asleep. */
+static void away(void) {
+  all_start();
+  struct heap *own = heap_current, *other = own; /* the host; its own thread, this one, sleeps */
+  hak_thread_idle();
+  size_t last = THREADS;
+  for (size_t i = 0; i < THREADS; i++) {
+    if (workers[i].heap->home != other) continue;
+    NEED(!heap_is_away(other));
+    worker_do(&workers[i], allocates);
+    worker_do(&workers[i], i % 2 == 0 ? frees : sleeps);
+    if (i % 2 == 0) worker_do(&workers[i], sleeps);
+    last = i;
+  }
+  NEED(heap_is_away(other) && load_relaxed(&other->absence) == HEAP_ASLEEP);
+  NEED(other->depot_bytes == 0 && other->empty_slab == NULL);
+  worker_do(&workers[last], allocates); /* one is enough to look after the mail */
+  NEED(!heap_is_away(other) && load_relaxed(&other->absence) == HEAP_PRESENT);
+  worker_end(&workers[last]); /* and when it ends the others still sleep */
+  NEED(load_relaxed(&other->absence) == HEAP_ASLEEP);
+  for (size_t i = 0; i < THREADS; i++) {
+    if (i != last && workers[i].heap->home == other) worker_end(&workers[i]);
+  }
+  NEED(load_relaxed(&other->absence) == HEAP_ASLEEP && load_relaxed(&other->thread_count) == 1);
+  heap_make_exit_current();
+  NEED(home_abandon(own, &(struct magazine *){NULL}).kind == FAULT_NONE);
+  NEED(load_relaxed(&other->absence) == HEAP_ORPHAN && load_relaxed(&other->thread_count) == 0);
+  worker_start(&workers[last]);
+  NEED(workers[last].heap == other && !heap_is_away(other)); /* adopted whole */
+}
+static void a_home_is_away_when_all_its_threads_are(void **state) {
+  (void)state;
+  run_child(away);
+}
+
+/* The thread that forks is a guest: its home lives on, without the home's own thread. */
+static pid_t forked;
+static void forks(struct worker *w) {
+  struct heap *home = w->heap->home;
+  forked = fork();
+  if (forked != 0) return;
+  child_start();
+  NEED(heap_current == w->heap && w->heap->home == home && !heap_is_away(home));
+  NEED(load_relaxed(&home->thread_count) == 1 && !home->has_thread);
+  frees(w);
+  allocates(w);
+  is_whole(home);
+  static struct worker late[THREADS];
+  uint32_t at_home = 1;
+  bool is_home_used = false;
+  for (size_t i = 0; i < THREADS; i++) {
+    worker_start(&late[i]);
+    NEED(late[i].heap != w->heap && !heap_is_away(late[i].heap->home));
+    for (size_t j = 0; j < i; j++) NEED(late[i].heap != late[j].heap);
+    at_home += late[i].heap->home == home;
+    is_home_used = is_home_used || late[i].heap == home;
+  }
+  NEED(late[0].heap->home != home); /* what was left behind comes first */
+  NEED(at_home == THREADS && is_home_used);
+  frees(w);
+  is_whole(home);
+  _exit(0);
+}
+static void guest_forks(void) {
+  all_start();
+  struct worker *w = NULL;
+  for (size_t i = 0; i < THREADS; i++) {
+    worker_do(&workers[i], allocates);
+    if (!heap_is_home(workers[i].heap)) w = &workers[i];
+  }
+  NEED(w != NULL);
+  for (size_t i = 0; i < THREADS; i++) {
+    if (i % 3 == 0) worker_do(&workers[i], sleeps);
+  }
+  worker_do(w, forks);
+  child_wait(forked);
+  for (size_t i = 0; i < THREADS; i++) worker_do(&workers[i], frees);
+}
+static void a_guest_that_forks_lives_on(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(guest_forks);
+}
+
+/* All at once: threads of few homes allocate, free each other's objects, sleep, end and come. */
+enum { CROWD = 24, CROWD_ROUNDS = 40, TABLE = 4096 };
+static _Atomic(void *) table[TABLE];
+static void *in_the_crowd(void *number) {
+  uint64_t random = (uintptr_t)number * 0x9E3779B97F4A7C15u + 1;
+  for (int i = 0; i < 2000; i++) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    size_t n = sizeof(size_t) + (random >> 40) % (i % 50 == 0 ? 20000 : 600);
+    size_t *p = hak_malloc(n);
+    NEED(p != NULL);
+    *p = n;
+    p = atomic_exchange(&table[(random >> 20) % TABLE], p);
+    if (p != NULL) {
+      NEED(hak_malloc_usable_size(p) >= *p);
+      hak_free_sized(p, *p);
+    }
+    if (i % 700 == 0) hak_thread_idle();
+    if (i % 900 == 0) (void)hak_malloc_trim(0);
+  }
+  return NULL;
+}
+static void crowd(void) {
+  home_set_count(HOMES + 1);
+  for (uintptr_t round = 0; round < CROWD_ROUNDS; round++) {
+    pthread_t threads[CROWD];
+    for (uintptr_t i = 0; i < CROWD; i++)
+      NEED(pthread_create(&threads[i], NULL, in_the_crowd, (void *)(round * CROWD + i)) == 0);
+    for (size_t i = 0; i < CROWD; i++) NEED(pthread_join(threads[i], NULL) == 0);
+  }
+  for (size_t i = 0; i < TABLE; i++) hak_free(atomic_load(&table[i]));
+  (void)hak_malloc_trim(0);
+  size_t homes = 0;
+  for (uint32_t id = HEAP_ID_FIRST; id < heap_id_end(); id++) {
+    struct heap *h = heap_of_id(id);
+    if (!heap_is_home(h)) continue;
+    is_whole(h);
+    NEED(taken_of(h) <= 64); /* but for what this thread keeps in its bins */
+    homes++;
+  }
+  NEED(homes == HOMES + 1);
+}
+static void a_crowd_in_few_homes_loses_nothing(void **state) {
+  (void)state;
+  run_child(crowd);
+}
+
+int main(void) {
+  entry_init();
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(threads_share_a_home),
+      cmocka_unit_test(hosts_are_shared_evenly),
+      cmocka_unit_test(frees_within_a_home_are_local),
+      cmocka_unit_test(a_home_is_away_when_all_its_threads_are),
+      cmocka_unit_test(a_guest_that_forks_lives_on),
+      cmocka_unit_test(a_crowd_in_few_homes_loses_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,87 @@
+/* test_window.c — windows: where they begin, and bins that a thread which only frees gives up. */
+#include "unit_heap.h"
+
+#include "depot.h"
+#include "window.h"
+
+enum { OBJECTS = 1500, OVERFLOW_RUN = 32 }; /* the second as in window.c */
+
+static void opens(void) {
+  struct heap *h = heap_own();
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+    h->cls[c].window = 0;
+    window_open(h, c);
+    uint32_t first = h->cls[c].window;
+    NEED(first >= 1 && first <= 8 && (first == 1 || first * size_classes[c].size <= 1024));
+    h->cls[c].window = 3;
+    window_open(h, c);
+    NEED(h->cls[c].window == 3 && !window_is_whole(h, c));
+    h->cls[c].window = size_classes[c].magazine_capacity;
+    NEED(window_is_whole(h, c));
+    h->cls[c].window = 0;
+  }
+}
+static void a_window_opens_small_and_once(void **state) {
+  (void)state;
+  run_child(opens);
+}
+
+static size_t medium_count(struct heap *h) {
+  size_t count = 0;
+  for (uint32_t c = CLASS_TINY_COUNT; c < CLASS_COUNT; c++) count += heap_bin_count(h, c);
+  return count;
+}
+
+/* Of objects that were freed last and are still in bins; the first is the newest. */
+static void fill(void *object[OBJECTS]) {
+  for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(100 + i * 19)) != NULL);
+}
+
+static void only_frees(void) {
+  static void *object[OBJECTS];
+  struct heap *h = heap_own();
+  fill(object);
+  for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  NEED(h->overflow_run >= OVERFLOW_RUN);
+  size_t kept = medium_count(h);
+  NEED(kept < 40); /* and 300 with whole windows */
+  h = enter();
+  for (int i = 0; i < 400; i++) window_note_overflow(h, 0);
+  NEED(medium_count(h) == 0 && heap_is_valid(h));
+  for (uint32_t c = CLASS_TINY_COUNT; c < CLASS_COUNT; c++)
+    NEED(load_relaxed(&h->cls[c].loaded) == NULL && h->cls[c].window == 0);
+  entry_leave(h);
+  fill(object); /* it goes on */
+  NEED(h->overflow_run == 0);
+}
+static void a_thread_that_only_frees_empties_its_bins(void **state) {
+  (void)state;
+  run_child(only_frees);
+}
+
+/* One malloc that finds its bin empty is enough to keep them. */
+static void frees_and_allocates(void) {
+  static void *object[OBJECTS];
+  struct heap *h = heap_own();
+  fill(object);
+  for (size_t i = 0; i < OBJECTS; i++) {
+    hak_free(object[i]);
+    if (i % (OVERFLOW_RUN / 2) != 0) continue;
+    window_note_refill(h); /* as refill_slow does */
+  }
+  NEED(h->overflow_run < OVERFLOW_RUN && medium_count(h) >= 40);
+}
+static void one_that_allocates_too_keeps_them(void **state) {
+  (void)state;
+  run_child(frees_and_allocates);
+}
+
+int main(void) {
+  entry_init();
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_window_opens_small_and_once),
+      cmocka_unit_test(a_thread_that_only_frees_empties_its_bins),
+      cmocka_unit_test(one_that_allocates_too_keeps_them),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
