@@ -65,7 +65,7 @@ static void push_guest(struct heap *h) {
 }
 
 /* After a fork, heaps of threads that exist only in the parent: each id is looked at once. Of a
- * home depot, inbox and slabs live on. */
+ * home depot, inbox and slabs live on. There are no orphans then: choose has taken them before. */
 static struct heap *take_left_behind(void) {
   uint32_t generation = load_relaxed(&fork_generation);
   /* After a bare fork one of these heaps may be that of the thread that lives on. */
@@ -77,7 +77,6 @@ static struct heap *take_left_behind(void) {
   while (left_behind_next < heap_id_end()) { /* each id once a fork */
     struct heap *h = heap_of_id(left_behind_next++);
     if (h == NULL || load_relaxed(&h->generation) == generation) continue;
-    if (load_relaxed(&h->absence) == HEAP_ORPHAN) continue;
     if (!heap_is_home(h) && !h->has_thread) continue; /* on the list of guests */
     forget_thread(h);
     h->asleep_count = 0;

@@ -48,7 +48,6 @@ struct magazine *magazine_get(uint8_t kind) {
   }
   ASSERT(m->kind == kind && m->zero == 0 && load_relaxed(&m->count) == 0);
   m->next = NULL;
-  store_relaxed(&m->link, (uint64_t)0);
   return m;
 }
 

@@ -241,7 +241,7 @@ static struct magazine *magazine_for(struct heap *h, uint32_t c, uint32_t want) 
   struct magazine *m = flush_magazine_get_small(h->home, c, want);
   if (m == NULL) return loaded; /* a smaller one, or none */
   if (loaded == NULL) return m;
-  store_relaxed(&loaded->count, (uint16_t)0);
+  ASSERT(load_relaxed(&loaded->count) == 0);
   heap_bin_reset(h, c);
   flush_magazine_give(h->home, loaded);
   return m;
@@ -380,7 +380,7 @@ static bool widen(struct heap *h, uint32_t c) {
   if (m != loaded) mem_copy(m->slot, loaded->slot, count * sizeof *m->slot);
   window_load(h, c, m, count);
   if (m != loaded) {
-    store_relaxed(&loaded->count, (uint16_t)0);
+    ASSERT(load_relaxed(&loaded->count) == 0);
     flush_magazine_give(h->home, loaded);
   }
   return !bin_is_full(&h->bin[c]);

@@ -129,6 +129,35 @@ static void hosts_are_shared_evenly(void **state) {
   run_child(evenly);
 }
 
+/* Whoever takes a heap over finds nothing left to honour, and nothing of a thread that is gone. */
+static void takes_over(void) {
+  home_set_count(UINT32_MAX);
+  (void)heap_own();
+  struct heap *h = heap_by_hand();
+  NEED(home_abandon(h, &(struct magazine *){NULL}).kind == FAULT_NONE);
+  (void)hak_malloc_trim(0);
+  NEED(heap_by_hand() == h && !idle_trim_is_due(h));
+  uint32_t c = size_class_of(100);
+  NEED(lock_enter(&h->lock));
+  store_relaxed(&h->cls[c].previous, flush_magazine_get(h, c));
+  h->cls[c].window = 5;
+  lock_leave(&h->lock);
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    NEED(heap_is_away(h) && heap_by_hand() == h && !heap_is_away(h));
+    NEED(load_relaxed(&h->generation) == load_relaxed(&fork_generation));
+    NEED(load_relaxed(&h->cls[c].previous) == NULL && h->cls[c].window == 0);
+    NEED(load_relaxed(&h->thread_count) == 1 && heap_by_hand() != h);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void nothing_is_taken_over_but_slabs(void **state) {
+  (void)state;
+  run_child(takes_over);
+}
+
 /* What one allocates another of its home frees into its own bin: no mail. */
 static void is_local(void) {
   all_start();
@@ -281,6 +310,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_share_a_home),
       cmocka_unit_test(hosts_are_shared_evenly),
+      cmocka_unit_test(nothing_is_taken_over_but_slabs),
       cmocka_unit_test(frees_within_a_home_are_local),
       cmocka_unit_test(a_home_is_away_when_all_its_threads_are),
       cmocka_unit_test(a_guest_that_forks_lives_on),

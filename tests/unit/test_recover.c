@@ -59,6 +59,7 @@ static void heaps_are_whole(void) {
     struct heap *h = heap_of_id(id);
     if (h == NULL) continue;
     uint32_t taken[CLASS_COUNT] = {0}, linked[CLASS_COUNT] = {0};
+    size_t slab_bytes = 0;
     NEED(heap_enter_with(own, h) && heap_is_valid(h) && h->fault.kind == FAULT_NONE);
     for (size_t i = 0; i < superslab_chunk_end(); i++) {
       uint32_t entry = map_load(i), c = map_entry_class(entry);
@@ -68,8 +69,10 @@ static void heaps_are_whole(void) {
       if (i % k->slab_chunks != 0 || map_load(i + k->slab_chunks - 1) != entry) continue;
       NEED(slab_is_valid(s) && s->class_index == c);
       taken[c] += k->slab_objects - s->free_count;
+      slab_bytes += (size_t)k->slab_chunks * CHUNK_BYTES;
       linked[c] += s->free_count != 0;
     }
+    NEED(load_relaxed(&h->slab_bytes) == slab_bytes);
     for (uint32_t c = 0; c < CLASS_COUNT; c++) {
       const struct slab *before = NULL;
       for (struct slab *s = h->cls[c].slabs; s != NULL; before = s, s = s->next) {

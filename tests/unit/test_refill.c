@@ -2,6 +2,7 @@
 #include "unit_entry.h"
 
 #include "flush.h"
+#include "meta.h"
 #include "refill.h"
 #include "size_class.h"
 
@@ -74,6 +75,23 @@ static void windows(void) {
   (void)hak_malloc_trim(0); /* everything starts small again */
   for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(h->cls[c].window == 0 && h->bin[c].hi == NULL);
 }
+/* The empty magazines that a full one replaces come back: none is lost. */
+static void magazines_come_back(void) {
+  struct heap *h = heap_own();
+  size_t before = 0;
+  for (int round = 0; round < 300; round++) {
+    allocate(1200, 80); /* more than bin and second magazine hold: the depot's turn */
+    free_last_first(1200);
+    if (round == 20) before = meta_bytes();
+    bin_is_sane(h, size_class_of(80));
+  }
+  NEED(meta_bytes() == before && h->cls[size_class_of(80)].depot_count != 0);
+}
+static void no_magazine_is_lost(void **state) {
+  (void)state;
+  run_child(magazines_come_back);
+}
+
 static void a_window_grows_where_a_load_swings(void **state) {
   (void)state;
   run_child(windows);
@@ -354,6 +372,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_window_grows_where_a_load_swings),
+      cmocka_unit_test(no_magazine_is_lost),
       cmocka_unit_test(a_streak_of_refills_takes_more_at_once),
       cmocka_unit_test(bins_stay_sane),
       cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),

@@ -324,6 +324,36 @@ static void locks_registered_side_by_side(void) {
   }
   child_wait(pid);
 }
+/* Another thread is about to fork, with the gate closed, when this one forks without handlers. */
+static _Atomic(uint32_t) gate_step;
+static void *closes_the_gate(void *unused) {
+  lock_fork_prepare();
+  step_set(&gate_step, 1);
+  step_wait(&gate_step, 2);
+  lock_fork_parent();
+  return unused;
+}
+static void bare_fork_at_a_closed_gate(void) {
+  pthread_t thread;
+  NEED(pthread_create(&thread, NULL, closes_the_gate, NULL) == 0);
+  step_wait(&gate_step, 1);
+  pid_t pid = _Fork();
+  if (pid == 0) {
+    child_start();
+    NEED(lock_enter(heap)); /* nobody will open it */
+    lock_leave(heap);
+    _exit(0);
+  }
+  child_wait(pid);
+  step_set(&gate_step, 2);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void a_bare_fork_opens_the_gate(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(bare_fork_at_a_closed_gate);
+}
+
 static void fork_knows_each_lock(void **state) {
   (void)state;
   run_child(locks_registered_side_by_side);
@@ -407,6 +437,7 @@ int main(void) {
       cmocka_unit_test(a_latecomer_leaves_no_lock_taken),
       cmocka_unit_test(fork_inside_a_slow_path),
       cmocka_unit_test(a_bare_fork_recovers_and_frees),
+      cmocka_unit_test(a_bare_fork_opens_the_gate),
       cmocka_unit_test(fork_knows_each_lock),
       cmocka_unit_test(the_order_of_ranks_is_watched),
       cmocka_unit_test(registering_once_more_changes_nothing),

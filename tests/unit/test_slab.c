@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "entry.h"
+#include "meta.h"
 #include "slab.h"
 #include "superslab.h"
 
@@ -121,6 +122,21 @@ static void every_object_of_every_class_comes_once(void **state) {
   }
 }
 
+/* Bitmaps beside the records of slabs given back serve the next ones, all of them. */
+static void side_bitmaps_are_used_again(void **state) {
+  (void)state;
+  enum { SLABS = 5 };
+  struct slab *held[SLABS];
+  size_t before = 0;
+  for (int round = 0; round < 40; round++) {
+    char *first;
+    for (size_t i = 0; i < SLABS; i++) held[i] = fresh(0, &first);
+    for (size_t i = 0; i < SLABS; i++) slab_release(held[i]);
+    if (round == 1) before = meta_bytes();
+  }
+  assert_int_equal(meta_bytes(), before);
+}
+
 static void random_use_agrees_with_a_model(void **state) {
   (void)state;
   static const size_t sizes[] = {16, 48, 64, 144, 240, 256, 1024, 5120, 8192, 9216, 32768};
@@ -192,6 +208,7 @@ static void a_slab_in_use_is_not_released(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(every_object_of_every_class_comes_once, lock, unlock),
+      cmocka_unit_test_setup_teardown(side_bitmaps_are_used_again, lock, unlock),
       cmocka_unit_test_setup_teardown(random_use_agrees_with_a_model, lock, unlock),
       cmocka_unit_test_setup_teardown(slabs_held_together_lie_apart, lock, unlock),
       cmocka_unit_test_setup_teardown(a_slab_in_use_is_not_released, lock, unlock),
