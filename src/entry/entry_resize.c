@@ -224,7 +224,7 @@ void entry_thread_idle(void) {
   do { /* as entry_trim */
     strays = h->stray_rounds;
     idle_flush_own(h);
-    home_fall_asleep(h); /* as at an orphan, then looked at once more: mail.h */
+    home_fall_asleep(h);
     entry_leave(h);
-  } while ((h->stray_rounds != strays || load_seq(&h->home->inbox) != NULL) && entry_enter() == h);
+  } while ((h->stray_rounds != strays || home_has_mail(h)) && entry_enter() == h);
 }

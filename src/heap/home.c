@@ -182,6 +182,11 @@ void home_fall_asleep(struct heap *h) {
   lock_leave(&orphans_lock);
 }
 
+bool home_has_mail(struct heap *h) {
+  /* seq_cst: a sender pushes, then tries the lock that we have given back. */
+  return load_seq(&h->home->inbox) != NULL;
+}
+
 void home_wake(struct heap *h) {
   ASSERT(lock_is_mine(&h->home->lock) && h->is_asleep && h->home->asleep_count != 0);
   h->is_asleep = false;

@@ -24,9 +24,11 @@ HAK_MUST_USE struct heap *home_acquire(void);
 HAK_MUST_USE struct heap_fault home_abandon(struct heap *h, struct magazine **strays);
 /* The calling thread, whose heap is h, has nothing at hand and will do nothing for a while: if all
  * threads of its home say so, its mail is sorted by those who send it. The caller holds the home's
- * lock, and looks at the inbox once more when it has unlocked. */
+ * lock. */
 void home_fall_asleep(struct heap *h);
-/* It goes on. Same lock. */
+/* After that, and after unlocking: true when mail has come meanwhile that nobody else looks at. */
+HAK_MUST_USE bool home_has_mail(struct heap *h);
+/* It goes on. The home's lock is held. */
 void home_wake(struct heap *h);
 
 #endif

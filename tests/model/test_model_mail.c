@@ -85,6 +85,24 @@ static void owner_ends(void) {
   struct magazine *strays;
   MODEL_NEED(home_abandon(owner, &strays).kind == FAULT_NONE);
 }
+/* It falls asleep, as entry_thread_idle has it: from then on its senders do that, too. */
+static void owner_sleeps(void) {
+  heap_current = owner;
+  do {
+    enter(owner);
+    if (owner->is_asleep) home_wake(owner);
+    mail_drain_to_bitmaps(owner);
+    home_fall_asleep(owner);
+    lock_leave(&owner->lock);
+  } while (home_has_mail(owner));
+}
+static void owner_sleeps_and_wakes(void) {
+  owner_sleeps();
+  enter(owner);
+  home_wake(owner);
+  lock_leave(&owner->lock);
+  owner_sleeps();
+}
 static void first_arrived_by_itself(void) {
   MODEL_NEED(load_relaxed(&owner->inbox) == NULL && owner->cls[CLASS].taken_count == OBJECTS - 2);
   all_arrived();
@@ -104,6 +122,8 @@ static const struct model_scenario scenarios[] = {
     {"send_send", begin, {sends_first, sends_second}, all_arrived},
     {"send_drain", begin, {sends_first, owner_drains}, all_arrived},
     {"send_end", begin, {sends_first, owner_ends}, first_arrived_by_itself},
+    {"send_sleep", begin, {sends_first, owner_sleeps}, first_arrived_by_itself},
+    {"send_sleep_wake", begin, {sends_first, owner_sleeps_and_wakes}, first_arrived_by_itself},
     {"send_send_drain", begin, {sends_first, sends_second, owner_drains}, all_arrived},
     {"send_send_end", begin, {sends_first, sends_second, owner_ends}, all_arrived_by_themselves},
     {"send_end_adopt", begin, {sends_first, owner_ends, a_thread_starts}, all_arrived},

@@ -156,7 +156,7 @@ inline abandon(me) {
   redrain(me)
 }
 
-/* C: entry_thread_idle, home_fall_asleep */
+/* C: entry_thread_idle, home_fall_asleep, home_has_mail */
 inline fall_asleep(me) {
   do
   :: true ->
