@@ -10,6 +10,7 @@
 #include "flush.h"
 #include "idle.h"
 #include "home.h"
+#include "mail.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
@@ -117,6 +118,7 @@ void entry_leave(struct heap *h) {
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;
   lock_leave(&home->lock);
   if (h->is_owned) {
+    if (HAK_UNLIKELY(h->is_asleep)) mail_redrain(home, false, &h->to_free);
     heap_busy_end(h);
     if (HAK_UNLIKELY(is_tick)) tick(h);
   }
@@ -126,6 +128,7 @@ void entry_leave(struct heap *h) {
 
 void entry_settle_strays(struct heap *h) {
   if (HAK_LIKELY(h->to_free == NULL) || h->frees_strays) return;
+  if (lock_is_mine(&h->home->lock)) return; /* a handler amid statistics: later */
   h->frees_strays = true;      /* what comes of it is for the next round here: no recursion */
   while (h->to_free != NULL) { /* ends: each further round follows a pull by another thread */
     struct magazine *strays = h->to_free;

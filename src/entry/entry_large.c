@@ -28,7 +28,7 @@ static void *run_try(size_t n, size_t align, bool zero) {
   struct heap *h = entry_enter();
   if (h == NULL) return entry_signal_alloc(n, align);
   bool is_zero = false;
-  void *p = run_alloc(size_max(n, 1), align, h->preferred_superslab, &is_zero);
+  void *p = run_alloc(size_max(n, 1), align, h->home->preferred_superslab, &is_zero);
   entry_leave(h);
   if (p != NULL && zero && !is_zero) mem_fill(p, 0, n);
   return p;

@@ -203,6 +203,7 @@ bool entry_trim(void) {
   do { /* once more where strays were freed on the way: into caches of ours, or others' mail */
     strays = h->stray_rounds;
     idle_flush_own(h);
+    flush_shared(h->home);
     entry_leave(h);
     heap_busy_begin();
     struct heap_fault fault = idle_trim_all(h);

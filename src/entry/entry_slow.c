@@ -41,7 +41,7 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
   }
   struct heap *home = h->home;
   mail_drain_to_bitmaps(home);
-  flush_empty_slab(home);
+  flush_shared(home);
   void *p = refill_take_one(home, c);
   int alignment = __builtin_ctz(size_classes[c].size);
   for (uint32_t wider = c + 1; p == NULL && wider < CLASS_COUNT; wider++) {

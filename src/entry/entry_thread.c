@@ -57,7 +57,7 @@ static HAK_COLD struct heap *attach(void) {
     struct heap *exit_heap = heap_make_exit_current();
     struct magazine *strays;
     entry_report_fault(home_abandon(h, &strays));
-    ASSERT(strays == NULL); /* it had no object yet */
+    if (HAK_UNLIKELY(strays != NULL)) entry_free_strays(strays);
     return exit_heap;
   }
   return heap_current;

@@ -8,8 +8,10 @@
 #include "rt_options.h"
 
 enum {
-  SHARES_MAX = 4,      /* threads of a home whose depots it may be; measured: docs/decisions/0022 */
-  ADDED_BYTES = 65536, /* of a magazine to which depot_add adds; arbitrary */
+  SHARES_MAX = 4, /* threads of a home whose depots it may be; measured: docs/decisions/0022 */
+  UNWANTED = 64,  /* evictions in a row: more than any swing makes. Arbitrary, as the next two */
+  UNWANTED_MOST = 4096,
+  ADDED_BYTES = 65536, /* of a magazine to which depot_add adds */
 };
 
 static size_t magazine_bytes(const struct magazine *m) {
@@ -55,9 +57,33 @@ static uint32_t evict_class(struct heap *h) {
   return h->depot_evict_class;
 }
 
+static uint32_t thread_count(const struct heap *h) {
+  return load_relaxed(&((struct heap *)(uintptr_t)h)->thread_count);
+}
+
+static uint64_t bound_of(const struct heap *h) {
+  uint32_t threads = thread_count(h);
+  return rt_option(RT_OPTION_DEPOT_BYTES) * (threads < SHARES_MAX ? threads : SHARES_MAX);
+}
+
+bool depot_is_unwanted(const struct heap *h) {
+  return h->depot_unwanted >= UNWANTED && thread_count(h) > 1;
+}
+
+void depot_note_unwanted(struct heap *h) {
+  for (uint32_t c = 0; h->depot_bytes != 0 && c < CLASS_COUNT; c++) depot_flush_class(h, c);
+  if (h->depot_unwanted < UNWANTED_MOST) h->depot_unwanted++;
+}
+
 void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
   ASSERT(lock_is_mine(&h->lock));
   ASSERT(m->entry == heap_entry(h, c) && load_relaxed(&m->count) != 0);
+  if (HAK_UNLIKELY(depot_is_unwanted(h))) {
+    flush_magazine(h, m);
+    flush_magazine_give(h, m);
+    depot_note_unwanted(h);
+    return;
+  }
   struct heap_class *k = &h->cls[c];
   set_newer(m, NULL);
   m->next = k->depot_newest;
@@ -69,22 +95,31 @@ void depot_put(struct heap *h, uint32_t c, struct magazine *m) {
   k->depot_newest = m;
   k->depot_count++;
   h->depot_bytes += magazine_bytes(m);
-  uint32_t threads = load_relaxed(&h->thread_count);
-  uint64_t bound = rt_option(RT_OPTION_DEPOT_BYTES) * (threads < SHARES_MAX ? threads : SHARES_MAX);
+  uint64_t bound = bound_of(h);
   while (h->depot_bytes > bound) { /* each round takes a magazine out */
     /* A class that holds most of the depot evicts its own: no search in a bulk loop. */
     bool is_own =
         k->depot_count * (size_t)size_classes[c].magazine_capacity * size_classes[c].size >
         bound / 2;
     evict_oldest(h, is_own ? c : evict_class(h));
+    h->depot_unwanted++;
   }
+}
+
+void depot_trim(struct heap *h) {
+  ASSERT(lock_is_mine(&h->lock));
+  while (h->depot_bytes > bound_of(h)) evict_oldest(h, evict_class(h));
 }
 
 struct magazine *depot_take(struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&h->lock));
   struct heap_class *k = &h->cls[c];
   struct magazine *m = k->depot_newest;
-  if (m == NULL) return NULL;
+  if (m == NULL) {
+    h->depot_unwanted /= 2; /* a few of these, and it is wanted again */
+    return NULL;
+  }
+  h->depot_unwanted = 0;
   k->depot_newest = m->next;
   if (m->next != NULL) {
     set_newer(m->next, NULL);
@@ -103,7 +138,9 @@ void depot_add(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
   if (most > size_classes[c].magazine_capacity) most = size_classes[c].magazine_capacity;
   struct magazine *m = h->cls[c].depot_newest;
   if (m != NULL && load_relaxed(&m->count) + n <= most) {
+    uint32_t unwanted = h->depot_unwanted;
     m = depot_take(h, c);
+    h->depot_unwanted = unwanted; /* it goes back at once */
   } else {
     m = flush_magazine_get(h, c);
   }

@@ -7,6 +7,13 @@
 
 #include "heap.h"
 
+/* True when threads share the home, and nothing has been taken out for so many evictions that what
+ * comes in only keeps slabs from going back: then all goes to the bitmaps, until some were wanted
+ * in vain. */
+HAK_MUST_USE bool depot_is_unwanted(const struct heap *h);
+/* While that is so, objects went to the bitmaps past the depot: once more. What lies there goes,
+ * too. */
+void depot_note_unwanted(struct heap *h);
 /* Put m (of class c, not empty, owned by h) in; then evict until within the bound. */
 void depot_put(struct heap *h, uint32_t c, struct magazine *m);
 /* n objects of class c, oldest first, to its newest magazine, or to one of their own; to the
@@ -14,6 +21,8 @@ void depot_put(struct heap *h, uint32_t c, struct magazine *m);
 void depot_add(struct heap *h, uint32_t c, void *const *slots, uint32_t n);
 /* The newest magazine of class c, or NULL. */
 HAK_MUST_USE struct magazine *depot_take(struct heap *h, uint32_t c);
+/* Evict until within the bound, which is less than before: a thread left the home. */
+void depot_trim(struct heap *h);
 /* Send all of class c to the bitmaps. */
 void depot_flush_class(struct heap *h, uint32_t c);
 

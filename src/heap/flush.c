@@ -310,8 +310,8 @@ void flush_empty_slab(struct heap *h) {
   slab_release(empty);
 }
 
-/* What all threads of a home share. */
-static void flush_shared(struct heap *home) {
+void flush_shared(struct heap *home) {
+  ASSERT(lock_is_mine(&home->lock));
   for (uint32_t c = 0; c < CLASS_COUNT; c++) depot_flush_class(home, c);
   for (size_t i = 0; i < MAGAZINE_KIND_COUNT; i++) {
     if (home->spare[i] != NULL) magazine_give(home->spare[i]);

@@ -22,6 +22,8 @@ void flush_take_strays(struct heap *h, struct magazine **strays);
  * and finds what it needs resident; half of it where one refill was enough. The caller is the owner
  * thread. */
 void flush_owner_magazines(struct heap *h);
+/* What all threads of the home share: depot, spares, the empty slab. */
+void flush_shared(struct heap *home);
 /* Windows start small again; no class has a magazine. The caller is the owner thread. */
 void flush_owner_windows(struct heap *h);
 

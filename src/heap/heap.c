@@ -143,9 +143,11 @@ bool heap_enter_with(struct heap *own, struct heap *home) {
 void heap_leave_with(struct heap *own, struct heap *home) {
   if (home != own->home) {
     lock_leave(&home->lock);
-    mail_redrain(home, true, own->is_owned ? &own->to_free : NULL);
+    mail_redrain(home, true, NULL);
   }
   lock_leave(&own->home->lock);
+  /* Not awake for all that: our own mail is no more looked at than another's. */
+  if (own->is_owned) mail_redrain(own->home, false, NULL);
 }
 
 bool heap_is_valid(struct heap *h) {

@@ -112,6 +112,7 @@ struct heap {
   struct rt_lock lock HAK_CACHE_ALIGNED;
   size_t depot_bytes;           /* lock, as all to the next blank line */
   uint32_t depot_evict_class;   /* where the next eviction looks first */
+  uint32_t depot_unwanted;      /* evictions since a magazine was taken out: depot.h */
   struct slab *empty_slab;      /* the one slab kept though empty */
   uint32_t preferred_superslab; /* where the last slab came from, or a lower one where one went */
   int64_t sample_countdown_bytes;

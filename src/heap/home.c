@@ -2,6 +2,7 @@
  */
 #include "home.h"
 
+#include "depot.h"
 #include "flush.h"
 #include "idle.h"
 #include "mail.h"
@@ -54,6 +55,7 @@ void home_survive_fork(struct heap *h) {
   }
   store_relaxed(&home->thread_count, 1u);
   home->asleep_count = h->is_asleep;
+  store_seq(&home->absence, h->is_asleep ? HEAP_ASLEEP : HEAP_PRESENT);
 }
 
 static void push_guest(struct heap *h) {
@@ -183,8 +185,9 @@ void home_fall_asleep(struct heap *h) {
 }
 
 bool home_has_mail(struct heap *h) {
-  /* seq_cst: a sender pushes, then tries the lock that we have given back. */
-  return load_seq(&h->home->inbox) != NULL;
+  /* seq_cst: a sender pushes, then tries the lock that we have given back. Where others are awake
+   * they look at it, and it may never be empty. */
+  return load_seq(&h->home->inbox) != NULL && heap_is_away(h->home);
 }
 
 void home_wake(struct heap *h) {
@@ -225,6 +228,8 @@ struct heap_fault home_abandon(struct heap *h, struct magazine **strays) {
   *strays = NULL;
   struct heap_fault fault = {FAULT_NONE, NULL};
   if (NEVER(!lock_enter(&home->lock))) return fault; /* an exit inside a slow path of its own */
+  if (HAK_UNLIKELY(load_relaxed(&h->generation) != load_relaxed(&fork_generation)))
+    home_survive_fork(h);
   if (h->is_asleep) home_wake(h);
   flush_owner_magazines(h);
   outbox_send_all(h);
@@ -237,6 +242,7 @@ struct heap_fault home_abandon(struct heap *h, struct magazine **strays) {
     flush_empty_slab(home); /* nobody else would give it back */
     if (load_relaxed(&home->thread_count) == 0) push_orphan(home);
   }
+  depot_trim(home);
   if (fault.kind == FAULT_NONE) fault = home->fault;
   flush_take_strays(home, strays);
   lock_leave(&home->lock);

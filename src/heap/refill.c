@@ -338,6 +338,8 @@ bool refill_make_room(struct heap *h, uint32_t c, void *p) {
   return true;
 }
 
+static bool is_shared(const struct heap *h) { return load_relaxed(&h->home->thread_count) > 1; }
+
 /* The older half of the loaded magazine leaves it: into `half` and the depot; when half is NULL to
  * the bitmaps or, where other threads of the home may want them soon, to the depot too. */
 static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
@@ -347,7 +349,7 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
   uint32_t older = (count + 1) / 2;
   ASSERT(count != 0 && count <= size_classes[c].magazine_capacity);
   heap_bin_spill(h, c);
-  if (half == NULL && load_relaxed(&h->home->thread_count) == 1) {
+  if (half == NULL && !is_shared(h)) {
     flush_slots(h->home, c, loaded->slot, older);
   } else if (half == NULL) {
     depot_add(h->home, c, loaded->slot, older);
@@ -367,8 +369,7 @@ static void shed_older_half(struct heap *h, uint32_t c, struct magazine *half) {
  * received magazine may hold more than that. */
 static bool widen(struct heap *h, uint32_t c) {
   struct heap_class *k = &h->cls[c];
-  bool is_passed_on = load_relaxed(&h->home->thread_count) > 1 && size_classes[c].has_previous;
-  if (!k->is_underflowed && !is_passed_on) return false;
+  if (!k->is_underflowed && !(is_shared(h) && size_classes[c].has_previous)) return false;
   struct magazine *loaded = load_relaxed(&k->loaded), *m = loaded;
   uint32_t whole = size_classes[c].magazine_capacity, count = heap_bin_count(h, c);
   uint32_t wider = 2u * k->window < whole ? 2u * k->window : whole;
@@ -424,10 +425,17 @@ void refill_overflow(struct heap *h, uint32_t c, void *p) {
     window_load(h, c, m, 0);
   } else if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* As in refill_make_room. */
+  } else if (depot_is_unwanted(h->home)) {
+    window_shrink(h, c); /* frees alone, in all threads of the home */
+    depot_note_unwanted(h->home);
   } else if (window_is_whole(h, c)) {
     shed_full(h, c);
   } else if (!widen(h, c)) {
     shed_older_half(h, c, NULL);
+  }
+  if (HAK_UNLIKELY(b->hi == NULL)) {
+    flush_slots(h->home, c, &p, 1);
+    return;
   }
   bin_push(b, load_relaxed(&b->sp), p);
   window_note_overflow(h, c);

@@ -34,12 +34,11 @@ void window_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count)
   b->hi = m->slot + room - 1;
 }
 
-/* Half of what the bin holds, and of its window. */
-static void shrink(struct heap *h, uint32_t c) {
+void window_shrink(struct heap *h, uint32_t c) {
   struct magazine *loaded = load_relaxed(&h->cls[c].loaded);
   uint32_t count = heap_bin_count(h, c), rest = count / 2;
   struct magazine *previous = load_relaxed(&h->cls[c].previous);
-  ASSERT(loaded != NULL && loaded != previous && c >= CLASS_TINY_COUNT);
+  ASSERT(loaded != NULL && loaded != previous && lock_is_mine(&h->home->lock));
   if (previous != NULL) {
     store_relaxed(&h->cls[c].previous, NULL);
     flush_magazine(h->home, previous);
@@ -75,7 +74,7 @@ void window_note_overflow(struct heap *h, uint32_t c) {
     if ((h->window_victim == c && is_again) ||
         load_relaxed(&h->cls[h->window_victim].loaded) == NULL)
       continue;
-    shrink(h, h->window_victim);
+    window_shrink(h, h->window_victim);
     shrunk++;
   }
 }

@@ -25,6 +25,9 @@ void window_open(struct heap *h, uint32_t c);
 /* The bin's pointers for magazine m holding `count` objects; hi >= sp always. */
 void window_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count);
 
+/* Half of what bin c holds goes to the bitmaps, with the second magazine; half its window goes,
+ * too. It may have no magazine then. The caller is the owner thread and holds the home's lock. */
+void window_shrink(struct heap *h, uint32_t c);
 /* A bin ran empty, and was filled from depot or slabs. Owner thread. */
 HAK_INLINE void window_note_refill(struct heap *h) { h->overflow_run = 0; }
 /* The bin of class c overflowed. If it was the last one too, it keeps what it has. The caller is

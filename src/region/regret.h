@@ -1,5 +1,5 @@
 /* regret.h — purges that came too early. Purged memory that is claimed again within a second would
- * better have stayed: for ten seconds then more of it may stay warm.
+ * better have stayed: for ten seconds then more may stay warm, the more of it came back.
  * Owns: how much. Does not own: what is empty, or its purge (superslab.h).
  * Lock: none. A few relaxed atomics; a race between threads costs one purge more or less.
  */

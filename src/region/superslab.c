@@ -21,8 +21,9 @@ static _Atomic(size_t) claimed_bytes;
 static _Atomic(size_t) peak_bytes;
 static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
 static _Atomic(size_t) dirty_count; /* free chunks that have pages; may be below 0 for a moment */
-static _Atomic(size_t) claim_count, warm_claim_count, release_count, purge_count; /* ever */
-static size_t warm_bytes_min = 16 * MIB; /* constant after init */
+static _Atomic(size_t) claim_count, warm_claim_count, release_count; /* ever */
+static _Atomic(size_t) purge_count, purged_bytes;                    /* ever */
+static size_t warm_bytes_min = 16 * MIB;                             /* constant after init */
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 
 /* Lowest superslab that may have a free chunk, below a version that each release bumps: a search
@@ -264,6 +265,7 @@ static size_t purge_run(size_t index, uint32_t mask, bool *is_refused) {
     return 0;
   }
   add_relaxed(&purge_count, (size_t)1);
+  add_relaxed(&purged_bytes, bytes);
   return bytes;
 }
 
@@ -311,5 +313,6 @@ struct superslab_events superslab_events(void) {
       .warm_count = load_relaxed(&warm_claim_count),
       .release_count = load_relaxed(&release_count),
       .purge_count = load_relaxed(&purge_count),
+      .purged_bytes = load_relaxed(&purged_bytes),
   };
 }

@@ -72,6 +72,7 @@ struct superslab_events {
   size_t warm_count;  /* ... of which some chunk had been used before and kept its pages */
   size_t release_count;
   size_t purge_count; /* runs of chunks given back to the kernel */
+  size_t purged_bytes;
 };
 HAK_MUST_USE struct superslab_events superslab_events(void);
 void superslab_set_warm_bytes(size_t bytes);

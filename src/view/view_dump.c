@@ -141,6 +141,6 @@ void view_dump_warm(const struct view_totals *t, view_dump_line *put) {
          {"clean_bytes", free_bytes - dirty}, {"empty_bytes", t->empty_bytes},
          {"empty_superslabs", t->empty_bytes / SUPERSLAB_BYTES}, {"warm_claims", events.warm_count},
          {"fresh_claims", events.claim_count - events.warm_count}, {"purges", events.purge_count},
-         {"purged_bytes", events.purge_count * SUPERSLAB_BYTES});
+         {"purged_bytes", events.purged_bytes});
   finish(&f, put);
 }

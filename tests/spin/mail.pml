@@ -166,8 +166,9 @@ inline fall_asleep(me) {
      awake--;
      mark();
      leave(me);
+     redrain(me); /* entry_leave */
      if
-     :: inbox == 0 -> break
+     :: inbox == 0 || !is_away -> break
      :: else -> skip
      fi
   od

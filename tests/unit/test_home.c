@@ -2,10 +2,12 @@
  * when they end or fork. */
 #include "unit_heap.h"
 
+#include "depot.h"
 #include "flush.h"
 #include "idle.h"
 #include "mail.h"
 #include "outbox.h"
+#include "refill.h"
 
 enum { HOMES = 2, THREADS = 7, OBJECTS = 3000 };
 
@@ -74,6 +76,10 @@ static void frees(struct worker *w) {
 }
 static void sleeps(struct worker *w) {
   (void)w;
+  hak_thread_idle();
+}
+static void frees_first_and_sleeps(struct worker *w) {
+  hak_free(w->object[0]);
   hak_thread_idle();
 }
 
@@ -247,7 +253,7 @@ static void guest_forks(void) {
   }
   NEED(w != NULL);
   for (size_t i = 0; i < THREADS; i++) {
-    if (i % 3 == 0) worker_do(&workers[i], sleeps);
+    if (i % 3 == 0 && &workers[i] != w) worker_do(&workers[i], sleeps);
   }
   worker_do(w, forks);
   child_wait(forked);
@@ -257,6 +263,71 @@ static void a_guest_that_forks_lives_on(void **state) {
   (void)state;
   if (UNIT_TSAN) skip();
   run_child(guest_forks);
+}
+
+/* Where no memory is left, and at malloc_trim, what the threads of a home share is nobody's alone.
+ */
+static void holds_nothing_back(void) {
+  home_set_count(1);
+  struct heap *own = heap_own();
+  worker_start(&workers[0]); /* it stays awake */
+  worker_do(&workers[0], allocates);
+  worker_do(&workers[0], frees);
+  struct heap *h = enter();
+  if (h->depot_bytes == 0)
+    depot_put(h, 0, magazine_with(h, 0, (void *[]){refill_take_one(h, 0)}, 1));
+  entry_leave(h);
+  NEED(own->depot_bytes != 0);
+  (void)hak_malloc_trim(0);
+  NEED(own->depot_bytes == 0 && own->empty_slab == NULL);
+}
+static void a_trim_empties_a_shared_depot(void **state) {
+  (void)state;
+  run_child(holds_nothing_back);
+}
+
+/* What is posted while the sleeper itself has its home's lock, for statistics, is not left. */
+static void looked_at_asleep(void) {
+  home_set_count(UINT32_MAX);
+  struct heap *own = heap_own();
+  worker_start(&workers[0]);
+  void *p = hak_malloc(100);
+  hak_thread_idle();
+  NEED(load_relaxed(&own->absence) == HEAP_ASLEEP);
+  NEED(heap_enter_with(own, own)); /* as statistics do: it does not wake */
+  workers[0].object[0] = p;
+  worker_do(&workers[0], frees_first_and_sleeps);
+  NEED(mail_is_waiting(own));
+  heap_leave_with(own, own);
+  NEED(!mail_is_waiting(own) && load_relaxed(&own->absence) == HEAP_ASLEEP && taken_of(own) == 0);
+}
+static void statistics_strand_no_mail(void **state) {
+  (void)state;
+  run_child(looked_at_asleep);
+}
+
+/* The depot has a share for each thread: one that goes takes its own along. */
+static void leaves(void) {
+  home_set_count(1);
+  struct heap *own = heap_own();
+  worker_start(&workers[0]);
+  uint32_t c = size_class_of(48), n = size_classes[c].magazine_capacity;
+  static void *object[512];
+  struct heap *h = enter();
+  size_t bound = rt_option(RT_OPTION_DEPOT_BYTES);
+  while (h->depot_bytes + (size_t)n * 48 <= 2 * bound) {
+    for (uint32_t i = 0; i < n; i++) NEED((object[i] = refill_take_one(h, c)) != NULL);
+    depot_put(h, c, magazine_with(h, c, object, n));
+  }
+  entry_leave(h);
+  NEED(own->depot_bytes > bound);
+  worker_end(&workers[0]);
+  NEED(own->depot_bytes <= bound && own->depot_bytes > bound / 2);
+  is_whole(own);
+}
+static void a_thread_that_leaves_takes_its_share(void **state) {
+  (void)state;
+  run_child(leaves);
 }
 
 /* All at once: threads of few homes allocate, free each other's objects, sleep, end and come. */
@@ -314,6 +385,9 @@ int main(void) {
       cmocka_unit_test(frees_within_a_home_are_local),
       cmocka_unit_test(a_home_is_away_when_all_its_threads_are),
       cmocka_unit_test(a_guest_that_forks_lives_on),
+      cmocka_unit_test(a_trim_empties_a_shared_depot),
+      cmocka_unit_test(statistics_strand_no_mail),
+      cmocka_unit_test(a_thread_that_leaves_takes_its_share),
       cmocka_unit_test(a_crowd_in_few_homes_loses_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
