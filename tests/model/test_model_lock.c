@@ -9,7 +9,7 @@
 #include "heap.h"
 #include "rt_lock.h"
 
-enum { FORKS = 2 };
+enum { FORKS = 2, REGISTRY_LANES = 16 /* as in rt_lock.c */ };
 
 static struct rt_lock first = LOCK_INIT(LOCK_RANK_HEAP), second = LOCK_INIT(LOCK_RANK_HEAP);
 static struct rt_lock inner = LOCK_INIT(LOCK_RANK_STOCK);
@@ -23,6 +23,18 @@ static void begin(void) {
   lock_register(&first);
   lock_register(&second);
 }
+
+/* So many that the newcomer comes before `first`, in the same lane of the registry. */
+static struct rt_lock between[REGISTRY_LANES - 1], newcomer;
+static void begin_registering(void) {
+  begin();
+  for (size_t i = 0; i < REGISTRY_LANES - 2; i++) {
+    between[i] = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+    lock_register(&between[i]);
+  }
+  newcomer = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
+}
+static void registers(void) { lock_register(&newcomer); }
 
 static void change(struct halves *h) {
   h->left++;
@@ -120,6 +132,7 @@ static const struct model_scenario scenarios[] = {
     {"fork_fork", begin, {forks, forks_and_allocates}, both_have_forked},
     {"fork_enter_enter", begin, {forks, enters_first, enters_second}, all_are_free},
     {"fork_fork_enter", begin, {forks, forks_and_allocates, enters_first}, both_have_forked},
+    {"fork_register", begin_registering, {forks, enters_first, registers}, all_are_free},
     {"fork_try", begin, {forks, tries_first}, all_are_free},
 };
 
