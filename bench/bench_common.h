@@ -60,7 +60,7 @@ struct bench_options {
 };
 extern struct bench_options bench_options;
 
-#define BENCH_THREADS_MAX 256u
+#define BENCH_THREADS_MAX 2048u
 /* Derived: bench_size scales 32 random bits to a range of sizes. */
 #define BENCH_BYTES_MAX (UINT64_C(1) << 30)
 
