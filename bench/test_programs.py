@@ -157,7 +157,7 @@ class EveryProgram(Case):
 
     def test_bad_input(self):
         for program in (*SHORT, "bench_floor"):
-            for words in (["--ops", 0], ["--ops"], ["--threads", 0], ["--threads", 257],
+            for words in (["--ops", 0], ["--ops"], ["--threads", 0], ["--threads", 2049],
                           ["--seconds", "0"], ["--seconds", "1s"], ["--target-ns", 0],
                           ["--target-ns", "fast"], ["--target-rss", "small"], ["--target-rss", 0],
                           ["--seed", "1K"], ["--nothing"], ["--json", "many"]):
@@ -276,7 +276,7 @@ class Shapes(Case):
                       ["--threads", 4, "--producers", 1, "--consumers", 1],
                       ["--threads", 1]):
             self.refuses("bench_prodcons", *words, saying="--threads")
-        self.refuses("bench_prodcons", "--producers", 1000)
+        self.refuses("bench_prodcons", "--producers", 2000)
 
     def test_backlog_stays_alive_and_memory_bounded(self):
         mib = 1 << 20
