@@ -19,6 +19,7 @@ from statistics import median
 import bench_allocators
 import bench_machine
 import run_stats
+from quiet_pipe import quiet  # by the path that bench_machine adds
 
 Row = namedtuple("Row", "name program args time_targets memory")
 BEST = ((None, 1.0),)
@@ -128,7 +129,7 @@ def row_print(row, subject, samples, peers):
     print(f"| {row.name} | " + " | ".join(cells) + f" | {said} |", flush=True)
 
 
-def main():
+def compare():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--smoke", action="store_true",
@@ -164,9 +165,13 @@ def main():
     return 0
 
 
-if __name__ == "__main__":
+def main():
     try:
-        sys.exit(main())
+        return quiet(compare)
     except (bench_machine.BadInput, OSError) as error:
-        print(f"run_threads.py: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"bench/run_threads.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
