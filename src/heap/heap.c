@@ -108,13 +108,13 @@ struct heap *heap_make_exit_current(void) {
 struct heap *heap_of_id(uint32_t id) {
   if (id == HEAP_ID_BOOTING) return is_booting_ready ? &heap_booting : NULL;
   if (id == HEAP_ID_EXIT) return load_acquire(&is_exit_ready) ? &heap_exit : NULL;
-  if (id < HEAP_ID_FIRST || id >= load_acquire(&id_end)) return NULL;
+  if (id < HEAP_ID_FIRST || id >= load_relaxed(&id_end)) return NULL;
   if (id < FIRST_HEAPS) return load_acquire(&first_heaps[id]);
   struct leaf *leaf = load_acquire(&directory[id / LEAF_HEAPS]);
   return leaf == NULL ? NULL : load_acquire(&leaf->heap[id % LEAF_HEAPS]);
 }
 
-uint32_t heap_id_end(void) { return load_acquire(&id_end); }
+uint32_t heap_id_end(void) { return load_relaxed(&id_end); }
 
 size_t heap_objects_out_total(void) {
   size_t total = 0;
@@ -199,7 +199,7 @@ struct heap *heap_new(struct heap *home) {
   }
   bins_construct(h);
   store_relaxed(&h->generation, load_relaxed(&fork_generation));
-  store_release(place, h);        /* pairs with heap_of_id */
-  store_release(&id_end, id + 1); /* pairs with heap_of_id */
+  store_release(place, h); /* pairs with heap_of_id */
+  store_relaxed(&id_end, id + 1);
   return h;
 }

@@ -55,7 +55,7 @@ void home_survive_fork(struct heap *h) {
   }
   store_relaxed(&home->thread_count, 1u);
   home->asleep_count = h->is_asleep;
-  store_seq(&home->absence, h->is_asleep ? HEAP_ASLEEP : HEAP_PRESENT);
+  store_relaxed(&home->absence, h->is_asleep ? HEAP_ASLEEP : HEAP_PRESENT);
 }
 
 static void push_guest(struct heap *h) {
@@ -157,8 +157,8 @@ struct heap *home_acquire(void) {
   if (h != NULL) {
     heap_requests_reset(h);
     store_relaxed(&h->generation, load_relaxed(&fork_generation));
-    h->trim_seen = load_relaxed(&trim_epoch); /* it is empty */
-    store_seq(&h->home->absence, HEAP_PRESENT);
+    h->trim_seen = load_relaxed(&trim_epoch);       /* it is empty */
+    store_relaxed(&h->home->absence, HEAP_PRESENT); /* as in home_wake */
   }
   lock_leave(&orphans_lock);
   return h;

@@ -7,6 +7,7 @@
 #include "heap.h"
 #include "home.h"
 #include "refill.h"
+#include "size_class.h"
 #include "slab.h"
 #include "superslab.h"
 
@@ -132,6 +133,59 @@ static void begin_fresh(void) {
 }
 static void nothing_more(void) { MODEL_NEED(heap_is_valid(maker)); }
 
+/* A heap is found by its number while another thread makes it. */
+static void begin_forked(void) {
+  model_allocator_init();
+  store_relaxed(&fork_generation, 1u); /* not what memory is before anything is stored there */
+}
+static void makes_a_heap(void) {
+  MODEL_NEED(lock_enter(&heap_none.lock));
+  maker = home_acquire();
+  lock_leave(&heap_none.lock);
+}
+static void finds_heaps(void) {
+  for (uint32_t id = HEAP_ID_FIRST; id < heap_id_end(); id++) {
+    struct heap *h = heap_of_id(id);
+    if (h == NULL) continue;
+    MODEL_NEED(h->home == h && heap_id(h) == id && load_relaxed(&h->generation) == 1);
+  }
+}
+/* The heap of threads that have none any more: made by the first that needs it. */
+static void allocates_at_exit(void) {
+  struct heap *h = heap_exit_get();
+  MODEL_NEED(h != NULL && h->home == h && lock_enter(&h->lock));
+  MODEL_NEED(refill_take_one(h, CLASS) != NULL);
+  lock_leave(&h->lock);
+}
+static void finds_exit(void) {
+  struct heap *h = heap_of_id(HEAP_ID_EXIT);
+  MODEL_NEED(h == NULL || (h->home == h && heap_id(h) == HEAP_ID_EXIT));
+}
+static void exit_has_two(void) {
+  MODEL_NEED(heap_is_valid(&heap_exit) && heap_exit.cls[CLASS].taken_count == 2);
+}
+static void exit_has_one(void) {
+  MODEL_NEED(heap_is_valid(&heap_exit) && heap_exit.cls[CLASS].taken_count == 1);
+}
+
+/* A class is split in two, while another thread copies the table. Who has counted the change knows
+ * all of it. */
+enum { WIDE = 256, HALF_WAY = 232 };
+static struct heap *copier;
+static void begin_copier(void) {
+  model_allocator_init();
+  makes_a_heap();
+  copier = maker;
+}
+static void splits(void) { MODEL_NEED(size_class_split(size_class_of(WIDE))); }
+static void copies(void) {
+  heap_requests_reset(copier);
+  uint32_t c = copier->request[size_class_request(HALF_WAY)] / MAP_CLASS_SCALE;
+  if (copier->split_count != 0) MODEL_NEED(size_classes[c].size < WIDE);
+  MODEL_NEED(size_classes[c].size >= HALF_WAY);
+}
+static void is_split(void) { MODEL_NEED(size_classes[size_class_of(HALF_WAY)].size < WIDE); }
+
 static const struct model_scenario scenarios[] = {
     {"claim_claim", begin_full, {claims_and_keeps, claims_and_keeps}, counters_are_right},
     {"claim_release", begin_full, {claims_one, releases_last}, last_can_be_claimed},
@@ -143,6 +197,10 @@ static const struct model_scenario scenarios[] = {
     {"purge_purge", begin_empty, {purges, purges}, counters_are_right},
     {"purge_release_claim", begin_empty, {purges, releases_last, claims_two}, counters_are_right},
     {"hand_over", begin_fresh, {makes, looks}, nothing_more},
+    {"publish", begin_forked, {makes_a_heap, finds_heaps}, nothing_more},
+    {"exit_exit", begin_fresh, {allocates_at_exit, allocates_at_exit}, exit_has_two},
+    {"split_copy", begin_copier, {splits, copies}, is_split},
+    {"exit_find", begin_fresh, {allocates_at_exit, finds_exit}, exit_has_one},
 };
 
 int main(int argc, char **argv) {

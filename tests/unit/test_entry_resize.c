@@ -140,6 +140,15 @@ static int frees_and_reallocs(void *p) {
   (void)hak_malloc_trim(0);
   return reallocs(p);
 }
+/* The object is the one that malloc would hand out next. */
+static int frees_and_reallocs_at_once(void *p) {
+  hak_free(p);
+  return reallocs(p);
+}
+static int frees_and_asks_at_once(void *p) {
+  hak_free(p);
+  return asks_for_its_size(p);
+}
 
 static void misuse_ends_the_process(void **state) {
   (void)state;
@@ -152,6 +161,9 @@ static void misuse_ends_the_process(void **state) {
     expect_verdict(reallocs_to_nothing, p[i] + 8, "interior pointer", p[i] + 8, class_bytes);
     expect_verdict(asks_for_its_size, p[i] + 8, "interior pointer", p[i] + 8, class_bytes);
     expect_verdict(frees_and_reallocs, p[i], "invalid realloc", p[i], class_bytes);
+    if (i >= 2) continue; /* in no bin */
+    expect_verdict(frees_and_reallocs_at_once, p[i], "invalid realloc", p[i], class_bytes);
+    expect_verdict(frees_and_asks_at_once, p[i], "invalid usable_size", p[i], class_bytes);
   }
   expect_verdict(reallocs, &on_stack, "invalid realloc", &on_stack, 0);
   expect_verdict(asks_for_its_size, &on_stack, "invalid usable_size", &on_stack, 0);

@@ -129,6 +129,20 @@ static void evenly(void) {
     shared += count != 1;
   }
   NEED(alone == 2 && shared == 2);
+  struct heap *host = NULL;
+  for (size_t i = 0; i < THREADS; i++) { /* the guests of one host go, as many come: there again */
+    struct heap *h = workers[i].heap;
+    if (heap_is_home(h) || (host != NULL && h->home != host)) continue;
+    host = h->home;
+    worker_end(&workers[i]);
+    workers[i].heap = NULL;
+  }
+  NEED(host != NULL && load_relaxed(&host->thread_count) == 1);
+  for (size_t i = 0; i < THREADS; i++) {
+    if (workers[i].heap != NULL) continue;
+    worker_start(&workers[i]);
+    NEED(workers[i].heap->home == host);
+  }
 }
 static void hosts_are_shared_evenly(void **state) {
   (void)state;
@@ -265,6 +279,50 @@ static void a_guest_that_forks_lives_on(void **state) {
   run_child(guest_forks);
 }
 
+/* The thread that forks slept, and others of its home did not: in the child nobody is awake there.
+ */
+static void sleeper_forks(void) {
+  home_set_count(1);
+  struct heap *own = heap_own();
+  worker_start(&workers[0]);
+  hak_thread_idle();
+  NEED(load_relaxed(&own->absence) == HEAP_PRESENT && own->asleep_count == 1);
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    home_survive_fork(own);
+    NEED(load_relaxed(&own->absence) == HEAP_ASLEEP && own->asleep_count == 1);
+    NEED(load_relaxed(&own->thread_count) == 1);
+    hak_free(hak_malloc(100));
+    struct heap *h = enter();
+    NEED(load_relaxed(&own->absence) == HEAP_PRESENT && own->asleep_count == 0);
+    entry_leave(h);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void a_sleeper_that_forks_is_alone(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(sleeper_forks);
+}
+
+/* Its last thread has left a home: until it is on the list of orphans it takes no guest. */
+static void hosts_none(void) {
+  home_set_count(1);
+  struct heap *own = heap_own();
+  store_seq(&own->absence, HEAP_ORPHAN);
+  struct heap *h = heap_by_hand();
+  NEED(h->home == h && h != own);
+  store_seq(&own->absence, HEAP_PRESENT);
+  h = heap_by_hand();
+  NEED(h->home == own);
+}
+static void a_home_about_to_be_an_orphan_hosts_none(void **state) {
+  (void)state;
+  run_child(hosts_none);
+}
+
 /* Where no memory is left, and at malloc_trim, what the threads of a home share is nobody's alone.
  */
 static void holds_nothing_back(void) {
@@ -385,6 +443,8 @@ int main(void) {
       cmocka_unit_test(frees_within_a_home_are_local),
       cmocka_unit_test(a_home_is_away_when_all_its_threads_are),
       cmocka_unit_test(a_guest_that_forks_lives_on),
+      cmocka_unit_test(a_sleeper_that_forks_is_alone),
+      cmocka_unit_test(a_home_about_to_be_an_orphan_hosts_none),
       cmocka_unit_test(a_trim_empties_a_shared_depot),
       cmocka_unit_test(statistics_strand_no_mail),
       cmocka_unit_test(a_thread_that_leaves_takes_its_share),
