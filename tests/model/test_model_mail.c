@@ -58,19 +58,32 @@ static void all_arrived(void) {
   for (size_t s = 0; s < 2; s++) MODEL_NEED(sender[s]->mail_fault.kind == FAULT_NONE);
 }
 
-static void send(struct heap *h, size_t first) {
+static void send(struct heap *h, size_t first, size_t end) {
   heap_current = h;
   uint32_t entry = map_load(chunk_index(object[first]));
   MODEL_NEED(entry == heap_entry(owner, CLASS));
-  MODEL_NEED(outbox_collect(h, entry, object[first]));
-  MODEL_NEED(outbox_collect(h, entry, object[first + 1]));
-  is_sent[first] = is_sent[first + 1] = true;
+  for (size_t i = first; i < end; i++) {
+    MODEL_NEED(outbox_collect(h, entry, object[i]));
+    is_sent[i] = true;
+  }
   enter(h);
   outbox_send_all(h);
   lock_leave(&h->lock);
 }
-static void sends_first(void) { send(sender[0], 0); }
-static void sends_second(void) { send(sender[1], 2); }
+static void sends_first(void) { send(sender[0], 0, 2); }
+static void sends_second(void) { send(sender[1], 2, 4); }
+
+/* Mail that has waited too long: each sender sorts some of it, while the owner is awake. */
+static void begin_overdue(void) {
+  begin();
+  model_clock_set(1);
+  send(sender[1], 3, 4);
+  enter(sender[1]);
+  MODEL_NEED(outbox_restock(sender[1], CLASS));
+  lock_leave(&sender[1]->lock);
+  model_clock_set(1000);
+}
+static void sends_one_more(void) { send(sender[1], 2, 3); }
 
 static void owner_drains(void) {
   heap_current = owner;
@@ -126,6 +139,8 @@ static const struct model_scenario scenarios[] = {
     {"send_sleep_wake", begin, {sends_first, owner_sleeps_and_wakes}, first_arrived_by_itself},
     {"send_send_drain", begin, {sends_first, sends_second, owner_drains}, all_arrived},
     {"send_send_end", begin, {sends_first, sends_second, owner_ends}, all_arrived_by_themselves},
+    {"send_overdue", begin_overdue, {sends_first, owner_drains}, all_arrived},
+    {"send_send_overdue", begin_overdue, {sends_first, sends_one_more}, all_arrived},
     {"send_end_adopt", begin, {sends_first, owner_ends, a_thread_starts}, all_arrived},
 };
 
