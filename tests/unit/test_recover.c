@@ -305,11 +305,27 @@ static void every_prefix_is_usable(void **state) {
   }
 }
 
+/* Whether a class has free objects on resident pages is not known: it is not said to have none. */
+static void is_not_dry(void) {
+  hak_free(hak_malloc(48));
+  struct heap *h = enter();
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) store_relaxed(&h->cls[c].is_dry, true);
+  recover_heap(&h->lock);
+  for (uint32_t c = 0; c < CLASS_COUNT; c++) NEED(!load_relaxed(&h->cls[c].is_dry));
+  NEED(heap_is_valid(h));
+  entry_leave(h);
+}
+static void a_recovered_heap_looks_for_free_objects(void **state) {
+  (void)state;
+  run_child(is_not_dry);
+}
+
 int main(void) {
   entry_init();
   home_set_count(UINT32_MAX); /* each thread its own */
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_prefix_is_usable),
+      cmocka_unit_test(a_recovered_heap_looks_for_free_objects),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
