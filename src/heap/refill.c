@@ -371,8 +371,9 @@ static bool widen(struct heap *h, uint32_t c) {
   struct heap_class *k = &h->cls[c];
   if (!k->is_underflowed && !(is_shared(h) && size_classes[c].has_previous)) return false;
   struct magazine *loaded = load_relaxed(&k->loaded), *m = loaded;
-  uint32_t whole = size_classes[c].magazine_capacity, count = heap_bin_count(h, c);
-  uint32_t wider = 2u * k->window < whole ? 2u * k->window : whole;
+  uint32_t most = window_max(h, c), count = heap_bin_count(h, c);
+  if (k->window >= most) return false;
+  uint32_t wider = 2u * k->window < most ? 2u * k->window : most;
   if (magazine_room(loaded) < wider && (m = flush_magazine_get_small(h->home, c, wider)) == NULL)
     return false;
   k->window = (uint16_t)wider;

@@ -76,12 +76,41 @@ static void one_that_allocates_too_keeps_them(void **state) {
   run_child(frees_and_allocates);
 }
 
+/* What a load that swings makes of a window. */
+static uint32_t widest(struct heap *h, uint32_t c) {
+  static void *object[OBJECTS];
+  size_t n = size_classes[c].size;
+  for (int round = 0; round < 10; round++) {
+    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(n)) != NULL);
+    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  }
+  return h->cls[c].window;
+}
+
+static void is_crowded(void) {
+  struct heap *h = heap_own();
+  uint32_t c = size_class_of(256), whole = size_classes[c].magazine_capacity;
+  store_relaxed(&h->home->thread_count, WINDOW_CROWD + 1u);
+  NEED(widest(h, c) == whole / 2 && load_relaxed(&h->cls[c].previous) == NULL);
+  store_relaxed(&h->home->thread_count, (uint32_t)WINDOW_CROWD);
+  NEED(widest(h, c) == whole);
+  store_relaxed(&h->home->thread_count, 1u);
+  h = enter();
+  NEED(heap_is_valid(h));
+  entry_leave(h);
+}
+static void in_a_crowded_home_a_window_grows_to_half(void **state) {
+  (void)state;
+  run_child(is_crowded);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_window_opens_small_and_once),
       cmocka_unit_test(a_thread_that_only_frees_empties_its_bins),
       cmocka_unit_test(one_that_allocates_too_keeps_them),
+      cmocka_unit_test(in_a_crowded_home_a_window_grows_to_half),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
