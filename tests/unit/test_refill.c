@@ -97,6 +97,22 @@ static void a_window_grows_where_a_load_swings(void **state) {
   run_child(windows);
 }
 
+/* Where threads share a home, one that only frees fills magazines for one that only allocates. */
+static void shared_windows(void) {
+  enum { BYTES = 48 };
+  struct heap *h = heap_own();
+  struct heap_class *k = &h->cls[size_class_of(BYTES)];
+  allocate(4000, BYTES);
+  store_relaxed(&h->home->thread_count, 2u);
+  free_last_first(4000);
+  NEED(k->window == size_classes[size_class_of(BYTES)].magazine_capacity && k->depot_count != 0);
+  store_relaxed(&h->home->thread_count, 1u);
+}
+static void a_window_grows_in_a_shared_home(void **state) {
+  (void)state;
+  run_child(shared_windows);
+}
+
 /* A class that only grows is refilled by more and more, up to 8 windows; a free that finds the bin
  * full ends that. What is taken at once lies on pages that are there, or on one more. */
 static void streaks(void) {
@@ -372,6 +388,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_window_grows_where_a_load_swings),
+      cmocka_unit_test(a_window_grows_in_a_shared_home),
       cmocka_unit_test(no_magazine_is_lost),
       cmocka_unit_test(a_streak_of_refills_takes_more_at_once),
       cmocka_unit_test(bins_stay_sane),
