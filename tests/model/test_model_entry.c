@@ -63,6 +63,18 @@ static void counts(void) { MODEL_NEED(live_count() <= 4); }
 static void one_is_live(void) { MODEL_NEED(live_count() == 1 + (load_relaxed(&handed) != NULL)); }
 static void handed_is_live(void) { MODEL_NEED(live_count() == (load_relaxed(&handed) != NULL)); }
 
+/* Two threads whose first calls are the process's first: both find everything made, once. */
+static void begin_unprepared(void) {}
+static void comes_first(void) {
+  entry_init();
+  MODEL_NEED(region_chunk_count != 0 && size_classes[0].size == CLASS_SIZE_MIN);
+  MODEL_NEED(!entry_is_booting());
+}
+static void all_is_made(void) {
+  void *p = entry_malloc(SMALL_BYTES);
+  MODEL_NEED(p != NULL && live_count() == 1);
+}
+
 /* One thread: every operation, against a list of what is live. */
 static struct {
   unsigned char *p;
@@ -122,6 +134,7 @@ static void walks(void) {
 
 static const struct model_scenario scenarios[] = {
     {"walk", begin, {walks}, one_is_live},
+    {"first_first", begin_unprepared, {comes_first, comes_first}, all_is_made},
     {"hand_hand", begin, {hands_on, hands_on}, one_is_live},
     {"hand_free", begin, {hands_on, frees_kept}, handed_is_live},
     {"hand_trim", begin, {hands_on, trims}, one_is_live},
