@@ -43,6 +43,8 @@ function(hak_shared target name objects)
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${HAK_EXPORTS}")
   target_link_options(${target} PRIVATE "LINKER:--version-script=${HAK_EXPORTS}"
     LINKER:-z,nodelete,-z,now,-z,relro,-z,defs,-z,noexecstack
+    # Its constructor comes first: entry_init.c.
+    LINKER:-z,initfirst
     # Fewer pages a process: code and constants share theirs, and so do small variables
     # (HAK_LARGE_BSS sorts behind .bss).
     LINKER:-z,noseparate-code,--sort-section=name)

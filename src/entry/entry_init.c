@@ -47,7 +47,7 @@ static void init_once(void) {
   (void)has_region;
   entry_thread_init();
   /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
-  (void)!os_at_fork(lock_fork_prepare, lock_fork_parent, entry_thread_fork_child);
+  (void)!os_at_fork(entry_thread_fork_prepare, entry_thread_fork_parent, entry_thread_fork_child);
 }
 
 bool entry_is_booting(void) { return load_relaxed(&init_thread) == os_thread_self(); }
@@ -67,10 +67,17 @@ void entry_init(void) {
   while (load_acquire(&init_state) != INIT_DONE) os_futex_wait(&init_state, INIT_RUNNING);
 }
 
-/* By now libc is up and has an environment. */
-__attribute__((constructor)) static void entry_init_at_load(void) {
+/* Before the constructors of all other libraries (-z initfirst), and of the program it is linked
+ * into: fork handlers that they register come after ours, docs/decisions/0009. libc need not be up,
+ * but what its environment will be is an argument. */
+__attribute__((constructor(101))) static void
+entry_init_at_load(int argument_count, char **arguments, char **environment) {
+  (void)argument_count;
+  (void)arguments;
+  os_environ_begin(environment);
   entry_init();
   if (!load_relaxed(&options_are_read)) apply_options();
+  os_environ_end();
 }
 
 struct heap *entry_enter(void) {

@@ -17,8 +17,12 @@
 #include "os_check.h"
 #include "outbox.h"
 #include "refill.h"
+#include "superslab.h"
 
-enum { SCARCE_CLASS_MAX = 8192 };
+enum {
+  SCARCE_CLASS_MAX = 8192,
+  PURGES_WAITED_FOR = 16, /* arbitrary: a purge that another follows at once each time */
+};
 
 /* Set once an object has been served, or left, in a much larger place than its size asks for,
  * because there was no memory: the sizes that sized frees name then say less, but it is as aligned
@@ -52,7 +56,7 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
   return p;
 }
 
-static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
+HAK_INLINE void *try_locked(uint32_t c, size_t align) {
   struct heap *h = entry_enter();
   if (h == NULL) return entry_signal_alloc(size_classes[c].size, align);
   bool is_sample_due = false;
@@ -61,7 +65,23 @@ static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
   if (HAK_UNLIKELY(p == NULL)) p = reclaim_and_take(h, c);
   if (HAK_UNLIKELY(is_sample_due)) bump_relaxed(&h->home->samples_due, (size_t)1);
   entry_leave(h);
-  return HAK_LIKELY(p != NULL) ? p : out_of_memory();
+  return p;
+}
+
+/* Another thread's purge has chunks for the length of its system call: they may be all there is. */
+static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
+  for (int i = 0; i < PURGES_WAITED_FOR; i++) {
+    size_t count = superslab_wait_for_purge();
+    void *p = try_locked(c, align);
+    if (p != NULL) return p;
+    if (superslab_events().purge_count == count) break; /* none came in between */
+  }
+  return out_of_memory();
+}
+
+static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
+  void *p = try_locked(c, align);
+  return HAK_LIKELY(p != NULL) ? p : alloc_after_purges(c, align);
 }
 
 /* Bin c of the current heap is empty, or there is no heap. */

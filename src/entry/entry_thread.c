@@ -1,9 +1,9 @@
 /* entry_thread.c — see entry_thread.h.
  *
  * A thread starts on the `none` heap and gets one of its own with its first slow path. At its end
- * the key's destructor puts itself off to the last round, so that other destructors still find a
- * heap; then the heap goes to the orphans, and whatever the thread still does is served by the
- * `exit` heap. Where no key is left, a thread uses the `exit` heap from its start.
+ * the key's destructor puts itself off for one round, so that other destructors still find a heap;
+ * then the heap goes to the orphans, and whatever the thread still does is served by the `exit`
+ * heap. Where no key is left, a thread uses the `exit` heap from its start.
  */
 #include "entry_thread.h"
 
@@ -12,18 +12,20 @@
 #include "home.h"
 #include "os_check.h"
 #include "os_thread.h"
+#include "superslab.h"
 
 static bool has_key; /* constant after init */
 
-/* How often the destructor has run is kept in the value itself: the heap's address, whose low
- * bits are zero (cache-line aligned), plus the round. */
-enum { ROUND_MASK = HAK_CACHE_LINE_BYTES - 1 };
+/* Whether the destructor has put itself off is kept in the value itself: the heap's address, whose
+ * low bits are zero (cache-line aligned), plus this. Once only: a heap whose first call came from
+ * another destructor may see no more than two rounds, and would be lost after them. */
+enum { PUT_OFF = 1 };
 
 static void thread_ends(void *value) {
-  uintptr_t round = (uintptr_t)value & ROUND_MASK;
-  struct heap *h = (struct heap *)(void *)((char *)value - round);
+  uintptr_t put_off = (uintptr_t)value & PUT_OFF;
+  struct heap *h = (struct heap *)(void *)((char *)value - put_off);
   if (heap_current != h) return; /* a key set before a bare fork, or given up already */
-  if (round + 1 < os_thread_exit_rounds() && os_thread_key_set((char *)value + 1)) return;
+  if (put_off == 0 && os_thread_key_set((char *)value + PUT_OFF)) return;
   heap_busy_begin();
   struct magazine *strays;
   struct heap_fault fault = home_abandon(h, &strays);
@@ -32,14 +34,23 @@ static void thread_ends(void *value) {
   if (HAK_UNLIKELY(strays != NULL)) entry_free_strays(strays);
 }
 
-void entry_thread_init(void) {
-  has_key = os_thread_exit_rounds() < ROUND_MASK && os_thread_key_create(thread_ends);
+void entry_thread_init(void) { has_key = os_thread_key_create(thread_ends); }
+
+/* Does this thread, which forks, hold a lock of ours? Then it is in a signal handler. */
+static bool is_amid_slow_path(void) {
+  struct heap *h = heap_current;
+  return h == &heap_busy || lock_is_mine(&h->home->lock) || lock_is_mine(&heap_none.lock) ||
+         lock_is_mine(&heap_booting.lock) || lock_is_mine(&heap_exit.lock) ||
+         superslab_is_purging();
 }
 
+void entry_thread_fork_prepare(void) { lock_fork_prepare(is_amid_slow_path()); }
+void entry_thread_fork_parent(void) { lock_fork_parent(is_amid_slow_path()); }
 void entry_thread_fork_child(void) {
-  lock_fork_child();
+  bool is_amid = is_amid_slow_path();
+  lock_fork_child(is_amid);
   struct heap *h = heap_current;
-  if (h->is_owned) home_survive_fork(h);
+  if (!is_amid && h->is_owned) home_survive_fork(h); /* else as after a bare fork: entry_enter */
   entry_report_fork_child();
 }
 
@@ -50,10 +61,10 @@ static HAK_COLD struct heap *attach(void) {
   if (!lock_enter(&heap_none.lock))
     return &heap_none; /* a handler that interrupted this very path */
   struct heap *h = home_acquire();
+  if (h != NULL) heap_current = h; /* before a handler can come in that would attach another */
   lock_leave(&heap_none.lock);
   if (h == NULL) return heap_exit_get(); /* no memory now: the next slow path tries again */
-  heap_current = h;
-  if (!os_thread_key_set(h)) { /* may allocate: the heap works already */
+  if (!os_thread_key_set(h)) {           /* may allocate: the heap works already */
     struct heap *exit_heap = heap_make_exit_current();
     struct magazine *strays;
     entry_report_fault(home_abandon(h, &strays));

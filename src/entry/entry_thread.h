@@ -7,7 +7,10 @@
 
 /* Create the key whose destructor ends a thread's heap. Called once, while booting. */
 void entry_thread_init(void);
-/* The child's fork handler: the forking thread keeps its heap; all others are left behind. */
+/* The handlers of fork. In the child the forking thread keeps its heap; all others are left behind.
+ * A signal handler may fork amid a slow path of its own thread. */
+void entry_thread_fork_prepare(void);
+void entry_thread_fork_parent(void);
 void entry_thread_fork_child(void);
 
 #endif

@@ -46,16 +46,19 @@ static void forget_thread(struct heap *h) {
 
 void home_survive_fork(struct heap *h) {
   struct heap *home = h->home;
-  store_relaxed(&h->generation, load_relaxed(&fork_generation));
-  if (!h->is_owned) return;
-  if (home != h) {
-    forget_thread(home);
-    home->has_thread = false;
-    store_relaxed(&home->generation, load_relaxed(&fork_generation));
+  uint32_t generation = load_relaxed(&fork_generation);
+  if (h->is_owned) {
+    if (home != h) {
+      forget_thread(home);
+      home->has_thread = false;
+    }
+    store_relaxed(&home->thread_count, 1u);
+    home->asleep_count = h->is_asleep;
+    store_relaxed(&home->absence, h->is_asleep ? HEAP_ASLEEP : HEAP_PRESENT);
   }
-  store_relaxed(&home->thread_count, 1u);
-  home->asleep_count = h->is_asleep;
-  store_relaxed(&home->absence, h->is_asleep ? HEAP_ASLEEP : HEAP_PRESENT);
+  if (home != h) store_relaxed(&h->generation, generation);
+  /* Last: after a bare fork another thread may choose it for its home from then on. */
+  store_release(&home->generation, generation);
 }
 
 static void push_guest(struct heap *h) {
@@ -96,7 +99,7 @@ static struct heap *choose_host(void) {
   for (uint32_t i = 0; i < HOST_LOOKS; i++, h = h->next_host) {
     ASSERT(heap_is_home(h) && h->next_host != NULL);
     if (load_relaxed(&h->absence) == HEAP_ORPHAN) continue; /* about to be on the list */
-    if (load_relaxed(&h->generation) != load_relaxed(&fork_generation)) continue;
+    if (load_acquire(&h->generation) != load_relaxed(&fork_generation)) continue;
     if (least == NULL || load_relaxed(&h->thread_count) < load_relaxed(&least->thread_count))
       least = h;
   }

@@ -18,7 +18,16 @@
 enum { STDERR_FD = 2, FILE_MODE = 0644 };
 enum { COMM_BYTES = 16 }; /* the kernel's TASK_COMM_LEN, the NUL included */
 
-char **os_environ(void) { return environ; }
+static char **early_environ; /* until libc has its own */
+char **os_environ(void) { return environ != NULL ? environ : early_environ; }
+void os_environ_begin(char **block) {
+#ifdef __GLIBC__ /* others' constructors have no arguments */
+  early_environ = block;
+#else
+  (void)block;
+#endif
+}
+void os_environ_end(void) { early_environ = NULL; }
 
 /* getauxval. ENOENT (no such entry; never seen): it answers 0, as libc's own start would take it.
  */

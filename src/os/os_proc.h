@@ -12,6 +12,9 @@
 
 /* The environment block as libc has it now, or NULL before libc has set it up. */
 HAK_MUST_USE char **os_environ(void);
+/* In between os_environ answers `block`, what a constructor was given, before libc has its own. */
+void os_environ_begin(char **block);
+void os_environ_end(void);
 /* True in a set-user-ID or otherwise privileged process: no option may be honoured. */
 bool os_is_secure(void);
 HAK_MUST_USE int os_pid(void);

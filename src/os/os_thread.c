@@ -47,16 +47,6 @@ bool os_thread_key_set(void *value) {
   return err == 0;
 }
 
-/* TSan takes a thread's state down in the last round. */
-#ifdef __SANITIZE_THREAD__
-enum { ROUNDS_LEFT_TO_OTHERS = 1 };
-#else
-enum { ROUNDS_LEFT_TO_OTHERS = 0 };
-#endif
-unsigned os_thread_exit_rounds(void) {
-  return PTHREAD_DESTRUCTOR_ITERATIONS - ROUNDS_LEFT_TO_OTHERS;
-}
-
 /* pthread_atfork. ENOMEM: false, the caller relies on os_wipe_on_fork alone. */
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   int err = pthread_atfork(prepare, parent, child);

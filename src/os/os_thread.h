@@ -23,8 +23,6 @@ HAK_MUST_USE bool os_thread_key_create(void (*destructor)(void *));
 /* Set this thread's value (non-NULL arms the destructor). Allocates for keys >= 32 (libc's second
  * level): call with a working heap and no lock. False when libc could not. */
 HAK_MUST_USE bool os_thread_key_set(void *value);
-/* Times the destructor is called when re-armed each time. */
-unsigned os_thread_exit_rounds(void);
 /* Register fork handlers; may allocate. False when libc could not. */
 HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 

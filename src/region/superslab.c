@@ -13,6 +13,7 @@
 #include "rt_lock.h"
 
 static const uint32_t ALL_FREE = 0xFFFFFFFFu;
+enum { REFUSED_MS = 1000 }; /* arbitrary */
 
 static _Atomic(uint64_t) *superslab_words; /* constant after init */
 static _Atomic(size_t) superslab_count;    /* announced; only grows */
@@ -24,6 +25,8 @@ static _Atomic(size_t) dirty_count; /* free chunks that have pages; may be below
 static _Atomic(size_t) claim_count, warm_claim_count, release_count; /* ever */
 static _Atomic(size_t) purge_count, purged_bytes;                    /* ever */
 static size_t warm_bytes_min = 16 * MIB;                             /* constant after init */
+/* The kernel refuses to purge what the program has locked in memory: no purge is due until then. */
+static _Atomic(uint64_t) refused_until_ms;
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 
 /* Lowest superslab that may have a free chunk, below a version that each release bumps: a search
@@ -247,7 +250,8 @@ static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_b
 
 bool superslab_purge_is_due(void) {
   if (HAK_LIKELY(!is_over(warm_bytes_min))) return false; /* before the clock is read */
-  return is_over(regret_keep_bytes(os_coarse_ms()));
+  uint64_t now_ms = os_coarse_ms();
+  return now_ms >= load_relaxed(&refused_until_ms) && is_over(regret_keep_bytes(now_ms));
 }
 
 /* The chunks of `mask`, neighbours, if they are free now. Bytes, or 0; the kernel refuses where
@@ -271,21 +275,20 @@ static size_t purge_run(size_t index, uint32_t mask, bool *is_refused) {
 
 /* From the highest address down: empty superslabs first, one call each; then the free chunks of
  * those in use, which are the likelier to be claimed again. */
-static size_t purge_from_top(bool only_empty, size_t keep_bytes) {
+static size_t purge_from_top(bool only_empty, size_t keep_bytes, bool *is_refused) {
   size_t purged = 0;
-  bool is_refused = false;
-  for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep_bytes); i--) {
+  for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep_bytes) && !*is_refused;
+       i--) {
     uint64_t word = load_relaxed(&superslab_words[i - 1]);
     if (only_empty && !word_is_empty_resident(word)) continue;
     uint32_t left = only_empty ? ALL_FREE : word_dirty(word);
-    while (left != 0 && !is_refused && is_over(keep_bytes)) { /* each round: one run less */
+    while (left != 0 && !*is_refused && is_over(keep_bytes)) { /* each round: one run less */
       uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
       while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
       uint32_t mask = bits32_run(low, top - low + 1);
       left &= ~mask;
-      purged += purge_run(i - 1, mask, &is_refused);
+      purged += purge_run(i - 1, mask, is_refused); /* the next one would be refused too */
     }
-    if (is_refused) break; /* the next one would be refused too */
   }
   return purged;
 }
@@ -294,13 +297,23 @@ size_t superslab_purge(bool all) {
   uint64_t now_ms = os_coarse_ms();
   size_t keep = all ? 0 : size_max(warm_bytes_min, regret_keep_bytes(now_ms));
   if (!lock_try_enter(&purge_lock)) return 0;
-  size_t purged = purge_from_top(true, keep) + purge_from_top(false, keep);
+  bool is_refused = false;
+  size_t purged = purge_from_top(true, keep, &is_refused);
+  purged += purge_from_top(false, keep, &is_refused);
+  if (is_refused) store_relaxed(&refused_until_ms, now_ms + REFUSED_MS);
   lock_leave(&purge_lock);
   /* What the program asked to purge is no mistake of ours. */
   if (purged != 0 && !all && !region_is_scarce())
     regret_note_purge(purged, superslab_dirty_bytes(), now_ms);
   return purged;
 }
+
+size_t superslab_wait_for_purge(void) {
+  if (!superslab_is_purging()) lock_wait(&purge_lock); /* else a handler amid our own */
+  return load_relaxed(&purge_count);
+}
+
+bool superslab_is_purging(void) { return lock_is_mine(&purge_lock); }
 
 size_t superslab_claimed_bytes(void) { return load_relaxed(&claimed_bytes); }
 size_t superslab_peak_bytes(void) { return load_relaxed(&peak_bytes); }

@@ -60,6 +60,12 @@ bool superslab_purge_is_due(void);
  * purged. */
 size_t superslab_purge(bool all);
 
+/* Returns when a purge that another thread is at, if any, has ended: what it held can be claimed.
+ * How many there were. The caller holds no lock. */
+size_t superslab_wait_for_purge(void);
+/* True amid a purge of the calling thread's, to a signal handler. */
+bool superslab_is_purging(void);
+
 /* Figures. Any thread; each is exact at rest. */
 size_t superslab_claimed_bytes(void); /* in slabs and runs */
 size_t superslab_peak_bytes(void);    /* highest of the above */

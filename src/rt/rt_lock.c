@@ -109,6 +109,13 @@ HAK_INLINE void for_each_held(void (*fn)(struct rt_lock *)) {
   }
 }
 
+/* Of who closed the gate, and only it looks: forks of handlers that interrupted the prepare
+ * handlers of their own thread's fork (the gate opens after the outermost); nobody else holds a
+ * lock. */
+static uint32_t gate_depth;
+static bool is_gate_quiet;
+static bool gate_is_mine(void) { return load_relaxed(&fork_gate) == os_thread_self(); }
+
 static void recover_lost(struct rt_lock *lock) {
   if (lock_is_mine(lock)) return;
   if (lock->recover != NULL) lock->recover(lock);
@@ -119,6 +126,11 @@ static void recover_lost(struct rt_lock *lock) {
  * Those of threads that are gone are freed. What nested ones protect is written so that stopping
  * between any two stores leaves it usable; for outermost ones there is `recover`. */
 static HAK_COLD void recover_after_bare_fork(void) {
+  if (gate_is_mine() &&
+      is_gate_quiet) { /* a good fork, but another library's handler comes before ours */
+    lock_fork_child(false);
+    return;
+  }
   uint32_t seen = 0;
   if (!cas_seq(alive, &seen, (uint32_t)RECOVERING)) {
     while (load_acquire(alive) != ALIVE) os_yield(); /* until the first comer is done */
@@ -243,24 +255,37 @@ static void wait_until_free(struct rt_lock *lock) {
   while (load_seq(&lock->word) != 0 && !lock_is_mine(lock)) word_wait(lock);
 }
 
-void lock_fork_prepare(void) {
+void lock_fork_prepare(bool is_amid) {
   look_for_bare_fork(); /* else the wait below may be for threads that are gone */
+  if (is_amid) return;
   uint64_t self = os_thread_self();
   uint64_t expected = 0;
   while (!cas_seq(&fork_gate, &expected, self)) { /* two threads fork: one after the other */
-    if (expected == self) return;
+    if (expected == self) {
+      gate_depth++;
+      break;
+    }
     gate_wait();
     expected = 0;
   }
   for_each_held(wait_until_free);
+  is_gate_quiet = true;
 }
 
 static void gate_open(void) {
+  is_gate_quiet = false;
   store_seq(&fork_gate, (uint64_t)0);
   os_futex_wake_all(&fork_gate);
 }
 
-void lock_fork_parent(void) { gate_open(); }
+void lock_fork_parent(bool is_amid) {
+  if (is_amid || !gate_is_mine()) return; /* the second: this process is a handler's child */
+  if (gate_depth != 0) {
+    gate_depth--;
+  } else {
+    gate_open();
+  }
+}
 
 static void free_in_child(struct rt_lock *lock) {
   if (!lock_is_mine(lock)) store_relaxed(&lock->word, (uint64_t)0);
@@ -268,7 +293,9 @@ static void free_in_child(struct rt_lock *lock) {
 
 /* Whoever takes a lock after the gate has closed gives it back untouched; the child may have been
  * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
-void lock_fork_child(void) {
+void lock_fork_child(bool is_amid) {
+  if (is_amid || !gate_is_mine()) return; /* the second: done already, recover_after_bare_fork */
+  gate_depth = 0;
   for_each_held(free_in_child); /* each store to one that is free would copy its page */
   add_relaxed(&fork_generation, 1u);
   store_relaxed(alive, (uint32_t)ALIVE);

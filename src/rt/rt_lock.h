@@ -80,9 +80,11 @@ HAK_INLINE bool lock_is_mine(const struct rt_lock *lock) {
   return (load_relaxed((_Atomic(uint64_t) *)&lock->word) & ~(uint64_t)1) == os_thread_self();
 }
 
-/* Fork handlers: close the gate and wait until no other thread holds an outermost lock; open it. */
-void lock_fork_prepare(void);
-void lock_fork_parent(void);
-void lock_fork_child(void);
+/* Fork handlers: close the gate and wait until no other thread holds an outermost lock; open it.
+ * A thread that holds a lock itself (a signal handler forks: is_amid) waits for nobody, since
+ * others may wait for what it holds: its child is put in order like a bare fork's. */
+void lock_fork_prepare(bool is_amid);
+void lock_fork_parent(bool is_amid);
+void lock_fork_child(bool is_amid);
 
 #endif

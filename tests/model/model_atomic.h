@@ -125,7 +125,6 @@ void os_futex_wake_all(const void *word);
 void os_yield(void);
 bool os_thread_key_create(void (*destructor)(void *));
 bool os_thread_key_set(void *value);
-unsigned os_thread_exit_rounds(void);
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 #endif

@@ -83,6 +83,8 @@ char **os_environ(void) {
   block[0] = model_region_option();
   return block;
 }
+void os_environ_begin(char **block) { (void)block; }
+void os_environ_end(void) {}
 bool os_is_secure(void) { return false; }
 int os_pid(void) { return 1; }
 static uint64_t now_ms = 1000;
@@ -105,7 +107,6 @@ bool os_thread_key_set(void *value) {
   key_value = value;
   return true;
 }
-unsigned os_thread_exit_rounds(void) { return EXIT_ROUNDS; }
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   return prepare != NULL && parent != NULL && child != NULL;
 }

@@ -89,18 +89,18 @@ static bool is_whole(const struct halves *h) { return h->left == h->right; }
 
 /* A fork copies the process at any moment between prepare and parent. */
 static void forks(void) {
-  lock_fork_prepare();
+  lock_fork_prepare(false);
   MODEL_NEED(is_whole(&of_first) && is_whole(&of_second) && is_whole(&of_inner));
   fork_count++;
-  lock_fork_parent();
+  lock_fork_parent(false);
 }
 /* Its own handlers may still need the allocator. */
 static void forks_and_allocates(void) {
-  lock_fork_prepare();
+  lock_fork_prepare(false);
   MODEL_NEED(is_whole(&of_first) && is_whole(&of_second) && is_whole(&of_inner));
   enters(&second, &of_second);
   fork_count++;
-  lock_fork_parent();
+  lock_fork_parent(false);
 }
 
 static void all_are_free(void) {

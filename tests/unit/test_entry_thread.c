@@ -2,6 +2,8 @@
 #include "unit_entry.h"
 #include "unit_trap.h"
 
+#include <limits.h>
+
 #include "entry_thread.h"
 #include "mail.h"
 #include "outbox.h"
@@ -153,17 +155,20 @@ static pthread_key_t late_key;
 static struct heap *heap_of_thread;
 static unsigned late_rounds;
 
-/* Another destructor of the thread, run in every round: there is a heap until the last. */
+/* Another destructor of the thread, run in every round: in the first there is a heap, whichever
+ * destructor comes first. TSan takes a thread's state down in the last. */
+enum { LATE_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - UNIT_TSAN };
 static void allocates_late(void *held) {
   hak_free(held);
   void *p = hak_malloc(300);
   NEED(p != NULL);
   stamp(p, 300, late_rounds);
-  if (++late_rounds < os_thread_exit_rounds()) {
+  if (++late_rounds == 1)
     NEED(heap_current == heap_of_thread && object_owner(p) == heap_of_thread);
+  if (late_rounds < LATE_ROUNDS) {
     NEED(pthread_setspecific(late_key, p) == 0);
   } else {
-    hak_free(p); /* the heap may be given up by now */
+    hak_free(p); /* the heap is given up by now */
   }
 }
 static void *ends_with_destructors(void *unused) {
@@ -176,11 +181,45 @@ static void late_destructors(void) {
   struct heap *next;
   NEED(pthread_key_create(&late_key, allocates_late) == 0);
   thread_run(ends_with_destructors, NULL);
-  NEED(late_rounds == os_thread_exit_rounds() &&
-       load_relaxed(&heap_of_thread->absence) == HEAP_ORPHAN);
+  NEED(late_rounds == LATE_ROUNDS && load_relaxed(&heap_of_thread->absence) == HEAP_ORPHAN);
   thread_run(tells_its_heap, &next);
   NEED(next == heap_of_thread);
 }
+/* The thread's first call comes from another key's destructor, in the first round or the next, when
+ * our own destructor may have been passed over. */
+static pthread_key_t first_call_key;
+static unsigned first_call_round, passed_rounds;
+static void frees_at_last(void *held) {
+  if (passed_rounds++ < first_call_round) {
+    NEED(pthread_setspecific(first_call_key, held) == 0);
+    return;
+  }
+  NEED(heap_current == &heap_none);
+  hak_free(held);
+  NEED(heap_current->is_owned);
+}
+static void *leaves_it_to_a_key(void *held) {
+  NEED(pthread_setspecific(first_call_key, held) == 0);
+  return NULL;
+}
+static void first_calls_at_the_end(void) {
+  (void)heap_own();
+  NEED(pthread_key_create(&first_call_key, frees_at_last) == 0);
+  uint32_t end = 0;
+  for (unsigned i = 0; i < 20; i++) {
+    first_call_round = i % (2 - UNIT_TSAN);
+    passed_rounds = 0;
+    thread_run(leaves_it_to_a_key, hak_malloc(100));
+    NEED(passed_rounds == first_call_round + 1);
+    if (i == 0) end = heap_id_end();
+  }
+  NEED(heap_id_end() == end); /* each found the heap of the one before */
+}
+static void a_first_call_at_a_threads_end_loses_no_heap(void **state) {
+  (void)state;
+  run_child(first_calls_at_the_end);
+}
+
 static void other_destructors_still_find_a_heap(void **state) {
   (void)state;
   run_child(late_destructors);
@@ -349,6 +388,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_thread_with_the_id_of_a_dead_one_is_another),
       cmocka_unit_test(live_objects_outlive_their_thread),
       cmocka_unit_test(other_destructors_still_find_a_heap),
+      cmocka_unit_test(a_first_call_at_a_threads_end_loses_no_heap),
       cmocka_unit_test(calls_after_the_end_are_served),
       cmocka_unit_test(a_handler_at_the_very_end_does_not_hang),
       cmocka_unit_test(without_a_key_all_share_a_heap),

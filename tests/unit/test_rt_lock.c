@@ -217,27 +217,101 @@ static void a_latecomer_leaves_no_lock_taken(void **state) {
   run_child(forks_with_a_latecomer);
 }
 
-static void a_forking_holder_keeps_its_lock(void) {
-  NEED(lock_enter(heap)); /* a handler forks that interrupted a slow path */
-  pid_t pid = fork();
-  if (pid == 0) {
-    child_start();
-    NEED(lock_is_mine(heap) && !lock_enter(heap));
-  }
-  lock_leave(heap);
+/* The handlers of fork. */
+static bool is_amid, is_early;
+static void before_fork(void) { lock_fork_prepare(is_amid); }
+static void after_fork(void) { lock_fork_parent(is_amid); }
+static void in_child(void) { lock_fork_child(is_amid); }
+/* Another library's, that was registered first: it comes before ours. */
+static void early_in_child(void) {
+  if (!is_early) return;
   NEED(lock_enter(heap));
   lock_leave(heap);
-  if (pid == 0) _exit(0);
-  child_wait(pid);
-}
-static void fork_inside_a_slow_path(void **state) {
-  (void)state;
-  run_child(a_forking_holder_keeps_its_lock);
 }
 
 static int recovered[THREADS];
 static void counts_recovery(struct rt_lock *lock) {
   for (int i = 0; i < THREADS; i++) recovered[i] += lock == &heaps[i].lock;
+}
+
+/* A signal handler forks that interrupted a slow path: others may wait for what its thread holds,
+ * so it waits for nobody. */
+static _Atomic(uint32_t) amid_step;
+static void *holds_meanwhile(void *unused) {
+  NEED(lock_enter(&heaps[1].lock));
+  step_set(&amid_step, 1);
+  step_wait(&amid_step, 2);
+  lock_leave(&heaps[1].lock);
+  return unused;
+}
+static void a_forking_holder_keeps_its_lock(void) {
+  pthread_t thread;
+  for (int i = 0; i < THREADS; i++) heaps[i].lock.recover = counts_recovery;
+  NEED(lock_enter(heap));
+  NEED(pthread_create(&thread, NULL, holds_meanwhile, NULL) == 0);
+  step_wait(&amid_step, 1);
+  is_amid = true;
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    NEED(lock_is_mine(heap) && !lock_enter(heap));
+    lock_leave(heap);
+    NEED(lock_enter(&heaps[1].lock) && recovered[1] == 1 && recovered[0] == 0);
+    lock_leave(&heaps[1].lock);
+  } else {
+    lock_leave(heap);
+    step_set(&amid_step, 2);
+    NEED(pthread_join(thread, NULL) == 0);
+  }
+  NEED(lock_enter(heap));
+  lock_leave(heap);
+  is_amid = false;
+  if (pid == 0) _exit(0);
+  child_wait(pid);
+}
+static void fork_inside_a_slow_path(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(a_forking_holder_keeps_its_lock);
+}
+
+/* A signal handler forks while its thread prepares to: the gate stays closed until that is done. */
+static void *tries(void *out) {
+  *(bool *)out = lock_try_enter(heap);
+  if (*(bool *)out) lock_leave(heap);
+  return NULL;
+}
+static void forks_twice(void) {
+  bool is_taken;
+  lock_fork_prepare(false);
+  lock_fork_prepare(false);
+  lock_fork_parent(false);
+  thread_run(tries, &is_taken);
+  NEED(!is_taken);
+  lock_fork_parent(false);
+  thread_run(tries, &is_taken);
+  NEED(is_taken);
+}
+static void a_fork_amid_a_fork_leaves_the_gate_closed(void **state) {
+  (void)state;
+  run_child(forks_twice);
+}
+
+static void is_no_bare_fork(void) {
+  uint32_t generation = load_relaxed(&fork_generation);
+  is_early = true;
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    NEED(!load_relaxed(&fork_was_bare) && load_relaxed(&fork_generation) == generation + 1);
+    all_is_whole(generation);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void a_child_handler_before_ours_finds_no_bare_fork(void **state) {
+  (void)state;
+  run_child(is_no_bare_fork);
 }
 
 static void *holds_what_fork_takes_away(void *unused) {
@@ -327,10 +401,10 @@ static void locks_registered_side_by_side(void) {
 /* Another thread is about to fork, with the gate closed, when this one forks without handlers. */
 static _Atomic(uint32_t) gate_step;
 static void *closes_the_gate(void *unused) {
-  lock_fork_prepare();
+  lock_fork_prepare(false);
   step_set(&gate_step, 1);
   step_wait(&gate_step, 2);
-  lock_fork_parent();
+  lock_fork_parent(false);
   return unused;
 }
 static void bare_fork_at_a_closed_gate(void) {
@@ -409,6 +483,7 @@ static void registering_once_more_changes_nothing(void **state) {
   enum { LATE = 40 };
   static struct rt_lock once = LOCK_INIT(LOCK_RANK_HEAP), late[LATE];
   const uint64_t someone = 1u << 20;
+  lock_fork_prepare(false);
   for (int i = 0; i < LATE; i++) {
     late[i] = (struct rt_lock)LOCK_INIT(LOCK_RANK_HEAP);
     lock_register_once(&once);
@@ -416,7 +491,7 @@ static void registering_once_more_changes_nothing(void **state) {
     store_relaxed(&late[i].word, someone);
   }
   store_relaxed(&once.word, someone);
-  lock_fork_child(); /* frees what threads that are gone have held */
+  lock_fork_child(false); /* frees what threads that are gone have held */
   assert_int_equal(load_relaxed(&once.word), 0);
   for (int i = 0; i < LATE; i++) assert_int_equal(load_relaxed(&late[i].word), 0);
 }
@@ -425,7 +500,8 @@ int main(void) {
   os_mem_init();
   lock_init_process();
   if (!os_at_fork(latecomer_comes, latecomer_leaves, NULL)) return 1;
-  if (!os_at_fork(lock_fork_prepare, lock_fork_parent, lock_fork_child)) return 1;
+  if (!os_at_fork(NULL, NULL, early_in_child)) return 1;
+  if (!os_at_fork(before_fork, after_fork, in_child)) return 1;
   for (int i = 0; i < THREADS; i++) lock_register(&heaps[i].lock);
   lock_register(&purge.lock);
   const struct CMUnitTest tests[] = {
@@ -436,6 +512,8 @@ int main(void) {
       cmocka_unit_test(a_child_of_fork_finds_whole_state),
       cmocka_unit_test(a_latecomer_leaves_no_lock_taken),
       cmocka_unit_test(fork_inside_a_slow_path),
+      cmocka_unit_test(a_fork_amid_a_fork_leaves_the_gate_closed),
+      cmocka_unit_test(a_child_handler_before_ours_finds_no_bare_fork),
       cmocka_unit_test(a_bare_fork_recovers_and_frees),
       cmocka_unit_test(a_bare_fork_opens_the_gate),
       cmocka_unit_test(fork_knows_each_lock),

@@ -15,11 +15,16 @@ enum { UMBRELLAS = 4 };
 static struct rt_lock umbrellas[UMBRELLAS] = {LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP),
                                               LOCK_INIT(LOCK_RANK_HEAP), LOCK_INIT(LOCK_RANK_HEAP)};
 
+/* As entry/ has them, of a thread that holds no lock. */
+static inline void fork_prepare(void) { lock_fork_prepare(false); }
+static inline void fork_parent(void) { lock_fork_parent(false); }
+static inline void fork_child(void) { lock_fork_child(false); }
+
 static inline void layers_init(uint64_t region_wanted_bytes) {
   os_mem_init();
   lock_init_process();
   NEED(rt_options_init());
-  NEED(os_at_fork(lock_fork_prepare, lock_fork_parent, lock_fork_child));
+  NEED(os_at_fork(fork_prepare, fork_parent, fork_child));
   for (int i = 0; i < UMBRELLAS; i++) lock_register(&umbrellas[i]);
   NEED(region_init(region_wanted_bytes));
 }
