@@ -3,12 +3,14 @@
  *   warm     the main thread forks          hostile  atfork handlers that allocate
  *   nonmain  a thread forks, exit() after   bare     _Fork: no handler runs
  *   forkers  four threads fork at once      vfork    vfork and exec
+ *   handler  signal handlers fork that interrupt the allocator; parent and child go on where it was
  *   cold     two forks a fresh process: before any thread, and as all make their first allocation
  * Every child allocates, frees and resizes what it inherited, starts a thread that does so too,
  * and leaves by _exit() or exit(), in turn. A child that takes longer than CHILD_SECONDS is killed
  * by its own alarm, which the parent reports as a hang.
  */
 #define _GNU_SOURCE 1
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
@@ -220,6 +222,93 @@ static void forkers_run(unsigned count, uint64_t forks, bool by_exit) {
   }
 }
 
+/* --- forks in signal handlers ----------------------------------------------------------------- */
+
+/* Of one thread, and its copy in the child. */
+static _Thread_local bool is_handlers_child;
+static _Thread_local struct interrupted *interrupted_self;
+
+struct interrupted {
+  pthread_t id;
+  uint64_t forks;        /* to be done */
+  _Atomic uint64_t done; /* also tells the sender that the next signal may come */
+};
+
+static void handler_forks(int signal_number) {
+  (void)signal_number;
+  int kept = errno;
+  pid_t pid = fork();
+  REQUIRE(pid >= 0, "fork: errno %d", errno);
+  if (pid == 0) {
+    is_handlers_child = true;
+    signal(SIGALRM, SIG_DFL);
+    alarm(CHILD_SECONDS);
+  } else {
+    child_wait(pid);
+    atomic_fetch_add(&interrupted_self->done, 1);
+  }
+  errno = kept;
+}
+
+/* Fills and empties its caches, so that a signal finds most of the slow paths. */
+static void *interrupted_thread(void *arg) {
+  interrupted_self = arg;
+  struct rng rng = rng_stream(11000 + (uint64_t)(uintptr_t)arg % 64);
+  void *own[WINDOW];
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  REQUIRE(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0, "pthread_sigmask");
+  while (atomic_load(&interrupted_self->done) < interrupted_self->forks) {
+    for (size_t i = 0; i < WINDOW; i++) {
+      own[i] = object_new(&rng);
+    }
+    for (size_t i = 0; i < WINDOW; i++) {
+      if (i % 4 == 0) {
+        table_put(&rng, own[i]);
+      } else {
+        tagged_free(own[i]);
+      }
+    }
+    if (is_handlers_child) {
+      child_run(atomic_load(&interrupted_self->done), false, false);
+    }
+  }
+  return NULL;
+}
+
+static void handlers_run(uint64_t forks) {
+  static struct interrupted all[FORKERS];
+  struct sigaction action = {.sa_handler = handler_forks, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0, "sigaction: errno %d", errno);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  REQUIRE(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0, "pthread_sigmask");
+  for (unsigned i = 0; i < FORKERS; i++) {
+    all[i].forks = (i + 1) * forks / FORKERS - i * forks / FORKERS;
+    all[i].id = thread_start(interrupted_thread, &all[i]);
+  }
+  struct rng rng = rng_stream(12000);
+  uint64_t told[FORKERS] = {0};
+  for (uint64_t left = forks; left != 0;) {
+    for (unsigned i = 0; i < FORKERS; i++) {
+      if (told[i] == all[i].forks || atomic_load(&all[i].done) != told[i]) {
+        continue;
+      }
+      fresh_use(&rng); /* so that it comes at any moment */
+      told[i]++;
+      left--;
+      REQUIRE(pthread_kill(all[i].id, SIGUSR1) == 0, "pthread_kill");
+    }
+    sched_yield();
+  }
+  for (unsigned i = 0; i < FORKERS; i++) {
+    thread_join(all[i].id);
+  }
+}
+
 /* --- hostile handlers ------------------------------------------------------------------------- */
 
 /* Each pair of prepare and parent/child leaves objects to each other; enough of them that slow
@@ -343,6 +432,8 @@ static void storm_run(const char *variant, const char *program, uint64_t forks) 
     REQUIRE(hostile_calls == 4 * forks, "%llu handler calls", (unsigned long long)hostile_calls);
   } else if (strcmp(variant, "nonmain") == 0) {
     forkers_run(1, forks, true);
+  } else if (strcmp(variant, "handler") == 0) {
+    handlers_run(forks);
   } else if (strcmp(variant, "bare") == 0) {
     for (uint64_t i = 0; i < forks; i++) {
       bare_fork_once(i);
