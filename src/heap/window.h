@@ -7,7 +7,7 @@
 
 #include "heap.h"
 
-enum { WINDOW_CROWD = 32 }; /* threads of a home; measured: docs/decisions/0024 */
+enum { WINDOW_CROWD = 512 }; /* threads of a home; measured: docs/decisions/0024 */
 
 /* A window starts small (in an adopted heap as it was left), so that a process with few objects
  * touches few pages, and doubles when the bin overflows after it ran empty: a load that swings
@@ -22,11 +22,12 @@ enum { WINDOW_CROWD = 32 }; /* threads of a home; measured: docs/decisions/0024 
 HAK_INLINE bool window_is_whole(const struct heap *h, uint32_t c) {
   return h->cls[c].window >= size_classes[c].magazine_capacity;
 }
-/* How many objects the window may grow to. In a crowded home half: what the bins of so many threads
- * may hold is most of their memory, and the next object is in the home's depot. Owner thread. */
+/* How many objects the window may grow to. In a crowded home three quarters, and no second magazine
+ * is filled then: bins of so many threads are memory, and the next object is in the home's depot.
+ * Owner thread. */
 HAK_INLINE uint32_t window_max(struct heap *h, uint32_t c) {
   uint32_t whole = size_classes[c].magazine_capacity;
-  return load_relaxed(&h->home->thread_count) > WINDOW_CROWD ? whole / 2 : whole;
+  return load_relaxed(&h->home->thread_count) > WINDOW_CROWD ? whole - whole / 4 : whole;
 }
 /* A class that has none gets its first. */
 void window_open(struct heap *h, uint32_t c);
