@@ -276,6 +276,7 @@ static size_t purge_run(size_t index, uint32_t mask, bool *is_refused) {
 /* From the highest address down: empty superslabs first, one call each; then the free chunks of
  * those in use, which are the likelier to be claimed again. */
 static size_t purge_from_top(bool only_empty, size_t keep_bytes, bool *is_refused) {
+  ASSERT(lock_is_mine(&purge_lock));
   size_t purged = 0;
   for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep_bytes) && !*is_refused;
        i--) {

@@ -294,7 +294,7 @@ static void free_in_child(struct rt_lock *lock) {
 /* Whoever takes a lock after the gate has closed gives it back untouched; the child may have been
  * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
 void lock_fork_child(bool is_amid) {
-  if (is_amid) look_for_bare_fork(); /* now: what the handler came amid may be a wait */
+  if (is_amid) look_for_bare_fork();      /* now: what the handler came amid may be a wait */
   if (is_amid || !gate_is_mine()) return; /* the second: done already, recover_after_bare_fork */
   gate_depth = 0;
   for_each_held(free_in_child); /* each store to one that is free would copy its page */

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""test_known_bugs.py BUILD: every test that docs/known-bugs.md names is one that CTest would run."""
+"""test_known_bugs.py BUILD: CTest has every test that docs/known-bugs.md names."""
 import json
 import os
 import re

@@ -163,8 +163,7 @@ static void allocates_late(void *held) {
   void *p = hak_malloc(300);
   NEED(p != NULL);
   stamp(p, 300, late_rounds);
-  if (++late_rounds == 1)
-    NEED(heap_current == heap_of_thread && object_owner(p) == heap_of_thread);
+  if (++late_rounds == 1) NEED(heap_current == heap_of_thread && object_owner(p) == heap_of_thread);
   if (late_rounds < LATE_ROUNDS) {
     NEED(pthread_setspecific(late_key, p) == 0);
   } else {
