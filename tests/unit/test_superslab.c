@@ -1,6 +1,8 @@
 /* test_superslab.c — claims and releases against a model of who has which chunk; zeroes; purges. */
 #include "unit_region.h"
 
+#include <sys/mman.h>
+
 enum { MODEL_CHUNKS = 24 * SUPERSLAB_CHUNKS, RUNS = 64, ROUNDS = 20000, THREADS = 3 };
 
 static unsigned owner[MODEL_CHUNKS]; /* 0: free */
@@ -163,6 +165,25 @@ static void zero_is_said_of_untouched_or_purged(void **state) {
   run_child(zero_or_not);
 }
 
+/* Where the program has locked its memory the kernel refuses: that is not tried again and again. */
+static void refused(void) {
+  layers_init(64 * MIB);
+  superslab_set_warm_bytes(0);
+  struct chunk_run run = claim(0, 2 * SUPERSLAB_CHUNKS, 1, 0);
+  chunks_stamp(run, 9);
+  if (mlock(chunk_bytes(run.first), run.count * (size_t)CHUNK_BYTES) != 0) _exit(0);
+  superslab_release(run.first, run.count);
+  NEED(superslab_purge_is_due() && superslab_purge(false) == 0);
+  NEED(!superslab_purge_is_due() && superslab_dirty_bytes() == 2 * SUPERSLAB_BYTES);
+  NEED(superslab_purge(true) == 0); /* for who asks it is */
+  NEED(munlock(chunk_bytes(run.first), run.count * (size_t)CHUNK_BYTES) == 0);
+  NEED(superslab_purge(true) == 2 * SUPERSLAB_BYTES && superslab_dirty_bytes() == 0);
+}
+static void what_the_kernel_refuses_is_not_asked_at_once_again(void **state) {
+  (void)state;
+  run_child(refused);
+}
+
 static void purging(void) {
   layers_init(256 * MIB);
   superslab_set_warm_bytes(10 * SUPERSLAB_BYTES);
@@ -292,6 +313,7 @@ int main(void) {
       cmocka_unit_test(claims_and_releases_follow_a_model),
       cmocka_unit_test(a_claim_of_certain_chunks),
       cmocka_unit_test(zero_is_said_of_untouched_or_purged),
+      cmocka_unit_test(what_the_kernel_refuses_is_not_asked_at_once_again),
       cmocka_unit_test(a_purge_leaves_what_is_to_stay_warm),
       cmocka_unit_test(warm_bytes_stay_and_no_more),
       cmocka_unit_test(a_load_that_swings_is_purged_once),
