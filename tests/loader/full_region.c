@@ -8,7 +8,7 @@
 
 #include "api/check_that.h"
 
-enum { BYTES = 8000, OBJECTS_MAX = 10000, ROUNDS = 200, OTHERS_SLAB_OBJECTS = 16 };
+enum { BYTES = 8000, OBJECTS_MAX = 10000, ROUNDS = 1200, OTHERS_SLAB_OBJECTS = 16 };
 
 static int done;
 static void *purges(void *unused) {
