@@ -119,7 +119,7 @@ static bool gate_is_mine(void) { return load_relaxed(&fork_gate) == os_thread_se
 static void recover_lost(struct rt_lock *lock) {
   if (lock_is_mine(lock)) return;
   if (lock->recover != NULL) lock->recover(lock);
-  store_relaxed(&lock->word, (uint64_t)0);
+  store_release(&lock->word, (uint64_t)0); /* pairs with word_take: what it protects is whole */
 }
 
 /* A child without handlers: whoever comes first puts the locks in order, while all others wait.
@@ -141,7 +141,7 @@ static HAK_COLD void recover_after_bare_fork(void) {
   store_relaxed(&fork_gate, (uint64_t)0);
   for_each_held(recover_lost);
   for (struct rt_lock *l = load_acquire(&nested_locks); l != NULL; l = l->next) {
-    if (!lock_is_mine(l)) store_relaxed(&l->word, (uint64_t)0);
+    if (!lock_is_mine(l)) store_release(&l->word, (uint64_t)0);
   }
   store_release(alive, (uint32_t)ALIVE);
 }

@@ -59,6 +59,8 @@ unsigned model_self(void);
 void model_allocator_init(void);
 /* The one option that the allocator is started with. */
 char *model_region_option(void);
+/* Memory is as in the child of a fork. For setups: nothing runs. */
+void model_fork_wipes(void);
 /* The coarse clock, which stands still. */
 void model_clock_set(uint64_t ms);
 /* watcher is called for each purge; NULL: nobody. */

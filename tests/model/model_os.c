@@ -71,7 +71,14 @@ void *os_remap(void *p, size_t old_size, size_t new_size) {
 }
 void os_name(void *p, size_t size, const char *name) { (void)p, (void)size, (void)name; }
 void os_no_huge(void *p, size_t size) { (void)p, (void)size; }
-bool os_wipe_on_fork(void *p, size_t size) { return p != NULL && size == 0; }
+static void *wiped;
+static size_t wiped_bytes;
+bool os_wipe_on_fork(void *p, size_t size) {
+  wiped = p;
+  wiped_bytes = size;
+  return p != NULL;
+}
+void model_fork_wipes(void) { memset(wiped, 0, wiped_bytes); }
 
 /* A program may have its own; it is read before main. */
 __attribute__((weak)) char *model_region_option(void) {

@@ -85,6 +85,32 @@ static void enters_both_crosswise(void) {
   enters_and_tries(&second, &of_second, &first, &of_first);
 }
 
+/* The child of a bare fork, with two threads before any of them has looked: `first` was held by one
+ * that is gone, in the middle of a change. */
+static unsigned recovery_count;
+static void recovers(struct rt_lock *lock) {
+  MODEL_NEED(lock == &first);
+  recovery_count++;
+  of_first.right = of_first.left;
+}
+static void begin_in_a_child(void) {
+  begin();
+  first.recover = recovers;
+  store_relaxed(&first.word, (uint64_t)1 << 20);
+  of_first.left++;
+  model_fork_wipes();
+}
+static void finds_first_whole(void) {
+  MODEL_NEED(lock_enter(&first));
+  MODEL_NEED(of_first.left == of_first.right);
+  change(&of_first);
+  lock_leave(&first);
+}
+static void recovered_once(void) {
+  MODEL_NEED(recovery_count == 1 && load_relaxed(&fork_generation) == 1);
+  MODEL_NEED(of_first.left == 3 && of_first.right == 3 && load_relaxed(&first.word) == 0);
+}
+
 static bool is_whole(const struct halves *h) { return h->left == h->right; }
 
 /* A fork copies the process at any moment between prepare and parent. */
@@ -122,6 +148,7 @@ static void both_have_forked(void) {
 }
 
 static const struct model_scenario scenarios[] = {
+    {"recover_recover", begin_in_a_child, {finds_first_whole, finds_first_whole}, recovered_once},
     {"enter_enter", begin, {enters_first, enters_first}, two_have_entered},
     {"enter_try", begin, {enters_first, tries_first}, two_have_entered},
     {"enter_enter_wait", begin, {enters_first, enters_first, waits_for_first}, three_have_entered},

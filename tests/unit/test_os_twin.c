@@ -40,6 +40,12 @@ static int mask_goes_on_in_the_child(void) {
   return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 101;
 }
 
+/* What is set once the first call has read the settings changes nothing. */
+static int mask_after_new_settings(void) {
+  if (mask_of_failed_mremaps() != 0 || setenv("HAKMEM_TWIN_FAIL_FROM", "1", 1) != 0) return 100;
+  return mask_of_failed_mremaps();
+}
+
 /* Bit per call: each of them fails, and errno is left alone. */
 static int mask_of_each_call(void) {
   char *p = mmap(NULL, 65536, PROT_READ, ANONYMOUS, -1, 0), modes[64];
@@ -104,6 +110,7 @@ static int region_grows_by_two_steps(void) {
 static int case_main(const char *name) {
   if (strcmp(name, "mremaps") == 0) return mask_of_failed_mremaps();
   if (strcmp(name, "fork") == 0) return mask_goes_on_in_the_child();
+  if (strcmp(name, "late") == 0) return mask_after_new_settings();
   if (strcmp(name, "each") == 0) return mask_of_each_call();
   if (strcmp(name, "region") == 0) return region_grows_by_two_steps();
   return pages_are_large();
@@ -154,6 +161,11 @@ static void nothing_fails_unasked(void **state) {
   assert_int_equal(status_of((struct run){"mremaps", {ONLY}}), 0);
   expect_counts("calls=6 injected=0\n");
   assert_int_equal(status_of((struct run){"each", {NULL}}), 0);
+}
+
+static void settings_are_read_once(void **state) {
+  (void)state;
+  assert_int_equal(status_of((struct run){"late", {ONLY}}), 0);
 }
 
 static void the_nth_call_fails(void **state) {
@@ -233,6 +245,7 @@ int main(int count, char **arguments) {
   if (count == 2 && strcmp(arguments[0], "case") == 0) return case_main(arguments[1]);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nothing_fails_unasked),
+      cmocka_unit_test(settings_are_read_once),
       cmocka_unit_test(the_nth_call_fails),
       cmocka_unit_test(all_fail_from_the_nth_on),
       cmocka_unit_test(each_call_can_be_chosen),

@@ -476,6 +476,15 @@ static void the_order_of_ranks_is_watched(void **state) {
   }
 }
 
+/* A fork looks at several lists side by side: neighbours in time are not neighbours in one. */
+static void locks_are_spread_over_lists(void **state) {
+  (void)state;
+  static struct rt_lock one = LOCK_INIT(LOCK_RANK_HEAP), next = LOCK_INIT(LOCK_RANK_HEAP);
+  lock_register(&one);
+  lock_register(&next);
+  assert_true(next.next != &one);
+}
+
 /* However often it is registered, a lock is in one place: no other is lost to fork, and the walk
  * over all of them ends. */
 static void registering_once_more_changes_nothing(void **state) {
@@ -511,6 +520,7 @@ int main(void) {
       cmocka_unit_test(a_wait_ends_with_the_release),
       cmocka_unit_test(a_child_of_fork_finds_whole_state),
       cmocka_unit_test(a_latecomer_leaves_no_lock_taken),
+      cmocka_unit_test(locks_are_spread_over_lists),
       cmocka_unit_test(fork_inside_a_slow_path),
       cmocka_unit_test(a_fork_amid_a_fork_leaves_the_gate_closed),
       cmocka_unit_test(a_child_handler_before_ours_finds_no_bare_fork),

@@ -143,6 +143,7 @@ static void zero_or_not(void) {
   NEED(superslab_purge(true) == 28 * (size_t)CHUNK_BYTES); /* round those that are in use */
   NEED(superslab_dirty_bytes() == 0 && superslab_events().purge_count == 2);
   NEED(superslab_events().purged_bytes == 28 * (size_t)CHUNK_BYTES);
+  NEED(superslab_wait_for_purge() == 2 && !superslab_is_purging());
   NEED(superslab_claim_at(0, 7, &is_zero) && is_zero);
   for (size_t i = 0; i < 7; i++) NEED(is_all_zero(chunk_bytes(i), CHUNK_BYTES));
   NEED(superslab_claim_at(10, 21, &is_zero) && is_zero);
