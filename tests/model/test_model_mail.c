@@ -11,6 +11,7 @@
 #include "mail.h"
 #include "outbox.h"
 #include "refill.h"
+#include "view_stats.h"
 
 enum { CLASS = 3, OBJECTS = 4 };
 
@@ -125,6 +126,14 @@ static void all_arrived_by_themselves(void) {
   all_arrived();
 }
 
+/* Statistics look at an inbox, too. */
+static void counts(void) {
+  heap_current = sender[1];
+  struct view_totals t;
+  view_stats_collect(&t);
+  MODEL_NEED(t.cls[CLASS].live_count <= OBJECTS);
+}
+
 /* Another thread takes the heap over, and drains when it gets to it. */
 static void a_thread_starts(void) {
   struct heap *h = heap_take();
@@ -137,6 +146,7 @@ static const struct model_scenario scenarios[] = {
     {"send_end", begin, {sends_first, owner_ends}, first_arrived_by_itself},
     {"send_sleep", begin, {sends_first, owner_sleeps}, first_arrived_by_itself},
     {"send_sleep_wake", begin, {sends_first, owner_sleeps_and_wakes}, first_arrived_by_itself},
+    {"send_count", begin, {sends_first, counts}, all_arrived},
     {"send_send_drain", begin, {sends_first, sends_second, owner_drains}, all_arrived},
     {"send_send_end", begin, {sends_first, sends_second, owner_ends}, all_arrived_by_themselves},
     {"send_overdue", begin_overdue, {sends_first, owner_drains}, all_arrived},
