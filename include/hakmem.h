@@ -90,8 +90,9 @@ size_t hak_good_size(size_t n) HAK_NOTHROW;
  * at once, the rest at their next slow path. */
 int hak_malloc_trim(size_t pad) HAK_NOTHROW;
 /* The calling thread will allocate nothing for a while: all free objects that its heap keeps at
- * hand can serve other threads, or go back to the kernel. It may go on at any time, at the cost of
- * a few slow paths. */
+ * hand can serve other threads, or go back to the kernel; what threads share (HAKMEM_HEAPS), when
+ * the last of them that is awake says so. It may go on at any time, at the cost of a few slow
+ * paths. */
 void hak_thread_idle(void) HAK_NOTHROW;
 /* The figures of glibc's mallinfo2, exact when no other thread allocates or frees meanwhile.
  * The struct is the C library's (<malloc.h>); it must have one. */
