@@ -27,6 +27,7 @@ static uint32_t home_count;
 static uint32_t host_count;
 static uint32_t left_behind_next;       /* next id to look at after a fork */
 static uint32_t left_behind_generation; /* the fork that the scan is of */
+static uint32_t homes_generation;       /* after bare forks: the one that hosts and counts are of */
 
 /* What the bins, second magazines and outbox of a thread say that exists only in the parent was
  * copied at different instants and cannot be trusted: those objects stay allocated (lost in fork).
@@ -126,8 +127,22 @@ void home_set_count(uint32_t count) {
   store_relaxed(&home_count_max, count);
 }
 
+/* After a bare fork nobody uses the homes of before, but for one thread: their number begins anew.
+ */
+static void forget_left_behind(void) {
+  uint32_t generation = load_relaxed(&fork_generation);
+  if (HAK_LIKELY(generation == homes_generation) || !load_relaxed(&fork_was_bare)) return;
+  hosts = NULL;
+  signal_fence(); /* docs/decisions/0005 */
+  host_count = 0;
+  home_count = 0;
+  signal_fence();
+  homes_generation = generation;
+}
+
 /* A heap whose home has room for one thread more. */
 static struct heap *choose(void) {
+  forget_left_behind();
   struct heap *h = orphans;
   if (h != NULL) orphans = h->next_orphan;
   if (h == NULL) h = take_left_behind();

@@ -279,6 +279,37 @@ static void a_guest_that_forks_lives_on(void **state) {
   run_child(guest_forks);
 }
 
+/* Without handlers, by a thread whose home is no host: what comes later still shares. */
+static void forks_bare(struct worker *w) {
+  forked = _Fork();
+  if (forked != 0) return;
+  child_start();
+  uint32_t homes = 0;
+  for (size_t i = 0; i < 20; i++) {
+    struct heap *h = heap_by_hand();
+    NEED(h != w->heap && !heap_is_away(h->home));
+    homes += heap_is_home(h);
+  }
+  NEED(homes == HOMES);
+  frees(w);
+  _exit(0);
+}
+static void home_without_guests_forks(void) {
+  all_start();
+  struct worker *w = NULL;
+  for (size_t i = 0; i < THREADS; i++)
+    if (heap_is_home(workers[i].heap)) w = &workers[i];
+  NEED(w != NULL && load_relaxed(&w->heap->thread_count) == 1);
+  worker_do(w, allocates);
+  worker_do(w, forks_bare);
+  child_wait(forked);
+}
+static void threads_share_after_a_bare_fork_too(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(home_without_guests_forks);
+}
+
 /* The thread that forks slept, and others of its home did not: in the child nobody is awake there.
  */
 static void sleeper_forks(void) {
@@ -443,6 +474,7 @@ int main(void) {
       cmocka_unit_test(frees_within_a_home_are_local),
       cmocka_unit_test(a_home_is_away_when_all_its_threads_are),
       cmocka_unit_test(a_guest_that_forks_lives_on),
+      cmocka_unit_test(threads_share_after_a_bare_fork_too),
       cmocka_unit_test(a_sleeper_that_forks_is_alone),
       cmocka_unit_test(a_home_about_to_be_an_orphan_hosts_none),
       cmocka_unit_test(a_trim_empties_a_shared_depot),
