@@ -443,7 +443,7 @@ static void storm_run(const char *variant, const char *program, uint64_t forks) 
       vfork_once(program);
     }
   } else {
-    REQUIRE(false, "unknown variant '%s'", variant);
+    option_refuse("variant", variant, "unknown");
   }
   atomic_store(&stop, true);
   for (unsigned i = 0; i < workers; i++) {
@@ -455,9 +455,12 @@ static void storm_run(const char *variant, const char *program, uint64_t forks) 
 int main(int argc, char **argv) {
   const char *variant = argc > 1 ? argv[1] : "";
   stress_name = "stress_fork";
+  options_check(argc, argv, strcmp(variant, "cold-child") == 0 ? 3 : 2,
+                "stress_fork VARIANT [--forks N] [--workers N] [--seed N]; VARIANT: cold, warm, "
+                "forkers, nonmain, hostile, handler, bare, vfork");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   workers = (unsigned)option_u64(argc, argv, "--workers", 8);
-  REQUIRE(workers >= 1 && workers <= WORKERS_MAX, "--workers 1 to %d", WORKERS_MAX);
+  option_range("--workers", workers, 1, WORKERS_MAX);
   if (strcmp(variant, "cold-child") == 0) {
     return cold_once(argv[2]); /* nothing in this process has called malloc but the C library */
   }

@@ -84,11 +84,12 @@ static int by_size(const void *a, const void *b) {
 
 int main(int argc, char **argv) {
   stress_name = "stress_fork_pause";
+  options_check(argc, argv, 1, "stress_fork_pause [--threads N] [--forks N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t threads = option_u64(argc, argv, "--threads", 1000);
   uint64_t forks = option_u64(argc, argv, "--forks", 100);
-  REQUIRE(threads <= THREADS_MAX, "--threads 0 to %d", THREADS_MAX);
-  REQUIRE(forks >= 1 && forks <= FORKS_MAX, "--forks 1 to %d", FORKS_MAX);
+  option_range("--threads", threads, 0, THREADS_MAX);
+  option_range("--forks", forks, 1, FORKS_MAX);
   T_free(T_malloc(1)); /* the allocator's handlers are there before the new ones */
   pthread_atfork(new_prepare, new_parent, NULL);
 

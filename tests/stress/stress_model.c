@@ -237,10 +237,11 @@ static void *model_thread(void *arg) {
 
 int main(int argc, char **argv) {
   stress_name = "stress_model";
+  options_check(argc, argv, 1, "stress_model [--ops N] [--threads N] [--slots N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t threads = option_u64(argc, argv, "--threads", 1);
   uint64_t ops = option_u64(argc, argv, "--ops", 1000000);
-  REQUIRE(threads >= 1 && threads <= THREADS_MAX, "--threads 1 to %d", THREADS_MAX);
+  option_range("--threads", threads, 1, THREADS_MAX);
   ops_per_thread = ops / threads;
   slots_per_thread = option_u64(argc, argv, "--slots", 8000) / threads;
   live_max_bytes = 256 * MIB / threads;

@@ -504,11 +504,15 @@ static void pattern_late(void) {
 int main(int argc, char **argv) {
   const char *pattern = argc > 1 ? argv[1] : "";
   stress_name = "stress_remote";
+  options_check(
+      argc, argv, 2,
+      "stress_remote PATTERN [--ops N] [--threads N] [--seed N] [--growth-kib N]; PATTERN: "
+      "pair, fan-in, fan-out, ring, exchange, churn, late, free-only, short");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   ops = option_u64(argc, argv, "--ops", 100000);
   threads = option_u64(argc, argv, "--threads", 6);
   growth_kib = option_u64(argc, argv, "--growth-kib", 4096);
-  REQUIRE(threads >= 1 && threads < THREADS_MAX, "--threads 1 to %d", THREADS_MAX - 1);
+  option_range("--threads", threads, 1, THREADS_MAX - 1);
   live_at_start = T_mallinfo2().uordblks;
   if (strcmp(pattern, "pair") == 0) {
     pattern_channel(1, 1);
@@ -530,7 +534,7 @@ int main(int argc, char **argv) {
   } else if (strcmp(pattern, "short") == 0) {
     pattern_short();
   } else {
-    REQUIRE(false, "unknown pattern '%s'", pattern);
+    option_refuse("pattern", pattern, "unknown");
   }
   REQUIRE(objects_freed > 0, "nothing was done");
   if (strcmp(pattern, "late") != 0) { /* which has not done yet */

@@ -175,6 +175,8 @@ static const char *option_text(int argc, char **argv, const char *name, const ch
 
 int main(int argc, char **argv) {
   stress_name = "stress_rlimit";
+  options_check(argc, argv, 1,
+                "stress_rlimit [--limit-mib N] [--mix mixed|tiny] [--seed N] [--fill own|libc]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   const char *mix = option_text(argc, argv, "--mix", "mixed");
   const char *which = option_text(argc, argv, "--fill", "");

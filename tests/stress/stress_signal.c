@@ -163,10 +163,13 @@ static void victim_run(void) {
 int main(int argc, char **argv) {
   const char *mode = argc > 1 ? argv[1] : "";
   stress_name = "stress_signal";
+  options_check(argc, argv, 2, "stress_signal large|slow [--signals N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   signals_wanted = option_u64(argc, argv, "--signals", 20000);
   slow_mode = strcmp(mode, "slow") == 0;
-  REQUIRE(slow_mode || strcmp(mode, "large") == 0, "unknown mode '%s'", mode);
+  if (!slow_mode && strcmp(mode, "large") != 0) {
+    option_refuse("mode", mode, "unknown");
+  }
   for (unsigned i = 0; i < HIT_NAMES; i++) {
     void *function = dlsym(RTLD_DEFAULT, hit_names[i]);
     hit_code[i] = function != NULL ? function_code(function) : (struct range){0, 0};

@@ -65,12 +65,18 @@ static uint64_t now_ms(void) {
 
 int main(int argc, char **argv) {
   stress_name = "stress_sleeper";
+  options_check(argc, argv, 1,
+                "stress_sleeper [--mib N] [--helpers N] [--percent N] [--limit-ms N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
-  limit_bytes = option_u64(argc, argv, "--mib", 400) * MIB;
+  uint64_t mib = option_u64(argc, argv, "--mib", 400);
+  /* Below, the 16 MiB of free chunks that stay warm are more than a tenth of the peak. */
+  option_range("--mib", mib, 200, 1 << 20);
+  limit_bytes = mib * MIB;
   helpers = (unsigned)option_u64(argc, argv, "--helpers", 2);
   uint64_t percent = option_u64(argc, argv, "--percent", 10);
   uint64_t limit_ms = option_u64(argc, argv, "--limit-ms", 10000);
-  REQUIRE(helpers >= 1 && helpers <= HELPERS_MAX, "--helpers 1 to %d", HELPERS_MAX);
+  option_range("--helpers", helpers, 1, HELPERS_MAX);
+  option_range("--percent", percent, 1, 99);
   size_t table_bytes = limit_bytes / 256 * sizeof *object; /* of 520 bytes on average */
   object = mmap(NULL, table_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(object != MAP_FAILED, "mmap: errno %d", errno);

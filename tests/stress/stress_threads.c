@@ -384,13 +384,20 @@ static int pattern_alive(int argc, char **argv) {
 int main(int argc, char **argv) {
   const char *pattern = argc > 1 ? argv[1] : "";
   stress_name = "stress_threads";
+  options_check(argc, argv, 2,
+                strcmp(pattern, "alive") == 0
+                    ? "stress_threads alive [--threads N] [--objects N] [--rounds N] "
+                      "[--growth-kib N] [--ended-kib N] [--seed N]"
+                    : "stress_threads idle [--threads N] [--rounds N] [--live N] [--work-ms N] "
+                      "[--classes] [--meta-kib N] [--cached-kib N] [--ticked-kib N] [--idle-kib N] "
+                      "[--seed N]; or stress_threads alive");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   if (strcmp(pattern, "idle") == 0) {
     pattern_idle(argc, argv);
   } else if (strcmp(pattern, "alive") == 0) {
     return pattern_alive(argc, argv);
   } else {
-    REQUIRE(false, "unknown pattern '%s'", pattern);
+    option_refuse("pattern", pattern, "unknown");
   }
   return 0;
 }

@@ -60,14 +60,64 @@ stress_fail(const char *file, int line, const char *condition, const char *forma
 
 #define REQUIRE(cond, ...) ((cond) ? (void)0 : stress_fail(__FILE__, __LINE__, #cond, __VA_ARGS__))
 
-/* The value after NAME on the command line, or FALLBACK. */
-UTIL uint64_t option_u64(int argc, char **argv, const char *name, uint64_t fallback) {
-  for (int i = 1; i + 1 < argc; i++) {
-    if (strcmp(argv[i], name) == 0) {
-      return strtoull(argv[i + 1], NULL, 0);
+/* Bad arguments: one line, exit 2. */
+__attribute__((noreturn, unused)) static void option_refuse(const char *name, const char *value,
+                                                            const char *what) {
+  fprintf(stderr, "%s: %s%s%s: %s (--help tells more)\n", stress_name, name,
+          value[0] == '\0' ? "" : " ", value, what);
+  exit(2);
+}
+
+/* Before the options are read: refuses what `usage`, a line of [--name N] and [--switch], has not.
+ * The first option is argv[first]. --help prints the line. */
+UTIL void options_check(int argc, char **argv, int first, const char *usage) {
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--help") == 0) {
+      printf("%s\nExit: 0 as it should be, 2 bad arguments, SIGABRT and one line if not\n", usage);
+      exit(0);
     }
   }
+  for (int i = first; i < argc; i++) {
+    char with_value[80], alone[80];
+    snprintf(with_value, sizeof with_value, "[%s ", argv[i]);
+    snprintf(alone, sizeof alone, "[%s]", argv[i]);
+    if (strstr(usage, alone) != NULL) {
+      continue;
+    }
+    if (strstr(usage, with_value) == NULL) {
+      option_refuse(argv[i], "", "unknown");
+    }
+    if (++i == argc) {
+      option_refuse(argv[i - 1], "", "a value is missing");
+    }
+  }
+}
+
+/* The number after NAME on the command line, or FALLBACK. */
+UTIL uint64_t option_u64(int argc, char **argv, const char *name, uint64_t fallback) {
+  for (int i = 1; i + 1 < argc; i++) {
+    if (strcmp(argv[i], name) != 0) {
+      continue;
+    }
+    char *end;
+    errno = 0;
+    uint64_t value = strtoull(argv[i + 1], &end, 0);
+    if (argv[i + 1][0] < '0' || argv[i + 1][0] > '9' || *end != '\0' || errno != 0) {
+      option_refuse(name, argv[i + 1], "no number, or too large");
+    }
+    return value;
+  }
   return fallback;
+}
+
+UTIL void option_range(const char *name, uint64_t value, uint64_t least, uint64_t most) {
+  if (value < least || value > most) {
+    char text[32], range[64];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    snprintf(range, sizeof range, "must be %llu to %llu", (unsigned long long)least,
+             (unsigned long long)most);
+    option_refuse(name, text, range);
+  }
 }
 
 UTIL bool option_has(int argc, char **argv, const char *name) {
