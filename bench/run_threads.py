@@ -1,11 +1,13 @@
 #!/usr/bin/python3
-"""run_threads.py [--smoke] [--rounds N] [--build DIR] [--json FILE]: threads beside the peers.
+"""run_threads.py [--smoke] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: threads beside the
+peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
 consumers with a backlog, less an empty process's and the program's own queue, of the bytes
 requested. Targets are those
-of the last column: of the best peer where not said otherwise. Exit 0, 2 bad input.
+of the last column: of the best peer where not said otherwise. A smoke run has a hundredth of the
+operations in one round, and judges nothing. Exit 0, 2 bad input.
 """
 import argparse
 import json
@@ -118,27 +120,33 @@ def memory_text(row, value):
     return f", {value:.2f}" if row.memory == "backlog" else f", {value / 2**20:.1f}"
 
 
-def row_print(row, subject, samples, peers):
+def row_print(row, subject, samples, peers, is_judged):
     cells = []
     for name in [subject, *peers]:
         ns = median(samples[name][0])
         spread = run_stats.spread_percent(samples[name][0])
         cells.append(f"{ns:.1f} ±{spread:.0f} %{memory_text(row, median(samples[name][1]))}")
-    said = "; ".join(text if met else f"**{text}**" for text, met in verdicts(row, subject, samples,
-                                                                            peers))
+    said = "smoke: not judged"
+    if is_judged:
+        said = "; ".join(text if met else f"**{text}**"
+                         for text, met in verdicts(row, subject, samples, peers))
     print(f"| {row.name} | " + " | ".join(cells) + f" | {said} |", flush=True)
 
 
 def compare():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--smoke", action="store_true",
-                        help="a hundredth of the operations: does it work?")
+    parser = argparse.ArgumentParser(description=__doc__.split(": ", 1)[1])
+    parser.add_argument("--rounds", type=int, help="default: 7; of a smoke run 1")
+    parser.add_argument("--smoke", action="store_true", help="does it work? Judges nothing")
+    parser.add_argument("--row", default="", help="rows whose name has this")
     parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
-    if args.rounds < 1:
+    rounds = args.rounds if args.rounds is not None else 1 if args.smoke else 7
+    if rounds < 1:
         raise bench_machine.BadInput("--rounds: at least 1")
+    rows = [row for row in ROWS if args.row in row.name]
+    if not rows:
+        raise bench_machine.BadInput(f"--row {args.row}: no row's name has that")
     if args.json is not None:
         bench_machine.check_writable("--json", args.json)
     subjects = [allocator for allocator in bench_allocators.find_subjects(args.build)
@@ -150,17 +158,18 @@ def compare():
     machine = bench_machine.machine()
     print(f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
           f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
-          f"{args.rounds} rounds\n")
+          f"{rounds} rounds{', smoke: not to be judged' if args.smoke else ''}\n")
     print("| ns an operation (wall), ± spread; MiB or of the backlog | "
           + " | ".join(["hakmem", *names]) + " | target: bold is missed |")
     print("|---" * (len(names) + 3) + "|")
     order, results = random.Random(1), []
-    for row in map(hundredth, ROWS) if args.smoke else ROWS:
-        samples = measure(row, subjects + peers, args.build, args.rounds, order)
-        row_print(row, "hakmem", samples, names)
+    for row in map(hundredth, rows) if args.smoke else rows:
+        samples = measure(row, subjects + peers, args.build, rounds, order)
+        row_print(row, "hakmem", samples, names, not args.smoke)
         results.append({"row": row.name, "samples": samples})
     if args.json is not None:
-        args.json.write_text(json.dumps({"machine": machine, "rows": results}, indent=1) + "\n",
+        args.json.write_text(json.dumps({"machine": machine, "smoke": args.smoke,
+                                         "rows": results}, indent=1) + "\n",
                              encoding="utf-8")
     return 0
 

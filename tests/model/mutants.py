@@ -300,7 +300,8 @@ def is_reached(judges, mutant):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     parser.add_argument("--check", action="store_true", help="check the list and stop")
     parser.add_argument("--sample", type=int, help="this many, drawn at random")
@@ -396,7 +397,10 @@ def main():
         for mutant in mutants:
             print(f"{key_of(mutant)} {kind_of(mutant)} {mutant.operand}")
         return 0
-    if options.build is None or not os.path.isdir(options.build):
+    if options.build is None:
+        print("mutants.py: BUILD, the build folder, is missing", file=sys.stderr)
+        return 2
+    if not os.path.isdir(options.build):
         print(f"mutants.py: {options.build}: no such build folder; run cmake first",
               file=sys.stderr)
         return 2
