@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""run_threads.py [--smoke] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: threads beside the
-peers.
+"""run_threads.py [--smoke] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: threads beside
+the peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""test_arguments.py PROGRAM...: bad arguments of the stress programs end them at once, with one line
-and exit 2; --help prints usage."""
+"""test_arguments.py PROGRAM...: bad arguments of the stress programs end them at once, with one
+line and exit 2; --help prints usage."""
 import os
 import subprocess
 import sys
@@ -43,7 +43,8 @@ class Arguments(unittest.TestCase):
                 self.refused(program, "bogus", names="bogus")
 
     def test_out_of_range(self):
-        for name, bad in (("stress_sleeper", ["--mib", "100"]), ("stress_model", ["--threads", "0"]),
+        for name, bad in (("stress_sleeper", ["--mib", "100"]),
+                          ("stress_model", ["--threads", "0"]),
                           ("stress_sleeper", ["--percent", "200"]),
                           ("stress_fork", ["warm", "--workers", "1000"])):
             for program in PROGRAMS:
