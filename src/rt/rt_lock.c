@@ -138,6 +138,8 @@ static HAK_COLD void recover_after_bare_fork(void) {
   }
   add_relaxed(&fork_generation, 1u);
   store_relaxed(&fork_was_bare, true);
+  gate_depth = 0; /* of a thread that is gone, like the gate */
+  is_gate_quiet = false;
   store_relaxed(&fork_gate, (uint64_t)0);
   for_each_held(recover_lost);
   for (struct rt_lock *l = load_acquire(&nested_locks); l != NULL; l = l->next) {

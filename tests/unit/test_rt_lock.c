@@ -402,8 +402,10 @@ static void locks_registered_side_by_side(void) {
 static _Atomic(uint32_t) gate_step;
 static void *closes_the_gate(void *unused) {
   lock_fork_prepare(false);
+  lock_fork_prepare(false); /* of a handler that forks amid that */
   step_set(&gate_step, 1);
   step_wait(&gate_step, 2);
+  lock_fork_parent(false);
   lock_fork_parent(false);
   return unused;
 }
@@ -416,6 +418,11 @@ static void bare_fork_at_a_closed_gate(void) {
     child_start();
     NEED(lock_enter(heap)); /* nobody will open it */
     lock_leave(heap);
+    lock_fork_prepare(false);
+    lock_fork_parent(false);
+    bool is_taken;
+    thread_run(tries, &is_taken);
+    NEED(is_taken); /* how deep that thread was is nothing to a fork here */
     _exit(0);
   }
   child_wait(pid);
