@@ -109,6 +109,21 @@ int hak_malloc_info(int options, FILE *stream);
 /* Write the sums to file descriptor 2, as text; allocates nothing. */
 void hak_malloc_stats(void) HAK_NOTHROW;
 
+/* --- Options. docs/options.md has them all, what each profile sets, and where their values come
+ * from. A program may bring defaults of its own: define, and let the linker export,
+ *   const char hak_conf[] = "profile=lean,depot_bytes=1M";
+ * Files, the environment and the calls below beat it. */
+
+/* Set an option by its name ("PROFILE", "WARM_POOL_BYTES"; in any case) to what one would write
+ * into the environment, from now on and against what any other source says. 0; ENOENT: there is no
+ * such option; EINVAL: `value` is none of its values; EPERM: it holds from the start of the
+ * process, see docs/options.md; EBUSY: from a signal handler, amid another such call. What threads
+ * keep more than the new value allows they give back in the course of their next slow paths. */
+int hak_option_set(const char *name, const char *value) HAK_NOTHROW;
+/* Its value now, as one would write it, into value[capacity]. 0; ENOENT; ERANGE: it does not fit,
+ * 64 bytes are enough for any. */
+int hak_option_get(const char *name, char *value, size_t capacity) HAK_NOTHROW;
+
 /* Version of the library that runs, "0.1.0": compare with HAK_VERSION_… of the header. The text is
  * the library's and constant. */
 const char *hak_version(void) HAK_NOTHROW;

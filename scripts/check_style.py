@@ -76,7 +76,8 @@ MAY_DROP = {
     "os_sys_prctl_name": "advice: an old kernel has no names for mappings",
 }
 
-KNOB = re.compile(r'^KNOB\(([A-Z][A-Z0-9_]*), (bool|bytes|count), (\d+), (\d+), (\d+), "(.*)"\)$')
+KNOB = re.compile(r'^KNOB\(([A-Z][A-Z0-9_]*), (bool|bytes|count|choice), (\d+), (\d+), (\d+), '
+                  r'(?:live|start), "([a-z|]*)", "(.*)"\)$')
 
 
 class Report:
@@ -377,9 +378,10 @@ def check_knobs(report):
         found = KNOB.match(line)
         if not found:
             report.add(path, number, "malformed line",
-                       'write KNOB(NAME, bool|bytes|count, default, min, max, "One sentence.")')
+                       'write KNOB(NAME, bool|bytes|count|choice, default, min, max, '
+                       'live|start, "words", "One sentence.")')
             continue
-        name, kind, default, low, high, doc = found.groups()
+        name, kind, default, low, high, words, doc = found.groups()
         if name in names:
             report.add(path, number, f"{name} is there twice", "an option is one line")
         names.add(name)
@@ -387,6 +389,9 @@ def check_knobs(report):
         if not in_range or kind == "bool" and (low, high) != ("0", "1"):
             report.add(path, number, f"default or range of {name}",
                        "min <= default <= max; bool is 0 to 1")
+        if len(words.split("|")) != int(high) + 1 if kind == "choice" else words:
+            report.add(path, number, f"words of {name}",
+                       "a choice has one for each value from 0, other types have none")
         if not doc.endswith(".") or not doc[:1].isupper():
             report.add(path, number, f"text of {name}", "one sentence, with capital and full stop")
 

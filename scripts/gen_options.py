@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""gen_options.py [--check]: make docs/options.md and the options of man/hakmem.1 from knobs.def.
+"""gen_options.py [--check]: make docs/options.md and the options of man/hakmem.1 from the tables
+knobs.def and profiles.def.
 
 --check writes nothing and fails when a file differs from what would be made.
 Exit: 0 done or equal, 1 differs (--check), 2 bad usage or a malformed knobs.def or man page.
@@ -15,7 +16,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KNOBS = os.path.join(ROOT, "src", "rt", "knobs.def")
 DOCS = os.path.join(ROOT, "docs", "options.md")
 MAN = os.path.join(ROOT, "man", "hakmem.1")
-LINE = re.compile(r'^KNOB\((\w+), (\w+), (\d+), (\d+), (\d+), "(.*)"\)$')
+PROFILES = os.path.join(ROOT, "src", "rt", "profiles.def")
+LINE = re.compile(r'^KNOB\((\w+), (\w+), (\d+), (\d+), (\d+), (\w+), "(.*?)", "(.*)"\)$')
+BUNDLE = re.compile(r"^PROFILE\((\w+), (\d+), (\d+)\)$")
+ALIAS = re.compile(r"^PROFILE_ALIAS\((\w+), (\w+)\)$")
 BEGIN = '.\\" Generated from knobs.def by scripts/gen_options.py: begin\n'
 END = '.\\" Generated: end\n'
 
@@ -33,21 +37,55 @@ def read(path):
         return fail(str(error))
 
 
+class Knob:
+    def __init__(self, groups):
+        (self.name, self.kind, self.default, self.low, self.high, self.when, self.words,
+         self.text) = groups
+
+    def value(self, number):
+        """A number as one would write it into the environment."""
+        if self.words:
+            return self.words.split("|")[int(number)]
+        return value(self.kind, number)
+
+    def range(self):
+        if self.words:
+            return self.words.replace("|", ", ")
+        return f"{self.value(self.low)} to {self.value(self.high)}"
+
+
+def lines(path):
+    text = re.sub(r"/\*.*?\*/", "", read(path), flags=re.S)
+    return [line for line in text.splitlines() if line.strip()]
+
+
 def knobs():
-    """Tuples (name, type, default, min, max, sentence), in the order of the table."""
-    text = re.sub(r"/\*.*?\*/", "", read(KNOBS), flags=re.S)
+    """One Knob a line, in the order of the table."""
     result = []
-    for line in text.splitlines():
-        if line.strip():
-            found = LINE.match(line)
-            if not found:
-                fail(f"knobs.def: malformed line: {line}")
-            result.append(found.groups())
+    for line in lines(KNOBS):
+        found = LINE.match(line)
+        if not found:
+            fail(f"knobs.def: malformed line: {line}")
+        result.append(Knob(found.groups()))
     return result
 
 
+def profiles(table):
+    """([(Knob, speed, lean)], [(alias, profile)])."""
+    named = {knob.name: knob for knob in table}
+    bundles, aliases = [], []
+    for line in lines(PROFILES):
+        bundle, alias = BUNDLE.match(line), ALIAS.match(line)
+        if alias:
+            aliases.append((alias.group(1), alias.group(2).lower()))
+        elif bundle and bundle.group(1) in named:
+            bundles.append((named[bundle.group(1)], bundle.group(2), bundle.group(3)))
+        else:
+            fail(f"profiles.def: malformed line, or no such option: {line}")
+    return bundles, aliases
+
+
 def value(kind, number):
-    """A number as one would write it into the environment."""
     n = int(number)
     if kind == "bytes":
         for suffix, shift in (("G", 30), ("M", 20), ("K", 10)):
@@ -56,31 +94,60 @@ def value(kind, number):
     return str(n)
 
 
+HEAD = """# Options
+
+Generated from src/rt/knobs.def and src/rt/profiles.def by scripts/gen_options.py; do not edit.
+
+Where a value comes from; a later source beats an earlier one:
+
+1. the default below;
+2. the program: `const char hak_conf[] = "profile=lean,depot_bytes=1M";`, exported by the linker;
+3. the file `/etc/hakmem.conf`, then the file that `HAKMEM_CONF_FILE` names;
+4. the environment: `HAKMEM_` + the option's name; less than that counts `HAKMEM_CONF`, a list as
+   above;
+5. `hak_option_set` while the program runs (hakmem.h).
+
+A file has lines `NAME=VALUE`, and comments that begin with `#`. Everywhere but in the environment
+a name may be written in any case. In each source a profile is set first, so that what is named
+beside it holds; `PROFILE` beats `SS_MEM_LEAN`. Options that are *live* take effect when
+`hak_option_set` changes them; the others hold from the start.
+
+Bytes take a suffix K, M or G; a bool is 0 or 1. A bad value is reported in one line and the value
+kept that an earlier source has set; an unknown name is reported once, with the nearest one;
+`CONF_STRICT` ends the process then. A set-user-ID program ignores all sources but its own calls.
+"""
+
+TAIL = """Reserved names, no options: `HAKMEM_CONF` and `HAKMEM_CONF_FILE` (above), `HAKMEM_REPORT=FILE`
+(each process appends one JSON line at its exit), `HAKMEM_LIB` (read by the command `hakmem`),
+`HAKMEM_BENCH_*` (benchmarks), `HAKMEM_TRACE` and `HAKMEM_TRACE_MAX` (libhakmem-trace.so, see
+[trace.md](trace.md)), `HAKMEM_TWIN_*` (tests).
+"""
+
+
 def markdown(table):
-    lines = ["# Options", "",
-             "Generated from src/rt/knobs.def by scripts/gen_options.py; do not edit.", "",
-             "An option is the environment variable `HAKMEM_` + its name, read once when the",
-             "process starts and constant from then on. Bytes take a suffix K, M or G; a bool is",
-             "0 or 1. A bad value is reported in one line and the default kept; an unknown name is",
-             "reported once, with the nearest one. A set-user-ID program ignores all of them.", "",
-             "| option | type | default | range | meaning |", "|---|---|---|---|---|"]
-    for name, kind, default, low, high, text in table:
-        lines.append(f"| `HAKMEM_{name}` | {kind} | {value(kind, default)} | "
-                     f"{value(kind, low)} to {value(kind, high)} | {text} |")
-    lines += ["", "Reserved names, no options: `HAKMEM_REPORT=FILE` (each process appends one JSON",
-              "line at its exit), `HAKMEM_LIB` (read by the command `hakmem`), `HAKMEM_BENCH_*`",
-              "(benchmarks), `HAKMEM_TRACE` and `HAKMEM_TRACE_MAX` (libhakmem-trace.so, see",
-              "[trace.md](trace.md)), `HAKMEM_TWIN_*` (tests).", ""]
-    return "\n".join(lines)
+    bundles, aliases = profiles(table)
+    out = [HEAD, "| option | type | default | range | live | meaning |",
+           "|---|---|---|---|---|---|"]
+    for knob in table:
+        out.append(f"| `HAKMEM_{knob.name}` | {knob.kind} | {knob.value(knob.default)} | "
+                   f"{knob.range()} | {'yes' if knob.when == 'live' else 'no'} | {knob.text} |")
+    out += ["", "## Profiles", "",
+            "`HAKMEM_PROFILE` sets these options, and no others:", "",
+            "| option | speed | balanced | lean |", "|---|---|---|---|"]
+    for knob, speed, lean in bundles:
+        out.append(f"| `{knob.name}` | {knob.value(speed)} | {knob.value(knob.default)} | "
+                   f"{knob.value(lean)} |")
+    names = " and ".join(f"`{alias}` (= {profile})" for alias, profile in aliases)
+    out += ["", f"Names of an earlier hakmem are accepted: {names}.", "", TAIL]
+    return "\n".join(out)
 
 
 def man_text(table):
     out = ""
-    for name, kind, default, low, high, text in table:
-        text = text.replace("\\", "\\e").replace("-", "\\-")
-        out += (f".TP\n.B HAKMEM_{name}\n{text}\n"
-                f"Type {kind}, {value(kind, low)} to {value(kind, high)}, "
-                f"default {value(kind, default)}.\n")
+    for knob in table:
+        text = knob.text.replace("\\", "\\e").replace("-", "\\-")
+        out += (f".TP\n.B HAKMEM_{knob.name}\n{text}\n"
+                f"Type {knob.kind}, {knob.range()}, default {knob.value(knob.default)}.\n")
     return out
 
 

@@ -24,7 +24,7 @@ MEAN_OBJECT_BYTES = (16 + 1024) / 2  # bench_random_mixed's default --min and --
 SLOT_BYTES = 8
 # Arbitrary: from start to start the RSS differs by up to some 100 KiB.
 NOTABLE_KIB, NOTABLE_SHARE = 128, 0.05
-SETTINGS = [("HAKMEM_DEPOT_BYTES", "0"), ("HAKMEM_WARM_BYTES", "0")]
+SETTINGS = [("HAKMEM_DEPOT_BYTES", "0"), ("HAKMEM_WARM_POOL_BYTES", "0")]
 DUMPS = {"HAKMEM_TINY_MEM_DUMP": "1", "HAKMEM_SS_STATS_DUMP": "1", "HAKMEM_WARM_POOL_STATS": "1"}
 OBSERVE = "libhakmem-observe.so"
 

@@ -19,23 +19,33 @@ struct option {
   const char *name;
   const char *type;
   unsigned long long def, min, max;
+  const char *words; // of a choice, between bars
   const char *doc;
 };
 
 static const struct option options[] = {
-#define KNOB(name, type, def, min, max, doc) {#name, #type, def, min, max, doc},
+#define KNOB(name, type, def, min, max, when, words, doc) {#name, #type, def, min, max, words, doc},
 #include "knobs.def"
 #undef KNOB
 };
 
 static const char usage_text[] =
-    "usage: hakmem run [--minimal | --observe] [--] CMD [ARG...]   run CMD with hakmem\n"
-    "       hakmem check [--minimal | --observe]                   does that work here?\n"
+    "usage: hakmem run [--minimal | --observe] [--profile NAME] [--] CMD [ARG...]\n"
+    "                                               run CMD with hakmem\n"
+    "       hakmem check [--minimal | --observe]    does that work here?\n"
     "       hakmem --help | --version\n";
 
 // As one would write it into the environment: 256K, not 262144.
 static void print_value(const struct option *o, unsigned long long value) {
   static const char suffixes[] = "KMG";
+  if (o->words[0] != '\0') {
+    const char *word = o->words;
+    for (; value > 0; value--) {
+      word = strchr(word, '|') + 1;
+    }
+    printf("%.*s", (int)strcspn(word, "|"), word);
+    return;
+  }
   int i = 0;
   if (strcmp(o->type, "bytes") == 0 && value != 0) {
     for (; suffixes[i] != '\0' && value % 1024 == 0; i++) {
@@ -50,20 +60,26 @@ static void print_help(void) {
   fputs("\n"
         "run prepends the library to LD_PRELOAD. The library is $HAKMEM_LIB if set, else the one\n"
         "beside this command or in " HAK_LIBDIR " from there. --minimal takes the bare allocator,\n"
-        "--observe the one that counts every operation.\n"
+        "--observe the one that counts every operation. --profile sets HAKMEM_PROFILE: speed,\n"
+        "balanced or lean.\n"
         "HAKMEM_REPORT=FILE appends one JSON line about each process at its exit.\n"
         "\n"
         "exit status: CMD's own; 2 bad usage, 125 no library found, 126 CMD cannot be run, 127 no\n"
         "such CMD. check: 0 yes, 1 no.\n"
         "\n"
-        "options, read from the environment (bytes take a suffix K, M or G):\n",
+        "options, from the environment, $HAKMEM_CONF (\"name=value,...\"), the file\n"
+        "$HAKMEM_CONF_FILE or /etc/hakmem.conf (bytes take a suffix K, M or G):\n",
         stdout);
   for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
     const struct option *o = &options[i];
     printf("  HAKMEM_%s (%s, ", o->name, o->type);
-    print_value(o, o->min);
-    fputs(" to ", stdout);
-    print_value(o, o->max);
+    if (o->words[0] != '\0') {
+      fputs(o->words, stdout);
+    } else {
+      print_value(o, o->min);
+      fputs(" to ", stdout);
+      print_value(o, o->max);
+    }
     fputs(", default ", stdout);
     print_value(o, o->def);
     printf(")\n      %s\n", o->doc);
@@ -118,6 +134,16 @@ static void set_preload(const char *library) {
   }
   free(value);
   unsetenv("HAKMEM_LIB"); // ours, not an option of the library
+}
+
+// The library would warn and go on; who asks by name is told at once.
+static void set_profile(const char *name) {
+  if (strcmp(name, "speed") != 0 && strcmp(name, "balanced") != 0 && strcmp(name, "lean") != 0) {
+    die(EXIT_USAGE, "--profile: speed, balanced or lean is expected", name);
+  }
+  if (setenv("HAKMEM_PROFILE", name, 1) != 0) {
+    die(EXIT_SELF, "no memory for the environment", "");
+  }
 }
 
 static int run(char **command, const char *library) {
@@ -180,6 +206,10 @@ int main(int argc, char **argv) {
   } else if (next < argc && strcmp(argv[next], "--observe") == 0) {
     name = "libhakmem-observe.so";
     next++;
+  }
+  if (is_run && next < argc && strcmp(argv[next], "--profile") == 0) {
+    set_profile(next + 1 < argc ? argv[next + 1] : "");
+    next += 2;
   }
   if (is_run && next < argc && strcmp(argv[next], "--") == 0) {
     next++;

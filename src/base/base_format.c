@@ -85,6 +85,14 @@ int text_equal(const char *a, const char *b) {
   return *a == *b;
 }
 
+int text_starts_with(const char *s, const char *prefix) {
+  while (*prefix != '\0' && *s == *prefix) {
+    s++;
+    prefix++;
+  }
+  return *prefix == '\0';
+}
+
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 /* Levenshtein's distance by rows: row[j] is the cost of turning a[0..i) into b[0..j). O(|a| |b|),

@@ -16,6 +16,7 @@
 #include "os_proc.h"
 #include "os_thread.h"
 #include "region.h"
+#include "rt_conf.h"
 #include "rt_options.h"
 #include "size_class.h"
 #include "superslab.h"
@@ -27,16 +28,15 @@ static _Atomic(uintptr_t) init_thread; /* who runs init_once; 0 before and after
 static _Atomic(bool) options_are_read;
 
 static void apply_options(void) {
-  bool is_read = rt_options_init();
+  bool is_read = rt_conf_init();
   home_set_count((uint32_t)rt_option(RT_OPTION_HEAPS));
-  if (!is_read) return;
-  superslab_set_warm_bytes(rt_option(RT_OPTION_WARM_BYTES));
-  store_relaxed(&options_are_read, true);
+  if (is_read) store_relaxed(&options_are_read, true);
 }
 
 static void init_once(void) {
   heap_init();
   os_mem_init();
+  rt_options_init();
   apply_options();
   size_class_init();
   magazine_init();

@@ -7,7 +7,7 @@
 #include "entry_report.h"
 #include "large.h"
 #include "os_proc.h"
-#include "rt_options.h"
+#include "rt_conf.h"
 #include "run.h"
 #include "superslab.h"
 

@@ -1,4 +1,4 @@
-/* magazine.c — see magazine.h. Owns: the stock. Lock: stock (rank 4), one a kind.
+/* magazine.c — see magazine.h. Owns: the stock. Lock: stock (rank 5), one a kind.
  */
 #include "magazine.h"
 

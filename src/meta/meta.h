@@ -1,7 +1,7 @@
 /* meta.h — memory for our own structures, straight from the kernel.
  * Owns: blocks of metadata, handed out in steps and never given back (the structures are
  * type-stable: a late reader may still look at one). Does not own: the slab map and slab records,
- * which grow with the region (region/region.c). Lock: meta (rank 7), taken inside.
+ * which grow with the region (region/region.c). Lock: meta (rank 8), taken inside.
  */
 #ifndef META_H
 #define META_H

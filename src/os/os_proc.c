@@ -29,6 +29,10 @@ void os_environ_begin(char **block) {
 }
 void os_environ_end(void) { early_environ = NULL; }
 
+/* An array, since a pointer could be read before the loader has set it. */
+extern const char hak_conf[] __attribute__((weak));
+const char *os_program_conf(void) { return hak_conf; }
+
 /* getauxval. ENOENT (no such entry; never seen): it answers 0, as libc's own start would take it.
  */
 bool os_is_secure(void) {
@@ -101,6 +105,11 @@ long os_read_file(const char *path, char *out, size_t capacity) {
   file_close(fd);
   out[length] = '\0';
   return got < 0 ? got : (long)length;
+}
+
+/* exit_group does not return. */
+void os_exit(int status) {
+  for (;;) (void)os_syscall3(SYS_exit_group, status, 0, 0);
 }
 
 void os_abort(void) { abort(); }

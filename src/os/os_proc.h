@@ -15,6 +15,8 @@ HAK_MUST_USE char **os_environ(void);
 /* In between os_environ answers `block`, what a constructor was given, before libc has its own. */
 void os_environ_begin(char **block);
 void os_environ_end(void);
+/* The options that the program brings, its symbol `hak_conf` ("name=value,..."), or NULL. */
+HAK_MUST_USE const char *os_program_conf(void);
 /* True in a set-user-ID or otherwise privileged process: no option may be honoured. */
 bool os_is_secure(void);
 HAK_MUST_USE int os_pid(void);
@@ -29,6 +31,8 @@ void os_write_stderr(const char *text, size_t length);
 HAK_MUST_USE int os_append_file(const char *path, const char *text, size_t length);
 /* Read up to capacity-1 bytes of a file, NUL-terminated. Bytes read, or -errno. */
 HAK_MUST_USE long os_read_file(const char *path, char *out, size_t capacity);
+/* _exit(2): ends all threads at once, runs no destructor. */
+HAK_NORETURN HAK_COLD void os_exit(int status);
 /* abort(3): never returns, runs no destructor. */
 HAK_NORETURN HAK_COLD void os_abort(void);
 

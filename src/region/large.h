@@ -1,6 +1,6 @@
 /* large.h — large objects with a mapping of their own, outside the region.
  * Owns: the hash of their addresses. Does not own: chunk runs inside the region (superslab.h).
- * Lock: large (rank 5), taken inside; the caller holds an outermost lock, except where said.
+ * Lock: large (rank 6), taken inside; the caller holds an outermost lock, except where said.
  * An address is looked up by value: the memory behind it is never touched.
  */
 #ifndef LARGE_H

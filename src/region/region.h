@@ -5,7 +5,7 @@
  * Window (finite RLIMIT_AS): nothing is reserved; superslabs are mapped on demand at addresses of
  * a window chosen once; map and records are sized by the limit.
  *
- * Does not own: which chunks are in use (superslab.c). Lock: region (rank 6) for growth.
+ * Does not own: which chunks are in use (superslab.c). Lock: region (rank 7) for growth.
  */
 #ifndef REGION_H
 #define REGION_H

@@ -11,6 +11,7 @@
 #include "region.h"
 #include "regret.h"
 #include "rt_lock.h"
+#include "rt_options.h"
 
 static const uint32_t ALL_FREE = 0xFFFFFFFFu;
 enum { REFUSED_MS = 1000 }; /* arbitrary */
@@ -24,7 +25,6 @@ static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
 static _Atomic(size_t) dirty_count; /* free chunks that have pages; may be below 0 for a moment */
 static _Atomic(size_t) claim_count, warm_claim_count, release_count; /* ever */
 static _Atomic(size_t) purge_count, purged_bytes;                    /* ever */
-static size_t warm_bytes_min = 16 * MIB;                             /* constant after init */
 /* The kernel refuses to purge what the program has locked in memory: no purge is due until then. */
 static _Atomic(uint64_t) refused_until_ms;
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
@@ -67,8 +67,6 @@ void superslab_init(void *words) {
   purge_lock.recover = purge_recover;
   lock_register(&purge_lock);
 }
-
-void superslab_set_warm_bytes(size_t bytes) { warm_bytes_min = bytes; }
 
 void superslab_announce(size_t index, uint32_t usable_chunks) {
   ASSERT(usable_chunks <= SUPERSLAB_CHUNKS);
@@ -249,7 +247,8 @@ size_t superslab_dirty_bytes(void) {
 static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
 
 bool superslab_purge_is_due(void) {
-  if (HAK_LIKELY(!is_over(warm_bytes_min))) return false; /* before the clock is read */
+  if (HAK_LIKELY(!is_over(rt_option(RT_OPTION_WARM_POOL_BYTES))))
+    return false; /* before the clock is read */
   uint64_t now_ms = os_coarse_ms();
   return now_ms >= load_relaxed(&refused_until_ms) && is_over(regret_keep_bytes(now_ms));
 }
@@ -296,7 +295,7 @@ static size_t purge_from_top(bool only_empty, size_t keep_bytes, bool *is_refuse
 
 size_t superslab_purge(bool all) {
   uint64_t now_ms = os_coarse_ms();
-  size_t keep = all ? 0 : size_max(warm_bytes_min, regret_keep_bytes(now_ms));
+  size_t keep = all ? 0 : size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regret_keep_bytes(now_ms));
   if (!lock_try_enter(&purge_lock)) return 0;
   bool is_refused = false;
   size_t purged = purge_from_top(true, keep, &is_refused);

@@ -52,7 +52,7 @@ size_t superslab_chunk_end(void);
  * empty superslabs and the search hint. Nobody else claims or releases meanwhile. */
 void superslab_recount(void);
 
-/* True when more free chunks are resident than warm_bytes, and than purges that came too early
+/* True when more free chunks are resident than WARM_POOL_BYTES, and than purges that came too early
  * let stay (regret.h; docs/decisions/0019). */
 bool superslab_purge_is_due(void);
 /* Purge free chunks until it is no longer due: empty superslabs first, each from the highest
@@ -81,6 +81,5 @@ struct superslab_events {
   size_t purged_bytes;
 };
 HAK_MUST_USE struct superslab_events superslab_events(void);
-void superslab_set_warm_bytes(size_t bytes);
 
 #endif

@@ -1,110 +1,100 @@
-/* rt_options.c — the options: one table made of knobs.def, filled from the environment once.
- * Owns: parsing and the warnings. Does not own: what an option does (whoever calls rt_option).
- * No lock: rt_options_init runs in one thread at a time; the values are atomic because threads may
- * read defaults while they are filled in.
+/* rt_options.c — see rt_options.h. Owns: the tables, parsing, the values and who may change them.
  */
 #include "rt_options.h"
 
-#include "base_atomic.h"
-#include "base_format.h"
-#include "base_size.h"
-#include "os_proc.h"
+#include <errno.h>
 
-enum option_type { TYPE_bool, TYPE_count, TYPE_bytes };
-static const char *const type_words[] = {"bool", "count", "bytes with suffix K, M or G,"};
+#include "base_size.h"
+#include "os_check.h"
+#include "rt_lock.h"
+
+enum option_type { TYPE_bool, TYPE_count, TYPE_bytes, TYPE_choice };
+enum option_when { WHEN_live, WHEN_start };
 
 struct option {
-  const char *name; /* without the prefix */
+  const char *name;  /* without the prefix */
+  const char *words; /* of a choice, between bars */
   enum option_type type;
+  enum option_when when;
   uint64_t preset, min, max;
 };
 
 static const struct option options[RT_OPTION_COUNT] = {
-#define KNOB(name, type, def, min, max, doc) {#name, TYPE_##type, def, min, max},
+#define KNOB(name, type, def, min, max, when, words, doc)                                          \
+  {#name, words, TYPE_##type, WHEN_##when, def, min, max},
 #include "knobs.def"
 #undef KNOB
 };
 
-static _Atomic(uint64_t) values[RT_OPTION_COUNT] = {
-#define KNOB(name, type, def, min, max, doc) def,
+_Atomic(uint64_t) rt_option_values[RT_OPTION_COUNT] = {
+#define KNOB(name, type, def, min, max, when, words, doc) def,
 #include "knobs.def"
 #undef KNOB
 };
 
-#define KNOB(name, type, def, min, max, doc)                                                       \
+#define KNOB(name, type, def, min, max, when, words, doc)                                          \
   _Static_assert((uint64_t)(min) <= (def) && (def) <= (max), #name ": default outside its range");
 #include "knobs.def"
 #undef KNOB
 
-#define PREFIX "HAKMEM_"
-enum { PREFIX_BYTES = sizeof PREFIX - 1 };
-enum { LINE_BYTES = 512 };
-enum { SHOWN_BYTES = 64 };  /* of a name or value in a warning; arbitrary */
+static const struct bundle {
+  enum rt_option option;
+  uint64_t speed, lean;
+} bundles[] = {
+#define PROFILE(name, speed, lean) {RT_OPTION_##name, speed, lean},
+#define PROFILE_ALIAS(name, profile)
+#include "profiles.def"
+#undef PROFILE
+#undef PROFILE_ALIAS
+};
+
+static const struct alias {
+  const char *name;
+  enum rt_profile profile;
+} aliases[] = {
+#define PROFILE(name, speed, lean)
+#define PROFILE_ALIAS(name, profile) {#name, RT_PROFILE_##profile},
+#include "profiles.def"
+#undef PROFILE
+#undef PROFILE_ALIAS
+};
+
 enum { CUT_NAME_MIN = 3 };  /* letters from which the start of a name is taken for it */
+enum { NAME_BYTES = 64 };   /* more than any name has */
 enum { NAME_DISTANCE = 4 }; /* edits up to which a name is taken for another's misspelling */
-enum { PATH_BYTES = 4096 }; /* the kernel's PATH_MAX: what is longer cannot be opened */
 
-static bool is_read;
-static char report_path[PATH_BYTES] HAK_LARGE_BSS;
+static struct rt_lock options_lock = LOCK_INIT(LOCK_RANK_OPTIONS);
+/* Set by a call: what is read at the start, later than such a call, leaves it alone. */
+static _Atomic(bool) is_called[RT_OPTION_COUNT];
 
-/* Text of the environment in a message: one line, not too long. */
-static void format_shown(struct format_buf *f, const char *s, size_t length) {
-  for (size_t i = 0; i < length && i < SHOWN_BYTES; i++) {
-    bool is_control = (unsigned char)s[i] < 0x20 || s[i] == 0x7f;
-    format_bytes(f, is_control ? "?" : s + i, 1);
-  }
-  if (length > SHOWN_BYTES) format_text(f, "...");
-}
+void rt_options_init(void) { lock_register_once(&options_lock); }
 
-/* As one would write it: 16384G, not 17592186044416. */
-static void format_value(struct format_buf *f, const struct option *o, uint64_t value) {
-  static const char suffixes[] = {'K', 'M', 'G'};
+/* --- Names --- */
+
+enum rt_option rt_option_find(const char *name) {
   size_t i = 0;
-  if (o->type == TYPE_bytes && value != 0) {
-    for (; i < sizeof suffixes && value % KIB == 0; i++) value /= KIB;
-  }
-  format_u64(f, value);
-  if (i > 0) format_bytes(f, &suffixes[i - 1], 1);
+  while (i < RT_OPTION_COUNT && text_distance(name, options[i].name, 0) != 0) i++;
+  return (enum rt_option)i;
 }
 
-static void warn_value(const struct option *o, const char *value) {
-  char line[LINE_BYTES];
+static bool is_start_of(const char *s, const char *whole) {
+  size_t length = text_length(s);
+  char start[NAME_BYTES];
   struct format_buf f;
-  format_init(&f, line, sizeof line);
-  format_text(&f, "hakmem: " PREFIX);
-  format_text(&f, o->name);
-  format_text(&f, "=");
-  format_shown(&f, value, text_length(value));
-  format_text(&f, ": expected ");
-  format_text(&f, type_words[o->type]);
-  format_text(&f, " ");
-  format_value(&f, o, o->min);
-  format_text(&f, "..");
-  format_value(&f, o, o->max);
-  format_text(&f, "; keeping ");
-  format_value(&f, o, o->preset);
-  format_text(&f, "\n");
-  os_write_stderr(line, f.length);
+  format_init(&f, start, sizeof start);
+  format_bytes(&f, whole, length);
+  return f.length == length && text_distance(s, start, 0) == 0;
 }
 
-static bool starts_with(const char *s, const char *prefix) {
-  while (*prefix != '\0' && *s == *prefix) {
-    s++;
-    prefix++;
-  }
-  return *prefix == '\0';
-}
-
-/* The option or reserved name that `name` looks like, or NULL. */
-static const char *nearest_name(const char *name) {
+const char *rt_option_nearest(const char *name, const char *const *others, size_t count) {
   const char *best = NULL;
   unsigned best_distance = NAME_DISTANCE + 1;
   if (text_length(name) >= CUT_NAME_MIN) { /* a name cut short is nearer than a misspelling */
     for (size_t i = 0; i < RT_OPTION_COUNT; i++)
-      if (starts_with(options[i].name, name)) return options[i].name;
+      if (is_start_of(name, options[i].name)) return options[i].name;
   }
-  for (size_t i = 0; i <= RT_OPTION_COUNT; i++) {
-    const char *candidate = i < RT_OPTION_COUNT ? options[i].name : "REPORT";
+  for (size_t i = 0; i < RT_OPTION_COUNT + count; i++) {
+    const char *candidate = i < RT_OPTION_COUNT ? options[i].name : others[i - RT_OPTION_COUNT];
     unsigned distance = text_distance(name, candidate, NAME_DISTANCE);
     if (distance < best_distance) {
       best_distance = distance;
@@ -114,20 +104,41 @@ static const char *nearest_name(const char *name) {
   return best;
 }
 
-static void warn_name(const char *name) {
-  char line[LINE_BYTES];
-  struct format_buf f;
-  format_init(&f, line, sizeof line);
-  format_text(&f, "hakmem: unknown option " PREFIX);
-  format_shown(&f, name, text_length(name));
-  const char *nearest = nearest_name(name);
-  if (nearest != NULL) {
-    format_text(&f, ", did you mean " PREFIX);
-    format_text(&f, nearest);
-    format_text(&f, "?");
+const char *rt_option_name(enum rt_option option) { return options[option].name; }
+
+bool rt_option_is_profile(enum rt_option option) {
+  return option == RT_OPTION_PROFILE || option == RT_OPTION_SS_MEM_LEAN;
+}
+
+/* --- Values to and from text --- */
+
+static const char *word_end(const char *word) {
+  while (*word != '\0' && *word != '|') word++;
+  return word;
+}
+
+/* Word number `index` of a choice. */
+static const char *word_at(const struct option *o, uint64_t index) {
+  const char *word = o->words;
+  for (; index > 0 && *word_end(word) != '\0'; index--) word = word_end(word) + 1;
+  return word;
+}
+
+static bool choice_parse(const struct option *o, const char *text, uint64_t *out) {
+  for (uint64_t i = o->min; i <= o->max; i++) {
+    const char *word = word_at(o, i);
+    size_t length = (size_t)(word_end(word) - word);
+    if (text_length(text) != length || __builtin_memcmp(text, word, length) != 0) continue;
+    *out = i;
+    return true;
   }
-  format_text(&f, "\n");
-  os_write_stderr(line, f.length);
+  if (o != &options[RT_OPTION_PROFILE]) return false;
+  for (size_t i = 0; i < HAK_COUNT_OF(aliases); i++) {
+    if (!text_equal(text, aliases[i].name)) continue;
+    *out = aliases[i].profile;
+    return true;
+  }
+  return false;
 }
 
 static uint64_t suffix_factor(char c) {
@@ -145,6 +156,7 @@ static uint64_t suffix_factor(char c) {
 
 /* Decimal digits, for bytes with one suffix; false for anything else and for what does not fit. */
 static bool value_parse(const struct option *o, const char *text, uint64_t *out) {
+  if (o->type == TYPE_choice) return choice_parse(o, text, out);
   uint64_t value = 0;
   const char *s = text;
   for (; *s >= '0' && *s <= '9'; s++) {
@@ -161,70 +173,88 @@ static bool value_parse(const struct option *o, const char *text, uint64_t *out)
   return *s == '\0' && value >= o->min && value <= o->max;
 }
 
-/* Read by the benchmarks, the test library, the wrapper command, and the recorder of traces. */
-static bool name_is_reserved(const char *name) {
-  return starts_with(name, "BENCH_") || starts_with(name, "TWIN_") || text_equal(name, "LIB") ||
-         text_equal(name, "TRACE") || text_equal(name, "TRACE_MAX");
-}
-
-static void option_read(const char *name, const char *value) {
-  if (text_equal(name, "REPORT")) {
-    if (text_length(value) >= PATH_BYTES) return; /* half a path would be another file */
-    struct format_buf f;
-    format_init(&f, report_path, sizeof report_path);
-    format_text(&f, value);
+/* As one would write it: 16384G, not 17592186044416. */
+static void format_value(struct format_buf *f, const struct option *o, uint64_t value) {
+  static const char suffixes[] = {'K', 'M', 'G'};
+  if (o->type == TYPE_choice) {
+    const char *word = word_at(o, value);
+    format_bytes(f, word, (size_t)(word_end(word) - word));
     return;
   }
-  for (size_t i = 0; i < RT_OPTION_COUNT; i++) {
-    if (!text_equal(name, options[i].name)) continue;
-    uint64_t parsed;
-    if (value_parse(&options[i], value, &parsed))
-      store_relaxed(&values[i], parsed);
-    else
-      warn_value(&options[i], value);
+  size_t i = 0;
+  if (o->type == TYPE_bytes && value != 0) {
+    for (; i < sizeof suffixes && value % KIB == 0; i++) value /= KIB;
+  }
+  format_u64(f, value);
+  if (i > 0) format_bytes(f, &suffixes[i - 1], 1);
+}
+
+void rt_option_format(struct format_buf *f, enum rt_option option) {
+  format_value(f, &options[option], rt_option(option));
+}
+
+void rt_option_format_expected(struct format_buf *f, enum rt_option option) {
+  static const char *const type_words[] = {"bool", "count", "bytes with suffix K, M or G,"};
+  const struct option *o = &options[option];
+  if (o->type == TYPE_choice) {
+    format_text(f, o->words);
     return;
   }
-  if (!name_is_reserved(name)) warn_name(name);
+  format_text(f, type_words[o->type]);
+  format_text(f, " ");
+  format_value(f, o, o->min);
+  format_text(f, "..");
+  format_value(f, o, o->max);
 }
 
-/* Length of the name of `NAME=value`, or 0. */
-static size_t entry_name_length(const char *entry) {
-  size_t length = 0;
-  while (entry[length] != '\0' && entry[length] != '=') length++;
-  return entry[length] == '=' ? length : 0;
+/* --- Changes --- */
+
+static void put(enum rt_option option, uint64_t value, bool is_call) {
+  ASSERT(value >= options[option].min && value <= options[option].max);
+  if (!is_call && load_relaxed(&is_called[option])) return;
+  if (is_call) store_relaxed(&is_called[option], true);
+  store_relaxed(&rt_option_values[option], value);
 }
 
-/* A name may stand in the environment more than once; getenv finds the first. */
-static bool entry_is_repeated(char **environment, size_t index, size_t name_length) {
-  for (size_t i = 0; i < index; i++) {
-    size_t k = 0;
-    while (k <= name_length && environment[i][k] == environment[index][k]) k++;
-    if (k > name_length) return true;
+static void put_profile(enum rt_profile profile, bool is_call) {
+  if (!is_call && load_relaxed(&is_called[RT_OPTION_PROFILE])) return;
+  put(RT_OPTION_PROFILE, profile, is_call);
+  put(RT_OPTION_SS_MEM_LEAN, profile == RT_PROFILE_LEAN, is_call);
+  for (size_t i = 0; i < HAK_COUNT_OF(bundles); i++) {
+    const struct bundle *b = &bundles[i];
+    uint64_t value = profile == RT_PROFILE_SPEED  ? b->speed
+                     : profile == RT_PROFILE_LEAN ? b->lean
+                                                  : options[b->option].preset;
+    put(b->option, value, is_call);
   }
-  return false;
 }
 
-bool rt_options_init(void) {
-  if (is_read) return true;
-  char **environment = os_environ();
-  if (environment == NULL) return os_is_secure();
-  is_read = true;
-  if (os_is_secure()) return true;
-  for (size_t i = 0; environment[i] != NULL; i++) {
-    const char *entry = environment[i];
-    size_t name_length = entry_name_length(entry);
-    if (name_length <= PREFIX_BYTES || !starts_with(entry, PREFIX) ||
-        entry_is_repeated(environment, i, name_length))
-      continue;
-    char name[LINE_BYTES];
-    struct format_buf f;
-    format_init(&f, name, sizeof name);
-    format_bytes(&f, entry + PREFIX_BYTES, name_length - PREFIX_BYTES);
-    option_read(name, entry + name_length + 1);
+static void put_any(enum rt_option option, uint64_t value, bool is_call) {
+  bool is_lean = rt_option(RT_OPTION_PROFILE) == RT_PROFILE_LEAN;
+  if (option == RT_OPTION_PROFILE) {
+    put_profile((enum rt_profile)value, is_call);
+  } else if (option != RT_OPTION_SS_MEM_LEAN) {
+    put(option, value, is_call);
+  } else if (value != 0 || is_lean) {
+    put_profile(value != 0 ? RT_PROFILE_LEAN : RT_PROFILE_BALANCED, is_call);
   }
+}
+
+bool rt_option_set(enum rt_option option, const char *text) {
+  uint64_t value;
+  if (!value_parse(&options[option], text, &value)) return false;
+  put_any(option, value, false);
   return true;
 }
 
-uint64_t rt_option(enum rt_option option) { return load_relaxed(&values[option]); }
-
-const char *rt_report_path(void) { return report_path[0] != '\0' ? report_path : NULL; }
+int rt_option_change(const char *name, const char *text) {
+  enum rt_option option = rt_option_find(name);
+  uint64_t value;
+  if (option == RT_OPTION_COUNT) return ENOENT;
+  if (!value_parse(&options[option], text, &value)) return EINVAL;
+  if (options[option].when == WHEN_start) return EPERM;
+  if (!lock_enter(&options_lock)) return EBUSY;
+  put_any(option, value, true);
+  lock_leave(&options_lock);
+  return 0;
+}

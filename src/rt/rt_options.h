@@ -1,6 +1,7 @@
-/* rt_options.h — options: one table (knobs.def), read from the environment once.
- * Owns: names, defaults, ranges, parsing, the single warning for a bad name or value.
- * Constant after the first rt_options_init that found an environment; readers need no lock.
+/* rt_options.h — options: two tables (knobs.def, profiles.def) and the values now.
+ * Owns: names, ranges, parsing, what a profile sets. Does not own: where values come from at the
+ * start (rt_conf.h), what an option does (whoever calls rt_option).
+ * Values are atomic words: any thread reads them without a lock; rt_option_change takes one.
  */
 #ifndef RT_OPTIONS_H
 #define RT_OPTIONS_H
@@ -9,23 +10,48 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base_atomic.h"
 #include "base_attr.h"
+#include "base_format.h"
 
 enum rt_option {
-#define KNOB(name, type, def, min, max, doc) RT_OPTION_##name,
+#define KNOB(name, type, def, min, max, when, words, doc) RT_OPTION_##name,
 #include "knobs.def"
 #undef KNOB
   RT_OPTION_COUNT
 };
 
-/* Read HAKMEM_<NAME> from the environment; true when it was there to read (or must be ignored:
- * AT_SECURE). Before libc is up there is none: call again. Later calls do nothing.
- * Called under the booting heap's lock or from the library's constructor: one thread. */
-HAK_MUST_USE bool rt_options_init(void);
-/* The value now: bytes, a count, or 0/1. */
-uint64_t rt_option(enum rt_option option);
-/* Value of the reserved HAKMEM_REPORT, or NULL when unset or empty. A copy made by rt_options_init:
- * programs that show a status in their title overwrite the environment they were started with. */
-HAK_MUST_USE const char *rt_report_path(void);
+enum rt_profile { RT_PROFILE_SPEED, RT_PROFILE_BALANCED, RT_PROFILE_LEAN }; /* words of PROFILE */
+
+extern _Atomic(uint64_t) rt_option_values[RT_OPTION_COUNT] HAK_HIDDEN;
+
+/* The value now: bytes, a count, 0/1, or the number of a choice. */
+HAK_INLINE uint64_t rt_option(enum rt_option option) {
+  return load_relaxed(&rt_option_values[option]);
+}
+
+/* The option of that name (without a prefix), in any case; RT_OPTION_COUNT when there is none. */
+HAK_MUST_USE enum rt_option rt_option_find(const char *name);
+/* The option, or one of `count` other names, that `name` looks like, or NULL. */
+HAK_MUST_USE const char *rt_option_nearest(const char *name, const char *const *others,
+                                           size_t count);
+HAK_MUST_USE const char *rt_option_name(enum rt_option option);
+/* True for PROFILE and SS_MEM_LEAN, which set others: a source applies them first. */
+HAK_MUST_USE bool rt_option_is_profile(enum rt_option option);
+
+/* Parse `text` and store it, with what a profile brings. False, and nothing changed, when the text
+ * is no value of the option. Before other threads read options; later rt_option_change. */
+HAK_MUST_USE bool rt_option_set(enum rt_option option, const char *text);
+/* The same while the program runs, and kept against all that rt_option_set says later. 0; ENOENT:
+ * no such name; EINVAL: no such value; EPERM: the option holds from the start; EBUSY: from a signal
+ * handler, amid another change in this thread. Waits for other threads that change options, and for
+ * a fork that is under way: hold no lock. */
+HAK_MUST_USE int rt_option_change(const char *name, const char *text);
+
+/* The value now as one would write it ("256K", "lean"), and what would be accepted. */
+void rt_option_format(struct format_buf *f, enum rt_option option);
+void rt_option_format_expected(struct format_buf *f, enum rt_option option);
+/* Make fork know the lock. Once, at init. */
+void rt_options_init(void);
 
 #endif

@@ -25,7 +25,8 @@ TWINS = [
     "hak_" + name
     for name in """malloc calloc realloc reallocarray free free_sized free_aligned_sized
     aligned_alloc posix_memalign memalign valloc pvalloc malloc_usable_size malloc_trim mallinfo2
-    malloc_info malloc_stats mallinfo mallopt cfree version good_size thread_idle""".split()
+    malloc_info malloc_stats mallinfo mallopt cfree version good_size thread_idle
+    option_set option_get""".split()
 ]
 
 NOTHROW = "RKSt9nothrow_t"

@@ -21,6 +21,9 @@ expect 2 "$tool" walk && one_line
 expect 2 "$tool" run && one_line
 expect 2 "$tool" run --fast true && one_line
 expect 2 "$tool" check now && one_line
+expect 2 "$tool" run --profile && one_line
+expect 2 "$tool" run --profile fast true && one_line
+expect 2 "$tool" run --profile lean && one_line
 expect 7 "$tool" run -- sh -c 'exit 7'
 expect 127 "$tool" run "$work/absent" && one_line
 expect 126 "$tool" run "$work" && one_line
@@ -37,6 +40,9 @@ expect 2 "$tool" check --minimal --observe && one_line
 took_over standard "$tool" run /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
 took_over minimal "$tool" run --minimal -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
 took_over observe "$tool" run --observe -- /usr/bin/perl -e 'my @a = map { "x" x $_ } 1..1000'
+took_over minimal "$tool" run --minimal --profile lean -- /usr/bin/perl -e 'my @a = (1..1000)'
+expect 0 "$tool" run --profile speed -- sh -c 'echo "$HAKMEM_PROFILE"'
+grep -qx speed "$work/output" || fail "--profile: $(cat "$work/output")"
 # What was preloaded stays, after hakmem; HAKMEM_LIB is no option of the library.
 expect 0 env LD_PRELOAD=libdl.so.2 HAKMEM_LIB="$HAK_BUILD_DIR/libhakmem.so" "$tool" run -- \
   sh -c 'echo "$LD_PRELOAD ${HAKMEM_LIB-unset}"'

@@ -46,6 +46,7 @@ def main():
     if os.geteuid() != 0:
         skip("needs root to make a set-user-ID program")
     names = re.findall(r"^KNOB\((\w+)", open(knobs, encoding="utf-8").read(), re.M)
+    names.remove("CONF_STRICT")  # ends the process where options are heeded: by itself below
     failures = [] if names else ["no options found in knobs.def"]
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -71,6 +72,18 @@ def main():
                 failures.append(f"set-user-ID: {secure}")
             if os.listdir(reports):
                 failures.append(f"set-user-ID: a report was written: {os.listdir(reports)}")
+        strict = {"HAKMEM_CONF_STRICT": "1", "HAKMEM_NO_SUCH_OPTION": "1"}
+        listed = {"HAKMEM_CONF": "no_such=1"}
+        filed = {"HAKMEM_CONF_FILE": os.path.join(reports, "no such file")}
+        for environment, status in ((strict, 78), (listed, 0), (filed, 0)):
+            os.chmod(program, 0o755)
+            plain = run_as_nobody(program, environment)
+            if plain.returncode != status or not plain.stderr:
+                failures.append(f"without set-user-ID {environment} is not heeded: {plain}")
+            os.chmod(program, 0o4755)
+            secure = run_as_nobody(program, environment)
+            if secure.returncode != 0 or secure.stderr or "secure=1" not in secure.stdout:
+                failures.append(f"set-user-ID, {environment}: {secure}")
     for failure in failures:
         print(failure)
     return 1 if failures else 0

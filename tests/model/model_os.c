@@ -99,6 +99,11 @@ uint64_t os_coarse_ms(void) { return now_ms; }
 void os_program_name(char *out, size_t capacity) { out[capacity - 1] = out[0] = '\0'; }
 void os_write_stderr(const char *text, size_t length) { fwrite(text, 1, length, stdout); }
 void os_abort(void) { model_fail("the allocator gives up", __FILE__, __LINE__); }
+const char *os_program_conf(void) { return NULL; }
+void os_exit(int status) {
+  (void)status;
+  model_fail("the allocator ends the process", __FILE__, __LINE__);
+}
 
 /* ---- threads' ends, and what a process asks for besides */
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Every lock of src/ is one that fork knows, and docs/locks.md names its file.
 
-An outermost lock (ranks 1 and 2) must be passed to lock_register or lock_register_once where it is
+An outermost lock (ranks 1 to 3) must be passed to lock_register or lock_register_once where it is
 made ready; a nested one registers itself when it is taken first, so it must be taken by lock_nested
 and by nothing else. Read from the source, and from changed copies of it, which must be refused.
 """
@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SRC = os.path.join(ROOT, "src")
 DECLARED = re.compile(r"^\s*(?:static )?struct rt_lock (\w+)(?: = LOCK_INIT\((\w+)\))?;", re.M)
 RANKED = re.compile(r"(\w+)(?:->|\.)lock\.rank = (\w+);|\.lock = LOCK_INIT\((\w+)\)")
-OUTERMOST = {"LOCK_RANK_PURGE", "LOCK_RANK_HEAP"}
+OUTERMOST = {"LOCK_RANK_OPTIONS", "LOCK_RANK_PURGE", "LOCK_RANK_HEAP"}
 MADE_ELSEWHERE = {"rt_lock.h", "rt_lock.c"}
 
 

@@ -9,7 +9,7 @@ clean() {
   cp "$HAK_SOURCE_DIR"/scripts/{check_style,quiet_pipe}.py "$tree/scripts/"
   printf '// good.c: a good file.\nint good(void) { return 1; }\n' >"$tree/src/base/good.c"
   printf '// test.\nint main(void) { return 0; }\n' >"$tree/tests/unit/test_good.c"
-  echo 'KNOB(SIZE, bytes, 1, 0, 2, "A size.")' >"$tree/src/rt/knobs.def"
+  echo 'KNOB(SIZE, bytes, 1, 0, 2, live, "", "A size.")' >"$tree/src/rt/knobs.def"
 }
 finds() { # TEXT
   expect 1 "$tree/scripts/check_style.py"
@@ -114,10 +114,14 @@ echo "// test." >"$tree/tests/unit/test_a.c"
 finds 'a.c:2: no unit test calls a_is_valid'
 printf '// head.\nstruct s { char a; } __attribute__((packed));\n' >"$tree/src/base/pack.h"
 finds 'packed struct without static_assert'
-echo 'KNOB(SIZE, bytes, 3, 0, 2, "A size.")' >"$tree/src/rt/knobs.def"
+echo 'KNOB(SIZE, bytes, 3, 0, 2, live, "", "A size.")' >"$tree/src/rt/knobs.def"
 finds 'default or range of SIZE'
-echo 'KNOB(SIZE, byte, 1, 0, 2, "A size.")' >"$tree/src/rt/knobs.def"
+echo 'KNOB(SIZE, byte, 1, 0, 2, live, "", "A size.")' >"$tree/src/rt/knobs.def"
 finds 'malformed line'
+echo 'KNOB(SIZE, choice, 1, 0, 2, live, "off|on", "A size.")' >"$tree/src/rt/knobs.def"
+finds 'words of SIZE'
+echo 'KNOB(SIZE, bytes, 1, 0, 2, live, "off|on|yes", "A size.")' >"$tree/src/rt/knobs.def"
+finds 'words of SIZE'
 printf '// head.\nint main(void) { return 0; }\n' >"$tree/tests/abuse/lonely.c"
 finds 'lonely.c: no list names it'
 echo "see /wo""rk/x" >"$tree/notes.md"

@@ -103,12 +103,12 @@ class Arithmetic(unittest.TestCase):
 
     def test_what_can_be_had_back(self):
         dumps = triage_rss.dump_read(DUMP_TEXT)
-        settings = {("HAKMEM_DEPOT_BYTES", "0"): 5370, ("HAKMEM_WARM_BYTES", "0"): 4780}
+        settings = {("HAKMEM_DEPOT_BYTES", "0"): 5370, ("HAKMEM_WARM_POOL_BYTES", "0"): 4780}
         verdict, advice = self.verdict(DUMP_RSS_KIB, {"unset": 5380, "0": 5380, "small": 5380},
                                        settings, dumps)
         self.assertRegex(verdict, r"most of it is releasable: 2048 of 5380 KiB \(38 %\)")
         self.assertEqual(advice, ["malloc_trim(0) in the program: gives back about 2048 KiB",
-                                  "HAKMEM_WARM_BYTES=0: 600 KiB less"])
+                                  "HAKMEM_WARM_POOL_BYTES=0: 600 KiB less"])
 
 
 class Runs(soak_samples.ToolTest):

@@ -114,6 +114,17 @@ static void distance_counts_edits(void **state) {
   }
 }
 
+static void a_start_is_a_start(void **state) {
+  (void)state;
+  assert_true(text_starts_with("", ""));
+  assert_true(text_starts_with("abc", ""));
+  assert_true(text_starts_with("abc", "ab"));
+  assert_true(text_starts_with("abc", "abc"));
+  assert_false(text_starts_with("abc", "abcd"));
+  assert_false(text_starts_with("abc", "b"));
+  assert_false(text_starts_with("abc", "AB"));
+}
+
 static void distance_of_long_names_is_bounded(void **state) {
   (void)state;
   char longest[65], longer[66];
@@ -135,6 +146,7 @@ int main(void) {
       cmocka_unit_test(json_escapes_are_never_cut_in_two),
       cmocka_unit_test(texts_compare),
       cmocka_unit_test(distance_counts_edits),
+      cmocka_unit_test(a_start_is_a_start),
       cmocka_unit_test(distance_of_long_names_is_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

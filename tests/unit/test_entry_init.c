@@ -67,7 +67,7 @@ static void has_options(void) {
   NEED(earliest[0] != NULL);
 }
 static void has_little_warm(void) { /* what an option says is what is done */
-  NEED(rt_option(RT_OPTION_WARM_BYTES) == 0);
+  NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 0);
   static void *runs[64];
   for (int i = 0; i < 64; i++) memset(runs[i] = hak_malloc(MIB), 1, MIB);
   for (int i = 0; i < 64; i++) hak_free(runs[i]);
@@ -77,7 +77,7 @@ static const struct {
   const char *name, *variable;
   void (*run)(void);
 } programs[] = {{"has_options", "HAKMEM_DEPOT_BYTES=12345", has_options},
-                {"has_little_warm", "HAKMEM_WARM_BYTES=0", has_little_warm}};
+                {"has_little_warm", "HAKMEM_WARM_POOL_BYTES=0", has_little_warm}};
 static void options_are_applied(void **state) {
   (void)state;
   for (size_t i = 0; i < 2; i++) run_program(programs[i].name, programs[i].variable, 0);
@@ -120,7 +120,7 @@ static void leaving(void) {
   h = entry_enter();
   struct chunk_run run = superslab_claim(64 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE);
-  superslab_set_warm_bytes(0);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
   superslab_release(run.first, run.count);
   NEED(superslab_purge_is_due());
   entry_leave(h);

@@ -1,214 +1,136 @@
-/* test_rt_options.c — the table's defaults, parsing, and the one line for what is wrong.
- * Options are constant once read, so each case is a child that reads its own environment.
+/* test_rt_options.c — names, values as text, profiles, and changes while the program runs.
  */
-#include "unit_death.h"
+#include "unit_child.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "os_proc.h"
+#include "rt_conf.h"
+#include "rt_lock.h"
 #include "rt_options.h"
 
-static const struct {
-  const char *name;
-  uint64_t preset, min, max;
-} knobs[] = {
-#define KNOB(name, type, def, min, max, doc) {#name, def, min, max},
-#include "knobs.def"
-#undef KNOB
-};
-
-/* Some other test's options must not reach the children of this one. */
-static char *environment[8];
-
-struct answer {
-  enum rt_option option;
-  uint64_t value;
-  const char *report;
-};
-
-/* 0: the options are as expected; the library's constructor read this process's own environment
- * in the parent, hence the execve into `child_main`. */
-static int reads_options(void *argument) {
-  const struct answer *expected = argument;
-  char option[24], value[24];
-  snprintf(option, sizeof option, "%d", (int)expected->option);
-  snprintf(value, sizeof value, "%llu", (unsigned long long)expected->value);
-  const char *report = expected->report != NULL ? expected->report : "";
-  char *const arguments[] = {(char *)(uintptr_t) "child", option, value, (char *)(uintptr_t)report,
-                             NULL};
-  execve("/proc/self/exe", arguments, environment);
-  return 126;
+static const char *shown(enum rt_option option) {
+  static char text[64];
+  struct format_buf f;
+  format_init(&f, text, sizeof text);
+  rt_option_format(&f, option);
+  return text;
 }
 
-static int child_main(char **arguments) {
-  if (!rt_options_init() || !rt_options_init()) return 10;
-  if (rt_option((enum rt_option)atoi(arguments[1])) != strtoull(arguments[2], NULL, 10)) return 11;
-  const char *report = rt_report_path();
-  if (report == NULL ? arguments[3][0] != '\0' : strcmp(report, arguments[3]) != 0) return 12;
-  /* What the program does to its environment later changes nothing. */
-  char **entries = os_environ();
-  for (size_t i = 0; entries[i] != NULL; i++) memset(entries[i], '#', strlen(entries[i]));
-  if (rt_option((enum rt_option)atoi(arguments[1])) != strtoull(arguments[2], NULL, 10)) return 13;
-  const char *later = rt_report_path();
-  return (report == NULL && later == NULL) || strcmp(later, arguments[3]) == 0 ? 0 : 14;
-}
-
-/* `err`: all that is said on stderr when `one` and `two` are in the environment. */
-static void expect_read(const char *one, const char *two, struct answer expected, const char *err) {
-  char said[4096];
-  size_t rest, count = 0;
-  environment[count++] = (char *)(uintptr_t) "PATH=/usr/bin";
-  environment[count++] = (char *)(uintptr_t) "HAKMEM_WITHOUT_A_VALUE";
-  if (one != NULL) environment[count++] = (char *)(uintptr_t)one;
-  if (two != NULL) environment[count++] = (char *)(uintptr_t)two;
-  environment[count] = NULL;
-  int status = death_run(reads_options, &expected, said, sizeof said, &rest);
-  assert_string_equal(said, err);
-  assert_int_equal(rest, 0);
-  assert_true(WIFEXITED(status));
-  assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static struct answer value_is(enum rt_option option, uint64_t value) {
-  return (struct answer){option, value, NULL};
-}
-
-static void defaults_hold_without_an_environment(void **state) {
+static void names_are_found_in_any_case(void **state) {
   (void)state;
-  assert_int_equal(sizeof knobs / sizeof knobs[0], RT_OPTION_COUNT);
-  for (int i = 0; i < RT_OPTION_COUNT; i++) {
-    expect_read(NULL, NULL, value_is((enum rt_option)i, knobs[i].preset), "");
-    assert_true(knobs[i].min <= knobs[i].preset && knobs[i].preset <= knobs[i].max);
+  for (int i = 0; i < RT_OPTION_COUNT; i++)
+    assert_int_equal(rt_option_find(rt_option_name((enum rt_option)i)), i);
+  assert_int_equal(rt_option_find("profile"), RT_OPTION_PROFILE);
+  assert_int_equal(rt_option_find("Depot_Bytes"), RT_OPTION_DEPOT_BYTES);
+  assert_int_equal(rt_option_find(""), RT_OPTION_COUNT);
+  assert_int_equal(rt_option_find("DEPOT_BYTE"), RT_OPTION_COUNT);
+  assert_string_equal(rt_option_nearest("DEPOT", NULL, 0), "DEPOT_BYTES");
+  assert_string_equal(rt_option_nearest("HAEPS", NULL, 0), "HEAPS");
+  assert_null(rt_option_nearest("SOMETHING_ELSE", NULL, 0));
+  static const char *const others[] = {"SOMETHING_LSE"};
+  assert_string_equal(rt_option_nearest("SOMETHING_ELSE", others, 1), "SOMETHING_LSE");
+}
+
+static void values_are_shown_as_they_are_written(void **state) {
+  (void)state;
+  assert_true(rt_option_set(RT_OPTION_DEPOT_BYTES, "1536"));
+  assert_string_equal(shown(RT_OPTION_DEPOT_BYTES), "1536");
+  assert_true(rt_option_set(RT_OPTION_DEPOT_BYTES, "2048K"));
+  assert_string_equal(shown(RT_OPTION_DEPOT_BYTES), "2M");
+  assert_false(rt_option_set(RT_OPTION_DEPOT_BYTES, "2T"));
+  assert_string_equal(shown(RT_OPTION_DEPOT_BYTES), "2M");
+  assert_string_equal(shown(RT_OPTION_PROFILE), "balanced");
+  assert_true(rt_option_set(RT_OPTION_PROFILE, "lean"));
+  assert_string_equal(shown(RT_OPTION_PROFILE), "lean");
+  assert_string_equal(shown(RT_OPTION_DEPOT_BYTES), "64K");
+  static const char *const bad[] = {"", "lea", "leann", "lean|", "speed|balanced", "0", "2"};
+  for (size_t i = 0; i < HAK_COUNT_OF(bad); i++)
+    assert_false(rt_option_set(RT_OPTION_PROFILE, bad[i]));
+  assert_true(rt_option_set(RT_OPTION_PROFILE, "balanced"));
+}
+
+/* Three words of each bundle that no other profile has. */
+static bool is_whole_profile(void) {
+  uint64_t depot = rt_option(RT_OPTION_DEPOT_BYTES), warm = rt_option(RT_OPTION_WARM_POOL_BYTES);
+  bool is_lean = rt_option(RT_OPTION_SS_MEM_LEAN) != 0;
+  switch (rt_option(RT_OPTION_PROFILE)) {
+  case RT_PROFILE_SPEED:
+    return depot == 1 * MIB && warm == 256 * MIB && !is_lean;
+  case RT_PROFILE_BALANCED:
+    return depot == 256 * KIB && warm == 16 * MIB && !is_lean;
+  default:
+    return depot == 64 * KIB && warm == 1 * MIB && is_lean;
   }
 }
 
-static void ends_of_every_range_are_taken(void **state) {
-  (void)state;
-  for (int i = 0; i < RT_OPTION_COUNT; i++) {
-    const uint64_t ends[] = {knobs[i].min, knobs[i].max};
-    for (size_t k = 0; k < 2; k++) {
-      char entry[128];
-      snprintf(entry, sizeof entry, "HAKMEM_%s=%llu", knobs[i].name, (unsigned long long)ends[k]);
-      expect_read(entry, NULL, value_is((enum rt_option)i, ends[k]), "");
-    }
-  }
+static void change_has_verdicts(void) {
+  rt_options_init();
+  NEED(rt_option_change("NO_SUCH", "1") == ENOENT);
+  NEED(rt_option_change("depot_bytes", "1X") == EINVAL);
+  NEED(rt_option_change("heaps", "1") == EPERM && rt_option(RT_OPTION_HEAPS) == 0);
+  NEED(rt_option_change("heaps", "x") == EINVAL);
+  NEED(rt_option_change("profile", "MIXED_TINYV3_C7_SAFE") == 0 && is_whole_profile());
+  NEED(rt_option(RT_OPTION_PROFILE) == RT_PROFILE_SPEED);
+  NEED(rt_option_change("ss_mem_lean", "0") == 0 && is_whole_profile());
+  NEED(rt_option(RT_OPTION_PROFILE) == RT_PROFILE_SPEED);
+  NEED(rt_option_change("ss_mem_lean", "1") == 0 && is_whole_profile());
+  NEED(rt_option(RT_OPTION_PROFILE) == RT_PROFILE_LEAN);
+  NEED(rt_option_change("ss_mem_lean", "0") == 0 && is_whole_profile());
+  NEED(rt_option(RT_OPTION_PROFILE) == RT_PROFILE_BALANCED);
+  NEED(rt_option_change("depot_bytes", "7") == 0 && rt_option(RT_OPTION_DEPOT_BYTES) == 7);
+  NEED(rt_option_change("profile", "lean") == 0 && is_whole_profile());
 }
 
-static void bytes_have_suffixes(void **state) {
+static void changes_have_verdicts(void **state) {
   (void)state;
-  expect_read("HAKMEM_WARM_BYTES=7", NULL, value_is(RT_OPTION_WARM_BYTES, 7), "");
-  expect_read("HAKMEM_WARM_BYTES=7K", NULL, value_is(RT_OPTION_WARM_BYTES, 7168), "");
-  expect_read("HAKMEM_WARM_BYTES=3M", NULL, value_is(RT_OPTION_WARM_BYTES, 3145728), "");
-  expect_read("HAKMEM_WARM_BYTES=2G", NULL, value_is(RT_OPTION_WARM_BYTES, 2147483648), "");
+  run_child(change_has_verdicts);
 }
 
-static void bad_values_keep_the_default(void **state) {
-  (void)state;
-  static const char *const bad[] = {"",
-                                    "foo",
-                                    "-1",
-                                    "+1",
-                                    " 1",
-                                    "1 ",
-                                    "1k",
-                                    "1KB",
-                                    "K",
-                                    "0x10",
-                                    "1099511627777",
-                                    "1025G",
-                                    "1e3",
-                                    "1.5",
-                                    "1T",
-                                    "18446744073709551616",
-                                    "18446744073709551615G"};
-  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-    char entry[128], err[256];
-    snprintf(entry, sizeof entry, "HAKMEM_WARM_BYTES=%s", bad[i]);
-    snprintf(err, sizeof err,
-             "hakmem: HAKMEM_WARM_BYTES=%s: expected bytes with suffix K, M or G, 0..1024G; "
-             "keeping 16M\n",
-             bad[i]);
-    expect_read(entry, NULL, value_is(RT_OPTION_WARM_BYTES, 16777216), err);
-  }
-  expect_read("HAKMEM_CLASS_REFINE=yes", NULL, value_is(RT_OPTION_CLASS_REFINE, 1),
-              "hakmem: HAKMEM_CLASS_REFINE=yes: expected bool 0..1; keeping 1\n");
-  expect_read("HAKMEM_CLASS_REFINE=0K", NULL, value_is(RT_OPTION_CLASS_REFINE, 1),
-              "hakmem: HAKMEM_CLASS_REFINE=0K: expected bool 0..1; keeping 1\n");
-  expect_read(
-      "HAKMEM_REFINE_BYTES=1", NULL, value_is(RT_OPTION_REFINE_BYTES, 131072),
-      "hakmem: HAKMEM_REFINE_BYTES=1: expected bytes with suffix K, M or G, 64K..1024G; keeping "
-      "128K\n");
+static void call_beats_start(void) {
+  rt_options_init();
+  NEED(rt_option_change("depot_bytes", "7") == 0);
+  NEED(rt_option_set(RT_OPTION_DEPOT_BYTES, "8") && rt_option(RT_OPTION_DEPOT_BYTES) == 7);
+  NEED(rt_option_set(RT_OPTION_PROFILE, "lean"));
+  NEED(rt_option(RT_OPTION_PROFILE) == RT_PROFILE_LEAN && rt_option(RT_OPTION_DEPOT_BYTES) == 7);
+  NEED(rt_option_change("profile", "speed") == 0 && is_whole_profile());
+  NEED(rt_option_set(RT_OPTION_PROFILE, "lean") && is_whole_profile());
+  NEED(rt_option(RT_OPTION_PROFILE) == RT_PROFILE_SPEED);
 }
 
-static void unknown_names_get_the_nearest(void **state) {
+static void a_call_beats_what_is_read_later(void **state) {
   (void)state;
-  struct answer any = value_is(RT_OPTION_CLASS_REFINE, 1);
-  expect_read("HAKMEM_WARM_BYTE=1", NULL, any,
-              "hakmem: unknown option HAKMEM_WARM_BYTE, did you mean HAKMEM_WARM_BYTES?\n");
-  expect_read("HAKMEM_class_refine=0", NULL, any,
-              "hakmem: unknown option HAKMEM_class_refine, did you mean HAKMEM_CLASS_REFINE?\n");
-  expect_read("HAKMEM_REPROT=x", NULL, any,
-              "hakmem: unknown option HAKMEM_REPROT, did you mean HAKMEM_REPORT?\n");
-  expect_read("HAKMEM_DEPOT=1", NULL, any,
-              "hakmem: unknown option HAKMEM_DEPOT, did you mean HAKMEM_DEPOT_BYTES?\n");
-  expect_read("HAKMEM_SOMETHING_ELSE=1", NULL, any,
-              "hakmem: unknown option HAKMEM_SOMETHING_ELSE\n");
+  run_child(call_beats_start);
 }
 
-static void a_name_is_warned_of_once_and_the_first_counts(void **state) {
-  (void)state;
-  expect_read("HAKMEM_SOMETHING_ELSE=1", "HAKMEM_SOMETHING_ELSE=2",
-              value_is(RT_OPTION_CLASS_REFINE, 1),
-              "hakmem: unknown option HAKMEM_SOMETHING_ELSE\n");
-  expect_read("HAKMEM_CLASS_REFINE=0", "HAKMEM_CLASS_REFINE=bad",
-              value_is(RT_OPTION_CLASS_REFINE, 0), "");
+enum { THREADS = 4, ROUNDS = 2000 };
+
+static void *changes_profiles(void *argument) {
+  static const char *const words[] = {"speed", "balanced", "lean"};
+  size_t first = (size_t)(uintptr_t)argument;
+  for (size_t i = 0; i < ROUNDS; i++)
+    NEED(rt_option_change("profile", words[(first + i) % 3]) == 0);
+  return NULL;
 }
 
-static void a_warning_is_one_short_line(void **state) {
-  (void)state;
-  char entry[2048], name[1001], err[256];
-  expect_read("HAKMEM_CLASS_REFINE=a\nb\x1b[1m", NULL, value_is(RT_OPTION_CLASS_REFINE, 1),
-              "hakmem: HAKMEM_CLASS_REFINE=a?b?[1m: expected bool 0..1; keeping 1\n");
-  memset(name, 'N', 1000);
-  name[1000] = '\0';
-  snprintf(entry, sizeof entry, "HAKMEM_%s=1", name);
-  snprintf(err, sizeof err, "hakmem: unknown option HAKMEM_%.64s...\n", name);
-  expect_read(entry, NULL, value_is(RT_OPTION_CLASS_REFINE, 1), err);
+static void many_change_at_once(void) {
+  pthread_t threads[THREADS];
+  rt_options_init();
+  for (size_t i = 0; i < THREADS; i++)
+    NEED(pthread_create(&threads[i], NULL, changes_profiles, (void *)(uintptr_t)i) == 0);
+  for (size_t i = 0; i < THREADS; i++) NEED(pthread_join(threads[i], NULL) == 0);
+  NEED(is_whole_profile());
 }
 
-static void reserved_names_pass_in_silence(void **state) {
+static void profiles_are_set_whole(void **state) {
   (void)state;
-  struct answer any = value_is(RT_OPTION_CLASS_REFINE, 1);
-  expect_read("HAKMEM_BENCH_ROUNDS=3", "HAKMEM_LIB=/usr/lib/libhakmem.so", any, "");
-  expect_read("HAKMEM_TRACE=app.trace", "HAKMEM_TRACE_MAX=1000", any, "");
-  expect_read("HAKMEM_TWIN_COUNT_NOTHING=1", "hakmem_other=1", any, "");
-  expect_read("XHAKMEM_WARM_BYTES=x", "HAKMEM=1", any, "");
+  run_child(many_change_at_once);
 }
 
-static void the_report_has_its_path(void **state) {
-  (void)state;
-  struct answer with = {RT_OPTION_CLASS_REFINE, 0, "/tmp/r=eport.json"};
-  expect_read("HAKMEM_REPORT=/tmp/r=eport.json", "HAKMEM_CLASS_REFINE=0", with, "");
-  struct answer without = value_is(RT_OPTION_CLASS_REFINE, 1);
-  expect_read("HAKMEM_REPORT=", NULL, without, "");
-  static char too_long[5000] = "HAKMEM_REPORT=/";
-  memset(too_long + 15, 'p', sizeof too_long - 16);
-  expect_read(too_long, NULL, without, "");
-}
-
-int main(int count, char **arguments) {
-  if (count == 4 && strcmp(arguments[0], "child") == 0) return child_main(arguments);
+int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults_hold_without_an_environment),
-      cmocka_unit_test(ends_of_every_range_are_taken),
-      cmocka_unit_test(bytes_have_suffixes),
-      cmocka_unit_test(bad_values_keep_the_default),
-      cmocka_unit_test(unknown_names_get_the_nearest),
-      cmocka_unit_test(a_name_is_warned_of_once_and_the_first_counts),
-      cmocka_unit_test(a_warning_is_one_short_line),
-      cmocka_unit_test(reserved_names_pass_in_silence),
-      cmocka_unit_test(the_report_has_its_path),
+      cmocka_unit_test(names_are_found_in_any_case),
+      cmocka_unit_test(values_are_shown_as_they_are_written),
+      cmocka_unit_test(changes_have_verdicts),
+      cmocka_unit_test(a_call_beats_what_is_read_later),
+      cmocka_unit_test(profiles_are_set_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

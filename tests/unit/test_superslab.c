@@ -169,7 +169,7 @@ static void zero_is_said_of_untouched_or_purged(void **state) {
 /* Where the program has locked its memory the kernel refuses: that is not tried again and again. */
 static void refused(void) {
   layers_init(64 * MIB);
-  superslab_set_warm_bytes(0);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
   struct chunk_run run = claim(0, 2 * SUPERSLAB_CHUNKS, 1, 0);
   chunks_stamp(run, 9);
   if (mlock(chunk_bytes(run.first), run.count * (size_t)CHUNK_BYTES) != 0) _exit(0);
@@ -188,7 +188,7 @@ static void what_the_kernel_refuses_is_not_asked_at_once_again(void **state) {
 
 static void purging(void) {
   layers_init(256 * MIB);
-  superslab_set_warm_bytes(10 * SUPERSLAB_BYTES);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "20M"));
   struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(superslab_peak_bytes() == 40 * SUPERSLAB_BYTES && !superslab_purge_is_due());
   chunks_stamp(run, 9);
@@ -220,11 +220,11 @@ static void purging_by_warm_bytes(void) {
   layers_init(256 * MIB);
   struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
   superslab_release(run.first, run.count);
-  superslab_set_warm_bytes(15 * SUPERSLAB_BYTES);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "30M"));
   NEED(superslab_purge(false) == 25 * SUPERSLAB_BYTES);
-  superslab_set_warm_bytes(GIB);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "1G"));
   NEED(!superslab_purge_is_due() && superslab_purge(false) == 0);
-  superslab_set_warm_bytes(0); /* whatever the peak was */
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0")); /* whatever the peak was */
   NEED(superslab_purge_is_due() && superslab_purge(false) == 15 * SUPERSLAB_BYTES);
   NEED(superslab_empty_bytes() == 0);
 }
@@ -235,7 +235,7 @@ static void warm_bytes_stay_and_no_more(void **state) {
 
 static void swinging(bool asks_itself) {
   layers_init(256 * MIB);
-  superslab_set_warm_bytes(0);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
   struct chunk_run low = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(low.first == 0);
   size_t purged = 0;

@@ -8,6 +8,7 @@
 
 #include "region.h"
 #include "rt_lock.h"
+#include "rt_conf.h"
 #include "rt_options.h"
 #include "superslab.h"
 
@@ -23,7 +24,7 @@ static inline void fork_child(void) { lock_fork_child(false); }
 static inline void layers_init(uint64_t region_wanted_bytes) {
   os_mem_init();
   lock_init_process();
-  NEED(rt_options_init());
+  NEED(rt_conf_init());
   NEED(os_at_fork(fork_prepare, fork_parent, fork_child));
   for (int i = 0; i < UMBRELLAS; i++) lock_register(&umbrellas[i]);
   NEED(region_init(region_wanted_bytes));

@@ -1,0 +1,297 @@
+/* rt_conf.c — see rt_conf.h. Each source is walked twice: for the profile, then for all else.
+ */
+#include "rt_conf.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_format.h"
+#include "os_proc.h"
+#include "rt_options.h"
+
+#define PREFIX "HAKMEM_"
+#define SYSTEM_FILE "/etc/hakmem.conf"
+enum { PREFIX_BYTES = sizeof PREFIX - 1 };
+enum { LINE_BYTES = 512 };   /* of a message */
+enum { ITEM_BYTES = 256 };   /* a name or value; none that is right is longer */
+enum { SHOWN_BYTES = 64 };   /* of a name or value in a message; arbitrary */
+enum { PATH_BYTES = 4096 };  /* the kernel's PATH_MAX: what is longer cannot be opened */
+enum { FILE_BYTES = 16384 }; /* arbitrary: every option with a page of comments */
+enum { EXIT_CONFIG = 78 };   /* sysexits.h */
+
+enum pass { PASS_LEAN, PASS_PROFILE, PASS_VALUES, PASS_COUNT };
+
+/* Where an item stands: in a message, "hakmem: " SOURCE [":" LINE] ": ". */
+struct place {
+  const char *source; /* NULL: the name with its prefix says it */
+  uint64_t line;      /* 0: none */
+};
+
+static bool is_read;
+static bool is_wrong; /* some line was printed */
+static char report_path[PATH_BYTES] HAK_LARGE_BSS;
+static char file_text[FILE_BYTES] HAK_LARGE_BSS;
+
+/* --- Messages --- */
+
+/* A part of a message that others wrote: one line, not too long. */
+static void format_shown(struct format_buf *f, const char *s) {
+  size_t length = text_length(s);
+  for (size_t i = 0; i < length && i < SHOWN_BYTES; i++) {
+    bool is_control = (unsigned char)s[i] < 0x20 || s[i] == 0x7f;
+    format_bytes(f, is_control ? "?" : s + i, 1);
+  }
+  if (length > SHOWN_BYTES) format_text(f, "...");
+}
+
+static void message_begin(struct format_buf *f, char *line, const struct place *at) {
+  format_init(f, line, LINE_BYTES);
+  format_text(f, "hakmem: ");
+  if (at->source == NULL) return;
+  format_shown(f, at->source);
+  if (at->line != 0) {
+    format_text(f, ":");
+    format_u64(f, at->line);
+  }
+  format_text(f, ": ");
+}
+
+static void message_end(struct format_buf *f) {
+  format_text(f, "\n");
+  os_write_stderr(f->text, f->length);
+  is_wrong = true;
+}
+
+static const char *shown_prefix(const struct place *at) { return at->source == NULL ? PREFIX : ""; }
+
+static void warn_value(enum rt_option option, const char *value, const struct place *at) {
+  char line[LINE_BYTES];
+  struct format_buf f;
+  message_begin(&f, line, at);
+  format_text(&f, shown_prefix(at));
+  format_text(&f, rt_option_name(option));
+  format_text(&f, "=");
+  format_shown(&f, value);
+  format_text(&f, ": expected ");
+  rt_option_format_expected(&f, option);
+  format_text(&f, "; keeping ");
+  rt_option_format(&f, option);
+  message_end(&f);
+}
+
+static void warn_name(const char *name, const struct place *at) {
+  static const char *const others[] = {"REPORT", "CONF", "CONF_FILE"}; /* of the environment */
+  char line[LINE_BYTES];
+  struct format_buf f;
+  message_begin(&f, line, at);
+  format_text(&f, "unknown option ");
+  format_text(&f, shown_prefix(at));
+  format_shown(&f, name);
+  const char *nearest =
+      rt_option_nearest(name, others, at->source == NULL ? HAK_COUNT_OF(others) : 0);
+  if (nearest != NULL) {
+    format_text(&f, ", did you mean ");
+    format_text(&f, shown_prefix(at));
+    format_text(&f, nearest);
+    format_text(&f, "?");
+  }
+  message_end(&f);
+}
+
+static void warn_text(const struct place *at, const char *text, const char *what) {
+  char line[LINE_BYTES];
+  struct format_buf f;
+  message_begin(&f, line, at);
+  format_shown(&f, text);
+  format_text(&f, what);
+  message_end(&f);
+}
+
+/* --- Items: name and value --- */
+
+static enum pass pass_of(enum rt_option option) {
+  if (option == RT_OPTION_SS_MEM_LEAN) return PASS_LEAN;
+  return rt_option_is_profile(option) ? PASS_PROFILE : PASS_VALUES;
+}
+
+static void item_apply(enum pass pass, const char *name, const char *value,
+                       const struct place *at) {
+  enum rt_option option = rt_option_find(name);
+  if (option == RT_OPTION_COUNT) {
+    if (pass == PASS_VALUES) warn_name(name, at);
+  } else if (pass_of(option) == pass && !rt_option_set(option, value)) {
+    warn_value(option, value, at);
+  }
+}
+
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+/* The text from begin to end without the blanks around it, in out[ITEM_BYTES]; what is longer is
+ * cut, and then no name or value any more. */
+static void copy_trimmed(char *out, const char *begin, const char *end) {
+  while (begin < end && is_blank(*begin)) begin++;
+  while (end > begin && is_blank(end[-1])) end--;
+  struct format_buf f;
+  format_init(&f, out, ITEM_BYTES);
+  format_bytes(&f, begin, (size_t)(end - begin));
+}
+
+/* `NAME=VALUE` with blanks around either; nothing, or a comment, is no item. */
+static void item_read(enum pass pass, const char *begin, const char *end, const struct place *at) {
+  char name[ITEM_BYTES], value[ITEM_BYTES];
+  const char *equals = begin;
+  while (equals < end && *equals != '=') equals++;
+  copy_trimmed(name, begin, equals);
+  if (name[0] == '\0' && equals == end) return;
+  if (equals == end) {
+    if (pass == PASS_VALUES) warn_text(at, name, ": expected NAME=VALUE; ignored");
+    return;
+  }
+  copy_trimmed(value, equals + 1, end);
+  item_apply(pass, name, value, at);
+}
+
+/* "name=value,name=value". */
+static void list_read(enum pass pass, const char *text, const struct place *at) {
+  while (*text != '\0') {
+    const char *end = text;
+    while (*end != '\0' && *end != ',') end++;
+    item_read(pass, text, end, at);
+    text = *end == ',' ? end + 1 : end;
+  }
+}
+
+/* --- Sources --- */
+
+static void symbol_read(void) {
+  static const struct place at = {"hak_conf", 0};
+  const char *list = os_program_conf();
+  if (list == NULL) return;
+  for (int pass = 0; pass < PASS_COUNT; pass++) list_read((enum pass)pass, list, &at);
+}
+
+/* Lines `NAME=VALUE`, or comments that begin with #. */
+static void lines_read(enum pass pass, const char *path) {
+  struct place at = {path, 1};
+  const char *text = file_text;
+  for (; *text != '\0'; at.line++) {
+    const char *end = text;
+    while (*end != '\0' && *end != '\n') end++;
+    const char *begin = text;
+    while (begin < end && is_blank(*begin)) begin++;
+    if (*begin != '#') item_read(pass, begin, end, &at);
+    text = *end == '\n' ? end + 1 : end;
+  }
+}
+
+/* A file that nobody named may be missing, or out of reach for a program in a sandbox. */
+static void file_read(const char *path, bool is_named) {
+  struct place at = {path, 0};
+  long length = os_read_file(path, file_text, sizeof file_text);
+  if (length < 0) {
+    if (is_named) warn_text(&at, "", "cannot be read; its options are not set");
+  } else if (length == FILE_BYTES - 1) {
+    warn_text(&at, "", "longer than 16382 bytes; none of its options are set");
+  } else if (text_length(file_text) != (size_t)length) {
+    warn_text(&at, "", "no text (a zero byte in it); none of its options are set");
+  } else {
+    for (int pass = 0; pass < PASS_COUNT; pass++) lines_read((enum pass)pass, path);
+  }
+}
+
+/* Length of the name of `NAME=value`, or 0. */
+static size_t entry_name_length(const char *entry) {
+  size_t length = 0;
+  while (entry[length] != '\0' && entry[length] != '=') length++;
+  return entry[length] == '=' ? length : 0;
+}
+
+/* A name may stand in the environment more than once; getenv finds the first. */
+static bool entry_is_repeated(char **environment, size_t index, size_t name_length) {
+  for (size_t i = 0; i < index; i++) {
+    size_t k = 0;
+    while (k <= name_length && environment[i][k] == environment[index][k]) k++;
+    if (k > name_length) return true;
+  }
+  return false;
+}
+
+/* Read by the benchmarks, the test library, the wrapper command, and the recorder of traces; and
+ * the three that are no options. */
+static bool name_is_reserved(const char *name) {
+  static const char *const whole[] = {"LIB", "TRACE", "TRACE_MAX", "REPORT", "CONF", "CONF_FILE"};
+  for (size_t i = 0; i < HAK_COUNT_OF(whole); i++) {
+    if (text_equal(name, whole[i])) return true;
+  }
+  return text_starts_with(name, "BENCH_") || text_starts_with(name, "TWIN_");
+}
+
+/* HAKMEM_<NAME>=... in this case only, as all variables. */
+static void environment_read(enum pass pass, char **environment) {
+  static const struct place at = {NULL, 0};
+  for (size_t i = 0; environment[i] != NULL; i++) {
+    const char *entry = environment[i];
+    size_t length = entry_name_length(entry);
+    if (length <= PREFIX_BYTES || !text_starts_with(entry, PREFIX) ||
+        entry_is_repeated(environment, i, length))
+      continue;
+    char name[LINE_BYTES];
+    struct format_buf f;
+    format_init(&f, name, sizeof name);
+    format_bytes(&f, entry + PREFIX_BYTES, length - PREFIX_BYTES);
+    if (name_is_reserved(name)) continue;
+    enum rt_option option = rt_option_find(name);
+    bool is_known = option != RT_OPTION_COUNT && text_equal(name, rt_option_name(option));
+    if (is_known)
+      item_apply(pass, name, entry + length + 1, &at);
+    else if (pass == PASS_VALUES)
+      warn_name(name, &at);
+  }
+}
+
+/* The value of the variable of that name, or NULL. */
+static const char *variable(char **environment, const char *name) {
+  for (size_t i = 0; environment[i] != NULL; i++) {
+    size_t length = entry_name_length(environment[i]);
+    if (length == text_length(name) && text_starts_with(environment[i], name))
+      return environment[i] + length + 1;
+  }
+  return NULL;
+}
+
+static void report_read(const char *path) {
+  if (path == NULL || text_length(path) >= PATH_BYTES) return; /* half a path is another file */
+  struct format_buf f;
+  format_init(&f, report_path, sizeof report_path);
+  format_text(&f, path);
+}
+
+static void variables_read(char **environment) {
+  static const struct place at = {PREFIX "CONF", 0};
+  const char *list = variable(environment, PREFIX "CONF");
+  report_read(variable(environment, PREFIX "REPORT"));
+  if (list == NULL) list = "";
+  list_read(PASS_LEAN, list, &at);
+  list_read(PASS_PROFILE, list, &at);
+  environment_read(PASS_LEAN, environment);
+  environment_read(PASS_PROFILE, environment);
+  list_read(PASS_VALUES, list, &at);
+  environment_read(PASS_VALUES, environment);
+}
+
+bool rt_conf_init(void) {
+  if (is_read) return true;
+  char **environment = os_environ();
+  if (environment == NULL) return os_is_secure();
+  is_read = true;
+  if (os_is_secure()) return true;
+  symbol_read();
+  file_read(SYSTEM_FILE, false);
+  const char *named_file = variable(environment, PREFIX "CONF_FILE");
+  if (named_file != NULL && named_file[0] != '\0') file_read(named_file, true);
+  variables_read(environment);
+  if (is_wrong && rt_option(RT_OPTION_CONF_STRICT) != 0) os_exit(EXIT_CONFIG);
+  return true;
+}
+
+const char *rt_report_path(void) { return report_path[0] != '\0' ? report_path : NULL; }
