@@ -117,7 +117,8 @@ kept that an earlier source has set; an unknown name is reported once, with the 
 `CONF_STRICT` ends the process then. A set-user-ID program ignores all sources but its own calls.
 """
 
-TAIL = """Reserved names, no options: `HAKMEM_CONF` and `HAKMEM_CONF_FILE` (above), `HAKMEM_REPORT=FILE`
+TAIL = """\
+Reserved names, no options: `HAKMEM_CONF` and `HAKMEM_CONF_FILE` (above), `HAKMEM_REPORT=FILE`
 (each process appends one JSON line at its exit), `HAKMEM_LIB` (read by the command `hakmem`),
 `HAKMEM_BENCH_*` (benchmarks), `HAKMEM_TRACE` and `HAKMEM_TRACE_MAX` (libhakmem-trace.so, see
 [trace.md](trace.md)), `HAKMEM_TWIN_*` (tests).

@@ -95,6 +95,14 @@ int text_starts_with(const char *s, const char *prefix) {
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
+int text_equal_any_case(const char *a, const char *b) {
+  while (*a != '\0' && lower(*a) == lower(*b)) {
+    a++;
+    b++;
+  }
+  return lower(*a) == lower(*b);
+}
+
 /* Levenshtein's distance by rows: row[j] is the cost of turning a[0..i) into b[0..j). O(|a| |b|),
  * at most 64 * 64 steps. */
 unsigned text_distance(const char *a, const char *b, unsigned limit) {

@@ -29,6 +29,7 @@ void format_json_text(struct format_buf *f, const char *s);
 /* String helpers that neither allocate nor depend on the locale. */
 size_t text_length(const char *s);
 HAK_MUST_USE int text_equal(const char *a, const char *b);
+HAK_MUST_USE int text_equal_any_case(const char *a, const char *b);
 HAK_MUST_USE int text_starts_with(const char *s, const char *prefix);
 /* Edit distance of two names, case-insensitive; `limit` + 1 when it is larger than `limit`. */
 unsigned text_distance(const char *a, const char *b, unsigned limit);

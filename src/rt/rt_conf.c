@@ -231,10 +231,9 @@ static void environment_read(enum pass pass, char **environment) {
   static const struct place at = {NULL, 0};
   for (size_t i = 0; environment[i] != NULL; i++) {
     const char *entry = environment[i];
+    if (HAK_LIKELY(!text_starts_with(entry, PREFIX))) continue;
     size_t length = entry_name_length(entry);
-    if (length <= PREFIX_BYTES || !text_starts_with(entry, PREFIX) ||
-        entry_is_repeated(environment, i, length))
-      continue;
+    if (length <= PREFIX_BYTES || entry_is_repeated(environment, i, length)) continue;
     char name[LINE_BYTES];
     struct format_buf f;
     format_init(&f, name, sizeof name);
@@ -252,9 +251,9 @@ static void environment_read(enum pass pass, char **environment) {
 /* The value of the variable of that name, or NULL. */
 static const char *variable(char **environment, const char *name) {
   for (size_t i = 0; environment[i] != NULL; i++) {
-    size_t length = entry_name_length(environment[i]);
-    if (length == text_length(name) && text_starts_with(environment[i], name))
-      return environment[i] + length + 1;
+    if (HAK_LIKELY(!text_starts_with(environment[i], name))) continue;
+    const char *rest = environment[i] + text_length(name);
+    if (*rest == '=') return rest + 1;
   }
   return NULL;
 }

@@ -73,7 +73,7 @@ void rt_options_init(void) { lock_register_once(&options_lock); }
 
 enum rt_option rt_option_find(const char *name) {
   size_t i = 0;
-  while (i < RT_OPTION_COUNT && text_distance(name, options[i].name, 0) != 0) i++;
+  while (i < RT_OPTION_COUNT && !text_equal_any_case(name, options[i].name)) i++;
   return (enum rt_option)i;
 }
 
@@ -83,7 +83,7 @@ static bool is_start_of(const char *s, const char *whole) {
   struct format_buf f;
   format_init(&f, start, sizeof start);
   format_bytes(&f, whole, length);
-  return f.length == length && text_distance(s, start, 0) == 0;
+  return f.length == length && text_equal_any_case(s, start);
 }
 
 const char *rt_option_nearest(const char *name, const char *const *others, size_t count) {

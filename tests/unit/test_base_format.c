@@ -114,6 +114,15 @@ static void distance_counts_edits(void **state) {
   }
 }
 
+static void case_does_not_matter_where_asked(void **state) {
+  (void)state;
+  assert_true(text_equal_any_case("", ""));
+  assert_true(text_equal_any_case("Depot_Bytes", "DEPOT_BYTES"));
+  assert_false(text_equal_any_case("depot", "DEPOT_BYTES"));
+  assert_false(text_equal_any_case("depot_bytes", "DEPOT"));
+  assert_false(text_equal_any_case("@", "`")); /* 32 apart, as letters are */
+}
+
 static void a_start_is_a_start(void **state) {
   (void)state;
   assert_true(text_starts_with("", ""));
@@ -147,6 +156,7 @@ int main(void) {
       cmocka_unit_test(texts_compare),
       cmocka_unit_test(distance_counts_edits),
       cmocka_unit_test(a_start_is_a_start),
+      cmocka_unit_test(case_does_not_matter_where_asked),
       cmocka_unit_test(distance_of_long_names_is_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
