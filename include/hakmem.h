@@ -85,9 +85,12 @@ size_t hak_good_size(size_t n) HAK_NOTHROW;
 
 /* --- Memory of the process. docs/stats.md defines every figure. */
 
-/* Give memory that is free back to the kernel: 1 when there was some, else 0. `pad` is ignored.
- * Of the objects that other threads' heaps keep, those in their depots and on their way to them go
- * at once, the rest at their next slow path. */
+/* Give the memory that is free in the whole process back to the kernel: free chunks, and pages
+ * inside slabs of which every object is free. Of the objects that other threads' heaps keep, those
+ * in their depots and on their way to them are free at once, the rest at their next slow path.
+ * Returns how many bytes, pages included that had no memory behind them any more. O(heap). */
+size_t hak_purge(void) HAK_NOTHROW;
+/* The same as glibc has it: 1 when there was some, else 0. `pad` is ignored. */
 int hak_malloc_trim(size_t pad) HAK_NOTHROW;
 /* The calling thread will allocate nothing for a while: all free objects that its heap keeps at
  * hand can serve other threads, or go back to the kernel; what threads share (HAKMEM_HEAPS), when

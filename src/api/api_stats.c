@@ -192,9 +192,11 @@ API_ALIAS(__libc_mallopt, hak_mallopt);
 
 int hak_malloc_trim(size_t pad) {
   (void)pad; /* bytes to leave at the top of the heap: ours has no top */
-  return entry_trim();
+  return entry_purge() != 0;
 }
 API_ALIAS(malloc_trim, hak_malloc_trim);
+
+size_t hak_purge(void) { return entry_purge(); }
 
 void hak_thread_idle(void) { entry_thread_idle(); }
 

@@ -43,9 +43,9 @@ size_t entry_usable_size(const void *p);
 void entry_note_misfit(void);
 /* What malloc(n) would let be used, in the finest case. */
 size_t entry_good_size(size_t n);
-/* Give free memory back to the kernel: this thread's magazines, then every empty superslab.
- * True when pages were given back. */
-bool entry_trim(void);
+/* Give all memory that is free back to the kernel, see hak_purge. Bytes. The caller holds no lock.
+ */
+size_t entry_purge(void);
 
 /* The calling thread will not allocate for a while: what its heap keeps at hand goes back. */
 void entry_thread_idle(void);
@@ -66,6 +66,8 @@ void entry_leave(struct heap *h);
 void entry_settle(struct heap_fault fault);
 /* The same for strays that wait in the calling thread's heap h. */
 void entry_settle_strays(struct heap *h);
+/* subslab_purge, from the calling thread's heap h. The caller holds no lock. */
+size_t entry_purge_slabs(struct heap *h, struct heap *home);
 /* Free what lay in magazines of a heap whose slabs another has pulled (heap/pull.h); the magazines
  * go to the stock. The caller holds no lock. */
 void entry_free_strays(struct magazine *strays);

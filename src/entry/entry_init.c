@@ -19,6 +19,7 @@
 #include "rt_conf.h"
 #include "rt_options.h"
 #include "size_class.h"
+#include "subslab.h"
 #include "superslab.h"
 
 enum init_state { INIT_NEW, INIT_RUNNING, INIT_DONE };
@@ -113,13 +114,21 @@ static HAK_NOINLINE void tick(struct heap *h) {
   entry_report_fault(fault);
 }
 
+size_t entry_purge_slabs(struct heap *h, struct heap *home) {
+  heap_busy_begin();
+  size_t purged = subslab_purge(h, home);
+  heap_busy_end(h);
+  return purged;
+}
+
 void entry_leave(struct heap *h) {
   struct heap *home = h->home;
-  bool is_tick = false;
+  bool is_tick = false, is_subslab_due = false;
   if (h->is_owned) {
     if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
     is_tick = idle_count(home);
+    is_subslab_due = subslab_is_due(home);
     flush_take_strays(home, &h->to_free);
   }
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;
@@ -128,6 +137,7 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(h->is_asleep)) mail_redrain(home, false, &h->to_free);
     heap_busy_end(h);
     if (HAK_UNLIKELY(is_tick)) tick(h);
+    if (HAK_UNLIKELY(is_subslab_due)) entry_purge_slabs(h, home);
   }
   entry_settle(fault);
   if (h->is_owned) entry_settle_strays(h);

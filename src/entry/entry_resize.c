@@ -1,4 +1,4 @@
-/* entry_resize.c — calloc, realloc, sizes, trim: what is built of malloc and free.
+/* entry_resize.c — calloc, realloc, sizes, purge: what is built of malloc and free.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -191,13 +191,13 @@ void *entry_realloc(void *p, size_t n) {
   return resize_any(p, n);
 }
 
-bool entry_trim(void) {
+size_t entry_purge(void) {
   struct heap *h = entry_enter();
-  if (h == NULL) return false;
+  if (h == NULL) return 0;
   if (!h->is_owned) {
     mail_drain_to_bitmaps(h->home);
     entry_leave(h);
-    return superslab_purge(true) != 0;
+    return superslab_purge(true);
   }
   uint32_t strays;
   do { /* once more where strays were freed on the way: into caches of ours, or others' mail */
@@ -211,7 +211,9 @@ bool entry_trim(void) {
     entry_report_fault(fault);
     entry_settle_strays(h);
   } while (h->stray_rounds != strays && entry_enter() == h);
-  return superslab_purge(true) != 0;
+  size_t purged = entry_purge_slabs(h, NULL);
+  entry_settle_strays(h);
+  return superslab_purge(true) + purged;
 }
 
 void entry_thread_idle(void) {
@@ -222,7 +224,7 @@ void entry_thread_idle(void) {
     return;
   }
   uint32_t strays;
-  do { /* as entry_trim */
+  do { /* as entry_purge */
     strays = h->stray_rounds;
     idle_flush_own(h);
     home_fall_asleep(h);

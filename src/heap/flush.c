@@ -102,9 +102,7 @@ static HAK_COLD void flush_stranger(struct flush *f, void *p, uint32_t entry) {
   flush_fault(f, p, map_entry_id(entry) == HEAP_ID_FREED ? FAULT_DOUBLE_FREE : FAULT_CORRUPTED);
 }
 
-/* The slab had `before` free objects, and has `now`, which is more. */
-static HAK_NOINLINE void slab_gained(struct heap *h, struct slab *s, uint32_t before,
-                                     uint32_t now) {
+void flush_slab_gained(struct heap *h, struct slab *s, uint32_t before, uint32_t now) {
   if (before == 0) flush_link_slab(h, s);
   if (now == size_classes[s->class_index].slab_objects) slab_emptied(h, s);
 }
@@ -149,7 +147,7 @@ static HAK_NOINLINE void flush_scattered(struct flush *f, void *const *slots, ui
     uint32_t before = s->free_count;
     s->free_count = (uint16_t)(before + 1);
     /* Was it full, or is it empty now? Both at once: slabs have at least two objects. */
-    if (HAK_UNLIKELY(before - 1 >= objects - 2)) slab_gained(f->h, s, before, before + 1);
+    if (HAK_UNLIKELY(before - 1 >= objects - 2)) flush_slab_gained(f->h, s, before, before + 1);
   }
 }
 
@@ -198,7 +196,7 @@ HAK_INLINE uint32_t flush_span(struct flush *f, struct slab *s, uint32_t index, 
   s->hint = 0;
   uint32_t before = s->free_count, now = before + span.count;
   s->free_count = (uint16_t)now;
-  if (HAK_UNLIKELY(before == 0 || now == objects)) slab_gained(f->h, s, before, now);
+  if (HAK_UNLIKELY(before == 0 || now == objects)) flush_slab_gained(f->h, s, before, now);
   return span.count;
 }
 

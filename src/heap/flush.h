@@ -27,6 +27,9 @@ void flush_shared(struct heap *home);
 /* Windows start small again; no class has a magazine. The caller is the owner thread. */
 void flush_owner_windows(struct heap *h);
 
+/* The slab had `before` free objects, and has `now`, which is more: it had none before, or has all
+ * of them now. */
+void flush_slab_gained(struct heap *h, struct slab *s, uint32_t before, uint32_t now);
 /* Slabs with free objects: link one (newest first) or take it off. */
 void flush_link_slab(struct heap *h, struct slab *s);
 void flush_unlink_slab(struct heap *h, struct slab *s);

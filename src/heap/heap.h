@@ -116,11 +116,12 @@ struct heap {
   struct slab *empty_slab;      /* the one slab kept though empty */
   uint32_t preferred_superslab; /* where the last slab came from, or a lower one where one went */
   int64_t sample_countdown_bytes;
-  size_t taken_bytes;      /* of the objects of all classes' taken_count */
-  struct magazine *strays; /* of what magazines of h's held, objects of slabs that others have
-                            * pulled since: to be freed once more */
-  size_t stray_lost_count; /* strays for which there was no memory: they stay allocated */
-  struct heap_fault fault; /* noted while objects went to this heap's bitmaps */
+  size_t subslab_free_bytes; /* subslab.h: free in slabs at the last purge, or less since */
+  size_t taken_bytes;        /* of the objects of all classes' taken_count */
+  struct magazine *strays;   /* of what magazines of h's held, objects of slabs that others have
+                              * pulled since: to be freed once more */
+  size_t stray_lost_count;   /* strays for which there was no memory: they stay allocated */
+  struct heap_fault fault;   /* noted while objects went to this heap's bitmaps */
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
   _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;

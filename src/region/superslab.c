@@ -308,6 +308,18 @@ size_t superslab_purge(bool all) {
   return purged;
 }
 
+bool superslab_purge_begin(void) { return lock_try_enter(&purge_lock); }
+
+void superslab_purge_end(size_t bytes, bool is_refused) {
+  ASSERT(lock_is_mine(&purge_lock));
+  if (is_refused) store_relaxed(&refused_until_ms, os_coarse_ms() + REFUSED_MS);
+  if (bytes != 0) {
+    add_relaxed(&purge_count, (size_t)1);
+    add_relaxed(&purged_bytes, bytes);
+  }
+  lock_leave(&purge_lock);
+}
+
 size_t superslab_wait_for_purge(void) {
   if (!superslab_is_purging()) lock_wait(&purge_lock); /* else a handler amid our own */
   return load_relaxed(&purge_count);

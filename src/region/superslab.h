@@ -60,6 +60,12 @@ bool superslab_purge_is_due(void);
  * purged. */
 size_t superslab_purge(bool all);
 
+/* The right to purge what the caller has taken out of use; false when another thread has it. Fork
+ * waits for its end. The caller holds no lock, and says at the end what it has purged and whether
+ * the kernel refused. */
+HAK_MUST_USE bool superslab_purge_begin(void);
+void superslab_purge_end(size_t bytes, bool is_refused);
+
 /* Returns when a purge that another thread is at, if any, has ended: what it held can be claimed.
  * How many there were. The caller holds no lock. */
 size_t superslab_wait_for_purge(void);
@@ -77,7 +83,7 @@ struct superslab_events {
   size_t claim_count; /* of runs of chunks */
   size_t warm_count;  /* ... of which some chunk had been used before and kept its pages */
   size_t release_count;
-  size_t purge_count; /* runs of chunks given back to the kernel */
+  size_t purge_count; /* runs of chunks given back to the kernel, and slabs' pages */
   size_t purged_bytes;
 };
 HAK_MUST_USE struct superslab_events superslab_events(void);

@@ -224,6 +224,16 @@ bool lock_try_second(struct rt_lock *lock) {
   return true;
 }
 
+void lock_under_purge(struct rt_lock *lock) {
+  ASSERT(lock->rank == LOCK_RANK_HEAP && !lock_is_mine(lock));
+  for (;;) { /* ends: its holder waits for nested locks only */
+    look_for_bare_fork();
+    if (word_take(lock)) break;
+    word_wait(lock);
+  }
+  rank_took(lock, false);
+}
+
 void lock_nested(struct rt_lock *lock) {
   ASSERT(lock->rank > LOCK_RANK_HEAP);
   for (;;) { /* ends: holders of nested locks never block */

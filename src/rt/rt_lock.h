@@ -72,6 +72,9 @@ HAK_MUST_USE bool lock_enter(struct rt_lock *lock);
 HAK_MUST_USE bool lock_try_enter(struct rt_lock *lock);
 /* Try a second heap lock while holding the first. */
 HAK_MUST_USE bool lock_try_second(struct rt_lock *lock);
+/* Take a heap's lock while holding the purge lock and no other; waits if need be. Fork waits for
+ * the purge lock, and so for what is taken under it: no gate is looked at. */
+void lock_under_purge(struct rt_lock *lock);
 /* Take a nested lock; the caller holds an outermost one. Waits at most for a few stores. */
 void lock_nested(struct rt_lock *lock);
 void lock_leave(struct rt_lock *lock);

@@ -58,7 +58,7 @@ bool slab_is_valid(const struct slab *s) {
   uint32_t count = 0;
   for (uint32_t w = 0; w < words_of(k); w++) {
     uint64_t bits = load_relaxed(&s->bits[w]);
-    if (w < s->hint && bits != 0) return false;
+    if (w < slab_hint(s) && bits != 0) return false;
     count += (uint32_t)__builtin_popcountll(bits);
   }
   return count == s->free_count;
@@ -140,7 +140,7 @@ uint32_t slab_take(struct slab *s, void **slots, uint32_t want) {
   const size_t size = k->size;
   char *first = (char *)chunk_address(slab_chunk(s)) + k->slack;
   void **slot = slots + taken;
-  uint32_t word = s->hint;
+  uint32_t word = slab_hint(s);
   while (slot != slots) { /* free_count says that the bits are there */
     uint64_t bits = load_relaxed(&s->bits[word]);
     while (bits != 0 && slot != slots) {

@@ -29,6 +29,9 @@
 
 enum slab_state { SLAB_STATE_NONE, SLAB_STATE_SLAB };
 enum { SLAB_INLINE_WORDS = 4 };
+/* In `hint`, so that who changes bits takes it away without an instruction more: no object has left
+ * or come back since slab_note_unchanged. */
+enum { SLAB_UNCHANGED = 0x80 };
 
 struct slab {
   struct slab *next; /* in the owner's list of slabs of this class that have free objects */
@@ -38,7 +41,7 @@ struct slab {
   uint8_t class_index;
   uint8_t chunk_count;
   uint8_t state; /* enum slab_state */
-  uint8_t hint;  /* no word below it has a bit set */
+  uint8_t hint;  /* no word below it has a bit set; and SLAB_UNCHANGED */
   _Atomic(uint64_t) *bits;
   _Atomic(uint64_t) inline_bits[SLAB_INLINE_WORDS];
 };
@@ -46,6 +49,16 @@ _Static_assert(sizeof(struct slab) == RECORD_BYTES, "the region commits this muc
 _Static_assert(offsetof(struct slab, inline_bits) == 32, "half a line of header");
 
 bool slab_is_valid(const struct slab *s);
+
+HAK_INLINE void slab_note_unchanged(struct slab *s) { s->hint |= SLAB_UNCHANGED; }
+HAK_INLINE HAK_MUST_USE bool slab_is_unchanged(const struct slab *s) {
+  return (s->hint & SLAB_UNCHANGED) != 0;
+}
+HAK_INLINE uint32_t slab_hint(const struct slab *s) { return s->hint & ~(uint32_t)SLAB_UNCHANGED; }
+/* Bits were set in this word or above. It counts as no change. */
+HAK_INLINE void slab_lower_hint(struct slab *s, uint32_t word) {
+  if (word < slab_hint(s)) s->hint = (uint8_t)(word | (s->hint & SLAB_UNCHANGED));
+}
 
 /* A fresh slab of class c for heap `heap_id`, all objects free, on no list; the map entries are
  * written last. Tries superslab `preferred` first. NULL without memory. */

@@ -48,7 +48,7 @@ static void hands_on(void) {
   if (p != NULL) entry_free(p);
 }
 static void frees_kept(void) { entry_free(kept); }
-static void trims(void) { (void)entry_trim(); }
+static void trims(void) { (void)entry_purge(); }
 static void says_idle(void) {
   entry_free(entry_malloc(SMALL_BYTES));
   entry_thread_idle();
@@ -120,7 +120,7 @@ static void walks(void) {
   size_t before = live_count();
   for (unsigned round = 0; round < WALK; round++) {
     step(next_random() % LIVE);
-    if (round % 200 == 199) (void)entry_trim();
+    if (round % 200 == 199) (void)entry_purge();
   }
   for (size_t i = 0; i < LIVE; i++) {
     must_hold(i);
@@ -128,7 +128,7 @@ static void walks(void) {
     live[i].p = NULL;
   }
   MODEL_NEED(live_count() == before);
-  (void)entry_trim();
+  (void)entry_purge();
   MODEL_NEED(superslab_empty_bytes() == 0 && superslab_dirty_bytes() < SUPERSLAB_BYTES);
 }
 

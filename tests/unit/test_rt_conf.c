@@ -260,7 +260,7 @@ static void what_is_named_beats_a_list_and_a_list_a_profile(void **state) {
   expect_read("HAKMEM_DEPOT_BYTES=3K", "HAKMEM_CONF=depot_bytes=2K,profile=speed",
               value_is(RT_OPTION_DEPOT_BYTES, 3072), "");
   expect_read("HAKMEM_CONF=depot_bytes=2K,profile=speed", NULL,
-              value_is(RT_OPTION_WARM_POOL_BYTES, 268435456), "");
+              value_is(RT_OPTION_WARM_POOL_BYTES, 67108864), "");
   expect_read("HAKMEM_CONF=profile=speed", "HAKMEM_PROFILE=lean",
               value_is(RT_OPTION_DEPOT_BYTES, 65536), "");
 }

@@ -53,7 +53,7 @@ static bool is_whole_profile(void) {
   bool is_lean = rt_option(RT_OPTION_SS_MEM_LEAN) != 0;
   switch (rt_option(RT_OPTION_PROFILE)) {
   case RT_PROFILE_SPEED:
-    return depot == 1 * MIB && warm == 256 * MIB && !is_lean;
+    return depot == 1 * MIB && warm == 64 * MIB && !is_lean;
   case RT_PROFILE_BALANCED:
     return depot == 256 * KIB && warm == 16 * MIB && !is_lean;
   default:

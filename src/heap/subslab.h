@@ -1,0 +1,37 @@
+/* subslab.h — purge inside slabs: whole pages of which every object is free go back to the kernel,
+ * while the slab stays where it is, for the objects that others still hold.
+ * A page counts as free when its objects' bits say so: those in bins, depots and mail are not.
+ *
+ *   under the owner's lock    take the bits of the run's objects: nobody can be given one
+ *   under no heap's lock      madvise
+ *   under the owner's lock    (who may be another by now) put the bits back
+ *
+ * All of it under the purge lock, for which fork waits: no child inherits bits that are taken.
+ */
+#ifndef SUBSLAB_H
+#define SUBSLAB_H
+
+#include "heap.h"
+#include "rt_options.h"
+
+enum {
+  SUBSLAB_STEP_BYTES = 1048576, /* arbitrary: a purge is a walk over all slabs of a home */
+  SUBSLAB_STEP_SHARE = 8,       /* ... and an eighth of what is in use must have become free */
+};
+
+/* True when the home has so many more free bytes in its slabs than at the last purge that it is
+ * time for one. The caller holds its lock. 2 instructions where the option is off. */
+HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
+  if (HAK_LIKELY(rt_option(RT_OPTION_SUBSLAB_PURGE) == 0)) return false;
+  size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
+  if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;
+  return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
+}
+
+/* Purge the slabs of `home`, NULL: of all homes. Bytes purged, pages that had none behind them
+ * included; stops where the kernel refuses or another thread purges. O(chunks). The caller is the
+ * owner thread of `own` and holds no lock; strays of mail that it comes upon are put into
+ * own->to_free. */
+size_t subslab_purge(struct heap *own, struct heap *home);
+
+#endif
