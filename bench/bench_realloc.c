@@ -1,14 +1,16 @@
 /* bench_realloc: --arrays buffers that grow by realloc, one at random at a time: by half of what
  * they hold (strings, vectors) or, with --step B, by so many bytes. A buffer that would grow above
- * --max is freed and starts again at --min. The first and the last byte are checked. An operation
- * is one realloc, or a free and a malloc. */
+ * --max is freed and starts again at --min. The first and the last byte are checked; with --fill
+ * all that is new is written. An operation is one realloc, or a free and a malloc. */
+#include <string.h>
+
 #include "bench_common.h"
 #include "bench_latency.h"
 
 #define ARRAYS_MAX (UINT64_C(1) << 24)
 #define CHUNK_OPS 4096u
 
-static uint64_t arrays = 1000, step;
+static uint64_t arrays = 1000, step, fill;
 
 struct array {
   unsigned char *byte;
@@ -41,6 +43,9 @@ LATENCY_LOOP void grow(struct worker *w, uint64_t ops, bool is_timed) {
           (moved[0] != (unsigned char)old || moved[old - 1] != (unsigned char)old)) {
         bench_fail("realloc from %zu to %zu bytes lost the contents", old, bytes);
       }
+      if (fill && moved != NULL) {
+        memset(moved + old, 1, bytes - old);
+      }
       a->byte = moved;
     }
     a->byte = bench_touch(a->byte, bytes);
@@ -66,6 +71,7 @@ static uint64_t work(unsigned thread) { return bench_chunks(thread, CHUNK_OPS, v
 int main(int argc, char **argv) {
   const struct bench_flag flags[] = {
       {"--arrays", BENCH_NUMBER, &arrays, 1, ARRAYS_MAX, NULL},
+      {"--fill", BENCH_SWITCH, &fill, 0, 0, NULL},
       {"--step", BENCH_BYTES, &step, 1, BENCH_BYTES_MAX, NULL},
   };
   const struct bench_program program = {

@@ -4,13 +4,15 @@
  * by, replacing a small object each millisecond (--after work: 1,020 in a second) or calling
  * nothing of the allocator (--after nothing); or it calls malloc_trim(0) at once (--after trim).
  * RSS at the end is that of this moment; rss_filled_bytes that when all objects were live. The
- * program's own table of them is given back before. An operation is one object. */
+ * program's own table of those that are freed is given back before. With --ops or --seconds there
+ * are more rounds, each of which frees first what the last one kept. An operation is one object. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench_common.h"
 #include "bench_latency.h"
@@ -22,10 +24,11 @@
 enum after { AFTER_WORK, AFTER_NOTHING, AFTER_TRIM };
 
 static uint64_t count = 400000, keep, regular, after, wait_ms = 1000;
+static uint64_t filled_bytes; /* thread 0 */
 static struct worker {
-  BENCH_OWN_LINES void **objects; /* those that are kept stay until the process ends */
-  void *small[SMALL_OBJECTS];
-  uint64_t random;
+  BENCH_OWN_LINES unsigned char **objects; /* `kept` of them from the last round, then nothing */
+  unsigned char *small[SMALL_OBJECTS];
+  uint64_t kept, random;
 } workers[BENCH_THREADS_MAX];
 
 static void sleep_ns(uint64_t ns) {
@@ -41,58 +44,80 @@ static void prepare(unsigned thread) {
   w->random = bench_seed(bench_options.seed, thread);
 }
 
-static void objects_make(struct worker *w) {
+LATENCY_LOOP void objects_make(struct worker *w, bool is_timed) {
+  for (uint64_t i = 0; i < w->kept; i++) {
+    bench_free(w->objects[i], is_timed);
+  }
   for (uint64_t i = 0; i < count; i++) {
     size_t bytes =
         bench_size(bench_random(&w->random), bench_options.min_bytes, bench_options.max_bytes);
-    w->objects[i] = bench_malloc(bytes, false);
+    w->objects[i] = bench_malloc(bytes, is_timed);
     memset(w->objects[i], 1, bytes);
   }
 }
 
-static void objects_free(struct worker *w) {
-  uint64_t kept = count;
+LATENCY_LOOP void objects_free(struct worker *w, bool is_timed) {
+  uint64_t next_kept = count;
+  w->kept = 0;
   for (uint64_t i = 0; i < count; i++) {
     if (keep != 0 && i % keep == 0) {
-      kept = i + (regular ? 0 : bench_scale((uint32_t)bench_random(&w->random), (uint32_t)keep));
+      next_kept =
+          i + (regular ? 0 : bench_scale((uint32_t)bench_random(&w->random), (uint32_t)keep));
     }
-    if (i != kept) {
-      bench_free(w->objects[i], false);
+    if (i != next_kept) {
+      bench_free(w->objects[i], is_timed);
+    } else {
+      w->objects[w->kept++] = w->objects[i];
     }
   }
-  /* Refused only for locked memory; then the table stays in the figure. */
-  (void)madvise(w->objects, count * sizeof *w->objects, MADV_DONTNEED);
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t rest = ((uintptr_t)(w->objects + w->kept) + page - 1) / page * page;
+  uintptr_t end = (uintptr_t)(w->objects + count);
+  if (rest < end) {
+    /* Refused only for locked memory; then the table stays in the figure. */
+    (void)madvise((void *)rest, end - rest, MADV_DONTNEED);
+  }
 }
 
-static uint64_t small_work(struct worker *w) {
+LATENCY_LOOP uint64_t small_work(struct worker *w, bool is_timed) {
   uint64_t made = SMALL_PER_SECOND * wait_ms / 1000;
   for (uint64_t i = 0; i < made; i++) {
-    void **slot = &w->small[i % SMALL_OBJECTS];
-    bench_free(*slot, false);
-    *slot = bench_touch(bench_malloc(16 + i % SMALL_OBJECTS * 16, false), 16);
+    unsigned char **slot = &w->small[i % SMALL_OBJECTS];
+    bench_free(*slot, is_timed);
+    *slot = bench_touch(bench_malloc(16 + i % SMALL_OBJECTS * 16, is_timed), 16);
     sleep_ns(NS_PER_SECOND / SMALL_PER_SECOND);
   }
   return made;
 }
 
-static uint64_t work(unsigned thread) {
-  struct worker *w = &workers[thread];
-  objects_make(w);
-  if (thread == 0) {
-    bench_record_add("rss_filled_bytes", bench_rss_bytes());
+LATENCY_LOOP uint64_t round_run(struct worker *w, bool is_timed) {
+  objects_make(w, is_timed);
+  if (w == workers) {
+    filled_bytes = bench_rss_bytes();
   }
-  objects_free(w);
-  switch ((enum after)after) {
-  case AFTER_WORK:
-    return count + small_work(w);
-  case AFTER_NOTHING:
+  objects_free(w, is_timed);
+  if (after == AFTER_WORK) {
+    return count + small_work(w, is_timed);
+  }
+  if (after == AFTER_NOTHING) {
     sleep_ns(wait_ms * (NS_PER_SECOND / 1000));
-    return count;
-  case AFTER_TRIM:
+  } else {
     (void)malloc_trim(0); /* whether there was something, RSS says */
-    return count;
   }
   return count;
+}
+
+/* One round a thread, or as many as the budget says, which counts them by the objects. */
+static uint64_t work(unsigned thread) {
+  uint64_t done = 0;
+  bool is_one = bench_options.ops == 0 && bench_options.seconds_ns == 0;
+  while (is_one ? done == 0 : bench_take(count) != 0) {
+    done += LATENCY_EITHER(round_run, &workers[thread]);
+  }
+  if (thread == 0) {
+    bench_record_add("rss_filled_bytes", filled_bytes);
+  }
+  return done;
 }
 
 int main(int argc, char **argv) {
@@ -108,10 +133,9 @@ int main(int argc, char **argv) {
       .flags = flags,
       .flag_count = BENCH_COUNT(flags),
       .threads = 1,
-      .ops = 1,
       .min_bytes = 1000,
       .max_bytes = 1000,
-      .least_bytes = 16,
+      .least_bytes = 1,
       .most_bytes = BENCH_BYTES_MAX,
   };
   bench_parse(argc, argv, &program);

@@ -26,7 +26,8 @@ def unread(tool, *words, unbuffered=""):
 class Drivers(unittest.TestCase):
     def test_at_the_end(self):
         for words in (["run.py", "--list"], ["run.py", "--help"], ["plot.py", "--help"],
-                      ["ab.py", "--help"], ["run_threads.py", "--help"]):
+                      ["ab.py", "--help"], ["run_threads.py", "--help"],
+                      ["run_memory.py", "--help"]):
             for unbuffered in ("", "1"):
                 self.assertEqual(unread(*words, unbuffered=unbuffered), (141, ""), words)
 
@@ -42,7 +43,8 @@ class Drivers(unittest.TestCase):
         drivers = {path.name: text for path in (ROOT / "bench").glob("*.py")
                    if "__main__" in (text := path.read_text(encoding="utf-8"))
                    and not path.name.startswith("test_")}
-        self.assertEqual(drivers.keys(), {"run.py", "run_threads.py", "plot.py", "ab.py"})
+        self.assertEqual(drivers.keys(), {"run.py", "run_threads.py", "run_memory.py",
+                                           "plot.py", "ab.py"})
         for name, text in drivers.items():
             self.assertIn("from quiet_pipe import quiet", text, name)
 

@@ -16,6 +16,7 @@ BUILD = pathlib.Path(os.environ.get("HAK_BUILD_DIR", "build"))
 FIELDS = {"schema": int, "bench": str, "args": list, "ops": int, "cpu_ns": int, "wall_ns": int,
           "rss_end_bytes": int, "rss_peak_bytes": int, "faults": int, "allocator": str}
 IDLE = {"rss_idle_bytes": int}
+FILLED = {"rss_filled_bytes": int}
 
 # Every program: words for a short run, its operations, calls of the allocator an operation (None:
 # not a constant), fields of its own. Operations None: as many as whole rounds give.
@@ -36,6 +37,7 @@ SHORT = {
     "bench_short_lived": (["--ops", 20001], 20001, 2, {}),
     "bench_thread_churn": (["--objects", 50, "--ops", 2000], 2000, 2, {}),
     "bench_bursts": (["--mib", 1, "--idle-ms", 2, "--ops", 4000], None, 2, IDLE),
+    "bench_release": (["--count", 1000, "--wait-ms", 2], None, None, FILLED),
 }
 # A producer needs a consumer.
 LEAST_THREADS = {"bench_prodcons": 2}
@@ -106,6 +108,7 @@ class EveryProgram(Case):
         for program, (_, _, _, fields) in SHORT.items():
             words = ["--seconds", "0.02", "--markers", "--threads", LEAST_THREADS.get(program, 1)]
             words += {"bench_fragment": ["--mib", 1],
+                      "bench_release": ["--count", 1000, "--wait-ms", 2],
                       "bench_bursts": ["--mib", 1, "--idle-ms", 2]}.get(program, [])
             self.assertGreaterEqual(self.record(program, *words, fields=fields)["wall_ns"],
                                     20_000_000)
@@ -306,6 +309,18 @@ class Shapes(Case):
         self.assertGreater(record["rss_idle_bytes"], 16 << 20 >> 5)  # a twentieth is live
         self.assertGreaterEqual(record["wall_ns"], 2 * 2_000_000)
         self.refuses("bench_bursts", "--idle-ms", 0)
+
+    def test_what_is_freed_is_told_from_what_is_kept(self):
+        words = ["--count", 20000, "--after", "nothing", "--wait-ms", 1]
+        record = self.record("bench_release", *words, fields=FILLED)
+        self.assertGreater(record["rss_filled_bytes"], 20_000_000)
+        all_kept = self.record("bench_release", *words, "--keep", 1, fields=FILLED)
+        self.assertGreater(all_kept["rss_end_bytes"], 20_000_000)
+        for order in ([], ["--regular"]):
+            trimmed = self.record("bench_release", "--count", 20000, "--after", "trim", "--keep",
+                                  64, *order, fields=FILLED)
+            self.assertLess(trimmed["rss_end_bytes"], 8_000_000)  # this is glibc
+        self.refuses("bench_release", "--after", "other")
 
     def test_no_memory_is_above_the_peak(self):
         """glibc gives back what is above the last object: the end is far below the idle time, and

@@ -57,7 +57,7 @@ endfunction()
 # The archive holds one object whose only global names are those of exports.map, so that no internal
 # name can clash with one of the program.
 function(hak_archive target name objects)
-  set(keep "${PROJECT_BINARY_DIR}/hakmem-exports.txt")
+  set(keep "${PROJECT_BINARY_DIR}/${name}-exports.txt") # one each: they are made at once
   set(object "${PROJECT_BINARY_DIR}/${name}.o")
   add_custom_command(OUTPUT "${object}"
     COMMAND "${CMAKE_COMMAND}" -DMAP=${HAK_EXPORTS} -DOUT=${keep}

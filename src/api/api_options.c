@@ -10,10 +10,7 @@
 
 enum { VALUE_BYTES = 64 }; /* the longest has 20 digits, or is a word */
 
-int hak_option_set(const char *name, const char *value) {
-  entry_init();
-  return rt_option_change(name, value);
-}
+int hak_option_set(const char *name, const char *value) { return entry_option_set(name, value); }
 
 int hak_option_get(const char *name, char *value, size_t capacity) {
   entry_init();

@@ -43,6 +43,9 @@ size_t entry_usable_size(const void *p);
 void entry_note_misfit(void);
 /* What malloc(n) would let be used, in the finest case. */
 size_t entry_good_size(size_t n);
+/* rt_option_change; what threads keep in bins and depots goes at their next slow path, so that the
+ * new bounds hold. */
+HAK_MUST_USE int entry_option_set(const char *name, const char *value);
 /* Give all memory that is free back to the kernel, see hak_purge. Bytes. The caller holds no lock.
  */
 size_t entry_purge(void);

@@ -20,6 +20,7 @@
 #include "rt_options.h"
 #include "size_class.h"
 #include "subslab.h"
+#include "purge.h"
 #include "superslab.h"
 
 enum init_state { INIT_NEW, INIT_RUNNING, INIT_DONE };
@@ -81,6 +82,13 @@ entry_init_at_load(int argument_count, char **arguments, char **environment) {
   os_environ_end();
 }
 
+int entry_option_set(const char *name, const char *value) {
+  entry_init();
+  int error = rt_option_change(name, value);
+  if (error == 0) add_relaxed(&trim_epoch, 1u);
+  return error;
+}
+
 struct heap *entry_enter(void) {
   struct heap *h = entry_thread_heap();
   if (h == NULL || !lock_enter(&h->home->lock)) return NULL;
@@ -109,7 +117,9 @@ HAK_COLD void entry_report_fault(struct heap_fault fault) {
 /* Other threads' heaps, when it is time. */
 static HAK_NOINLINE void tick(struct heap *h) {
   heap_busy_begin();
-  struct heap_fault fault = idle_tick(h, os_coarse_ms());
+  uint64_t now_ms = os_coarse_ms();
+  struct heap_fault fault = idle_tick(h, now_ms);
+  purge_tick(now_ms);
   heap_busy_end(h);
   entry_report_fault(fault);
 }
@@ -159,5 +169,5 @@ void entry_settle_strays(struct heap *h) {
 void entry_settle(struct heap_fault fault) {
   if (HAK_UNLIKELY(fault.kind != FAULT_NONE)) entry_report_fault(fault);
   if (HAK_UNLIKELY(entry_signal_has_parked())) entry_signal_free_parked();
-  if (HAK_UNLIKELY(superslab_purge_is_due())) (void)superslab_purge(false);
+  if (HAK_UNLIKELY(purge_is_due())) (void)purge_chunks(false);
 }

@@ -18,6 +18,7 @@
 #include "outbox.h"
 #include "os_mem.h"
 #include "run.h"
+#include "purge.h"
 #include "superslab.h"
 
 enum place_kind { PLACE_CLASS, PLACE_RUN, PLACE_MAPPING, PLACE_RESERVE, PLACE_UNKNOWN };
@@ -197,7 +198,7 @@ size_t entry_purge(void) {
   if (!h->is_owned) {
     mail_drain_to_bitmaps(h->home);
     entry_leave(h);
-    return superslab_purge(true);
+    return purge_chunks(true);
   }
   uint32_t strays;
   do { /* once more where strays were freed on the way: into caches of ours, or others' mail */
@@ -213,7 +214,7 @@ size_t entry_purge(void) {
   } while (h->stray_rounds != strays && entry_enter() == h);
   size_t purged = entry_purge_slabs(h, NULL);
   entry_settle_strays(h);
-  return superslab_purge(true) + purged;
+  return purge_chunks(true) + purged;
 }
 
 void entry_thread_idle(void) {

@@ -17,6 +17,7 @@
 #include "os_check.h"
 #include "outbox.h"
 #include "refill.h"
+#include "purge.h"
 #include "superslab.h"
 
 enum {
@@ -71,10 +72,10 @@ HAK_INLINE void *try_locked(uint32_t c, size_t align) {
 /* Another thread's purge has chunks for the length of its system call: they may be all there is. */
 static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
   for (int i = 0; i < PURGES_WAITED_FOR; i++) {
-    size_t count = superslab_wait_for_purge();
+    size_t count = purge_wait();
     void *p = try_locked(c, align);
     if (p != NULL) return p;
-    if (superslab_events().purge_count == count) break; /* none came in between */
+    if (purge_events().run_count == count) break; /* none came in between */
   }
   return out_of_memory();
 }

@@ -12,6 +12,7 @@
 #include "home.h"
 #include "os_check.h"
 #include "os_thread.h"
+#include "purge.h"
 #include "superslab.h"
 
 static bool has_key; /* constant after init */
@@ -40,8 +41,7 @@ void entry_thread_init(void) { has_key = os_thread_key_create(thread_ends); }
 static bool is_amid_slow_path(void) {
   struct heap *h = heap_current;
   return h == &heap_busy || lock_is_mine(&h->home->lock) || lock_is_mine(&heap_none.lock) ||
-         lock_is_mine(&heap_booting.lock) || lock_is_mine(&heap_exit.lock) ||
-         superslab_is_purging();
+         lock_is_mine(&heap_booting.lock) || lock_is_mine(&heap_exit.lock) || purge_is_mine();
 }
 
 void entry_thread_fork_prepare(void) { lock_fork_prepare(is_amid_slow_path()); }

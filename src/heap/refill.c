@@ -142,7 +142,9 @@ void *refill_unlocked(struct heap *h, uint32_t c, bool may_borrow) {
   if (p != NULL) return p;
   struct heap_class *k = &h->cls[c];
   bool is_dry = load_relaxed(&h->home->cls[c].is_dry);
-  if (k->lender == 0 || !may_borrow || !is_dry || mail_is_waiting(h->home)) return NULL;
+  if (k->lender == 0 || !may_borrow || rt_option(RT_OPTION_BORROW) == 0 || !is_dry ||
+      mail_is_waiting(h->home))
+    return NULL;
   return count_unlocked(h, k->lender) > BORROW_SURPLUS ? lend(h, k->lender, c) : NULL;
 }
 
@@ -228,7 +230,7 @@ static uint32_t refill_count(const struct heap *h, uint32_t c) {
   if (doublings > STREAK_DOUBLINGS_MAX) doublings = STREAK_DOUBLINGS_MAX;
   /* Where memory may end, what a class took too much others lack. */
   if (doublings != 0 && region_is_scarce()) doublings = 0;
-  uint32_t want = (uint32_t)k->window << doublings, most = size_classes[c].magazine_capacity;
+  uint32_t want = (uint32_t)k->window << doublings, most = window_bound(c);
   return want < most ? want : most;
 }
 
@@ -317,7 +319,7 @@ void *refill_slow(struct heap *h, uint32_t c, bool may_borrow, bool *is_sample_d
   p = refill_from_resident(h, c, is_sample_due);
   if (p == NULL) {
     store_relaxed(&home->cls[c].is_dry, true);
-    if (may_borrow) p = borrow(h, c, is_sample_due);
+    if (may_borrow && rt_option(RT_OPTION_BORROW) != 0) p = borrow(h, c, is_sample_due);
   }
   return p != NULL ? p : refill_from_slabs(h, c, REACH_FRESH, is_sample_due);
 }

@@ -6,6 +6,7 @@
 #include "mail.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "purge.h"
 #include "superslab.h"
 
 /* Neighbouring pages of a slab, and all objects that reach into them. */
@@ -135,13 +136,13 @@ static size_t purge_slab(struct heap *own, const struct heap *only, size_t chunk
   uint32_t entry = map_load(chunk), id = map_entry_id(entry), page = 0;
   if (id < HEAP_ID_FIRST || (only != NULL && id != heap_id(only))) return 0;
   if (slab_of_chunk(&size_classes[map_entry_class(entry)], chunk) != region_record(chunk)) return 0;
-  if (!superslab_purge_begin()) {
+  if (!purge_begin()) {
     *is_refused = true;
     return 0;
   }
   size_t purged = 0, bytes;
   while ((bytes = purge_pages(chunk, only, &page, is_refused)) != 0) purged += bytes;
-  superslab_purge_end(purged, *is_refused);
+  purge_end(purged, *is_refused);
   struct heap *home = heap_of_id(id);
   if (NEVER(home == NULL)) return purged;
   mail_redrain(home, false, &own->to_free); /* a sender may have found its lock taken, and left */

@@ -18,7 +18,8 @@ enum {
 void window_open(struct heap *h, uint32_t c) {
   if (HAK_LIKELY(h->cls[c].window != 0)) return;
   uint32_t w = FIRST_BYTES / size_classes[c].size;
-  h->cls[c].window = (uint16_t)(w < 1 ? 1 : w > FIRST_MAX ? FIRST_MAX : w);
+  uint32_t most = window_max(h, c) < FIRST_MAX ? window_max(h, c) : FIRST_MAX;
+  h->cls[c].window = (uint16_t)(w < 1 ? 1 : w > most ? most : w);
 }
 
 void window_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count) {

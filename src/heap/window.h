@@ -6,6 +6,7 @@
 #define WINDOW_H
 
 #include "heap.h"
+#include "rt_options.h"
 
 enum { WINDOW_CROWD = 512 }; /* threads of a home; measured: docs/decisions/0024 */
 
@@ -22,12 +23,19 @@ enum { WINDOW_CROWD = 512 }; /* threads of a home; measured: docs/decisions/0024
 HAK_INLINE bool window_is_whole(const struct heap *h, uint32_t c) {
   return h->cls[c].window >= size_classes[c].magazine_capacity;
 }
+/* How many objects of class c a bin may hold: its magazine's capacity, or BIN_BYTES of them. */
+HAK_INLINE uint32_t window_bound(uint32_t c) {
+  const struct size_class *k = &size_classes[c];
+  size_t bytes = rt_option(RT_OPTION_BIN_BYTES);
+  if (HAK_LIKELY((size_t)k->magazine_capacity * k->size <= bytes)) return k->magazine_capacity;
+  return bytes < k->size ? 1 : (uint32_t)(bytes / k->size);
+}
 /* How many objects the window may grow to. In a crowded home three quarters, and no second magazine
  * is filled then: bins of so many threads are memory, and the next object is in the home's depot.
  * Owner thread. */
 HAK_INLINE uint32_t window_max(struct heap *h, uint32_t c) {
-  uint32_t whole = size_classes[c].magazine_capacity;
-  return load_relaxed(&h->home->thread_count) > WINDOW_CROWD ? whole - whole / 4 : whole;
+  uint32_t bound = window_bound(c);
+  return load_relaxed(&h->home->thread_count) > WINDOW_CROWD ? bound - bound / 4 : bound;
 }
 /* A class that has none gets its first. */
 void window_open(struct heap *h, uint32_t c);

@@ -163,6 +163,11 @@ bool os_purge(void *p, size_t size) {
   return range_is_valid(p, size) && os_sys_madvise(p, size, MADV_DONTNEED) == 0;
 }
 
+/* madvise(MADV_FREE). Any errno (EINVAL: locked pages, or an old kernel): false, as above. */
+bool os_purge_lazily(void *p, size_t size) {
+  return range_is_valid(p, size) && os_sys_madvise(p, size, MADV_FREE) == 0;
+}
+
 /* mremap. Any errno: NULL, the caller copies. */
 void *os_remap(void *p, size_t old_size, size_t new_size) {
   if (!range_is_valid(p, old_size) || !range_is_valid(p, new_size)) return NULL;

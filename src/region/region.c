@@ -12,6 +12,7 @@
 #include "base_size.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "purge.h"
 #include "rt_lock.h"
 #include "superslab.h"
 
@@ -101,6 +102,7 @@ static bool tables_map(void) {
   }
   region_map = (_Atomic(uint32_t) *)(void *)tables[TABLE_MAP].start;
   region_records = tables[TABLE_RECORDS].start;
+  purge_init();
   superslab_init((void *)tables[TABLE_WORDS].start);
   return true;
 }

@@ -8,13 +8,10 @@
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
+#include "purge.h"
 #include "region.h"
 #include "regret.h"
-#include "rt_lock.h"
-#include "rt_options.h"
-
-static const uint32_t ALL_FREE = 0xFFFFFFFFu;
-enum { REFUSED_MS = 1000 }; /* arbitrary */
+#include "superslab_word.h"
 
 static _Atomic(uint64_t) *superslab_words; /* constant after init */
 static _Atomic(size_t) superslab_count;    /* announced; only grows */
@@ -24,22 +21,10 @@ static _Atomic(size_t) peak_bytes;
 static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
 static _Atomic(size_t) dirty_count; /* free chunks that have pages; may be below 0 for a moment */
 static _Atomic(size_t) claim_count, warm_claim_count, release_count; /* ever */
-static _Atomic(size_t) purge_count, purged_bytes;                    /* ever */
-/* The kernel refuses to purge what the program has locked in memory: no purge is due until then. */
-static _Atomic(uint64_t) refused_until_ms;
-static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 
 /* Lowest superslab that may have a free chunk, below a version that each release bumps: a search
  * moves the hint up only if nothing was released meanwhile. Index in the low half. */
 static _Atomic(uint64_t) search_hint;
-
-static uint32_t word_free(uint64_t word) { return (uint32_t)word; }
-static uint32_t word_zero(uint64_t word) { return (uint32_t)(word >> 32); }
-static uint32_t word_dirty(uint64_t word) { return word_free(word) & ~word_zero(word); }
-static bool word_is_valid(uint64_t word) { return (word_zero(word) & ~word_free(word)) == 0; }
-static bool word_is_empty_resident(uint64_t word) {
-  return word_free(word) == ALL_FREE && word_zero(word) != ALL_FREE;
-}
 
 size_t superslab_chunk_end(void) { return load_acquire(&superslab_count) * SUPERSLAB_CHUNKS; }
 
@@ -47,7 +32,6 @@ void superslab_recount(void) {
   size_t empty = 0, dirty = 0;
   for (size_t i = 0; i < load_acquire(&superslab_count); i++) {
     uint64_t word = load_relaxed(&superslab_words[i]);
-    ASSERT(word_is_valid(word));
     empty += word_is_empty_resident(word);
     dirty += (size_t)__builtin_popcount(word_dirty(word));
   }
@@ -57,32 +41,25 @@ void superslab_recount(void) {
   store_relaxed(&search_hint, ((load_relaxed(&search_hint) >> 32) + 1) << 32);
 }
 
-static void purge_recover(struct rt_lock *unused) {
-  (void)unused;
-  superslab_recount();
-}
-
-void superslab_init(void *words) {
-  superslab_words = words;
-  purge_lock.recover = purge_recover;
-  lock_register(&purge_lock);
-}
+void superslab_init(void *words) { superslab_words = words; }
 
 void superslab_announce(size_t index, uint32_t usable_chunks) {
   ASSERT(usable_chunks <= SUPERSLAB_CHUNKS);
   ASSERT(load_relaxed(&superslab_words[index]) == 0);
-  uint64_t usable = usable_chunks == 0 ? 0 : bits32_run(0, usable_chunks);
-  store_release(&superslab_words[index], usable << 32 | usable); /* pairs with a claim's CAS */
+  uint32_t usable = usable_chunks == 0 ? 0 : bits32_run(0, usable_chunks);
+  store_release(&superslab_words[index],
+                word_of(usable, CHUNK_ZERO)); /* pairs with a claim's CAS */
   add_relaxed(&announced_chunks, (size_t)usable_chunks);
   store_release(&superslab_count, index + 1); /* pairs with the searches */
 }
 
 static void count_transition(uint64_t from, uint64_t to) {
-  ASSERT(word_is_valid(from) && word_is_valid(to));
   if (word_is_empty_resident(from)) sub_relaxed(&empty_count, (size_t)1);
   if (word_is_empty_resident(to)) add_relaxed(&empty_count, (size_t)1);
   int more = __builtin_popcount(word_dirty(to)) - __builtin_popcount(word_dirty(from));
-  if (more != 0) add_relaxed(&dirty_count, (size_t)more);
+  if (more == 0) return;
+  size_t now = add_relaxed(&dirty_count, (size_t)more) + (size_t)more;
+  if (more < 0) purge_note_dirty(now);
 }
 
 static void count_claimed(size_t chunks, bool is_zero) {
@@ -97,8 +74,7 @@ static void count_claimed(size_t chunks, bool is_zero) {
   }
 }
 
-/* Take the chunks of `mask` if all are free. *seen is the word before. */
-static bool take(size_t index, uint32_t mask, uint64_t *seen) {
+bool superslab_take(size_t index, uint32_t mask, uint64_t *seen) {
   uint64_t word = *seen;
   while ((word_free(word) & mask) == mask) { /* lock-free: a failure is another's success */
     uint64_t next = word & ~((uint64_t)mask << 32 | mask);
@@ -112,9 +88,9 @@ static bool take(size_t index, uint32_t mask, uint64_t *seen) {
   return false;
 }
 
-static void give(size_t index, uint32_t mask, bool is_zero) {
+void superslab_give(size_t index, uint32_t mask, enum chunk_state state) {
   ASSERT(mask != 0 && index < load_relaxed(&superslab_count));
-  uint64_t bits = (is_zero ? (uint64_t)mask << 32 : 0) | mask;
+  uint64_t bits = word_of(mask, state);
   uint64_t word = load_relaxed(&superslab_words[index]);
   ASSERT((word_free(word) & mask) == 0);
   while (!cas_acq_rel(&superslab_words[index], &word, word | bits)) { /* lock-free */
@@ -136,7 +112,7 @@ static bool claim_in(size_t index, uint32_t count, uint32_t step, struct chunk_r
     uint32_t at = bits32_find_run(word_free(word), count, step);
     if (at == BITS32_NONE) return false;
     uint32_t mask = bits32_run(at, count);
-    if (!take(index, mask, &word)) continue;
+    if (!superslab_take(index, mask, &word)) continue;
     run->first = (uint32_t)(index * SUPERSLAB_CHUNKS + at);
     run->count = count;
     run->is_zero = (word_zero(word) & mask) == mask;
@@ -150,8 +126,8 @@ static bool claim_whole(size_t index, size_t whole, struct chunk_run *run) {
   run->is_zero = true;
   for (size_t i = 0; i < whole; i++) {
     uint64_t word = load_relaxed(&superslab_words[index + i]);
-    if (!take(index + i, ALL_FREE, &word)) {
-      while (i > 0) give(index + --i, ALL_FREE, false);
+    if (!superslab_take(index + i, ALL_FREE, &word)) {
+      while (i > 0) superslab_give(index + --i, ALL_FREE, CHUNK_DIRTY);
       return false;
     }
     run->is_zero = run->is_zero && word_zero(word) == ALL_FREE;
@@ -218,7 +194,7 @@ bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero) {
   if (index >= load_acquire(&superslab_count)) return false;
   uint32_t mask = bits32_run(at, count);
   uint64_t word = load_relaxed(&superslab_words[index]);
-  if (!take(index, mask, &word)) return false;
+  if (!superslab_take(index, mask, &word)) return false;
   *is_zero = (word_zero(word) & mask) == mask;
   count_claimed(count, *is_zero);
   return true;
@@ -233,99 +209,18 @@ void superslab_release(uint32_t first, uint32_t count) {
   while (count > 0) {
     uint32_t at = first % SUPERSLAB_CHUNKS;
     uint32_t here = count < SUPERSLAB_CHUNKS - at ? count : SUPERSLAB_CHUNKS - at;
-    give(first / SUPERSLAB_CHUNKS, bits32_run(at, here), false);
+    superslab_give(first / SUPERSLAB_CHUNKS, bits32_run(at, here), CHUNK_DIRTY);
     first += here;
     count -= here;
   }
 }
 
+uint64_t superslab_word(size_t index) { return load_relaxed(&superslab_words[index]); }
+
 size_t superslab_dirty_bytes(void) {
   size_t count = load_relaxed(&dirty_count);
   return count > SIZE_MAX / 2 ? 0 : count * CHUNK_BYTES;
 }
-
-static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
-
-bool superslab_purge_is_due(void) {
-  if (HAK_LIKELY(!is_over(rt_option(RT_OPTION_WARM_POOL_BYTES))))
-    return false; /* before the clock is read */
-  uint64_t now_ms = os_coarse_ms();
-  return now_ms >= load_relaxed(&refused_until_ms) && is_over(regret_keep_bytes(now_ms));
-}
-
-/* The chunks of `mask`, neighbours, if they are free now. Bytes, or 0; the kernel refuses where
- * *is_refused is set. */
-static size_t purge_run(size_t index, uint32_t mask, bool *is_refused) {
-  ASSERT(mask != 0 && lock_is_mine(&purge_lock));
-  uint64_t word = load_relaxed(&superslab_words[index]);
-  if (!take(index, mask, &word)) return 0;
-  size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
-  size_t first = index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask);
-  bool is_zero = os_purge(chunk_address(first), bytes);
-  give(index, mask, is_zero);
-  if (!is_zero) {
-    *is_refused = true;
-    return 0;
-  }
-  add_relaxed(&purge_count, (size_t)1);
-  add_relaxed(&purged_bytes, bytes);
-  return bytes;
-}
-
-/* From the highest address down: empty superslabs first, one call each; then the free chunks of
- * those in use, which are the likelier to be claimed again. */
-static size_t purge_from_top(bool only_empty, size_t keep_bytes, bool *is_refused) {
-  ASSERT(lock_is_mine(&purge_lock));
-  size_t purged = 0;
-  for (size_t i = load_acquire(&superslab_count); i > 0 && is_over(keep_bytes) && !*is_refused;
-       i--) {
-    uint64_t word = load_relaxed(&superslab_words[i - 1]);
-    if (only_empty && !word_is_empty_resident(word)) continue;
-    uint32_t left = only_empty ? ALL_FREE : word_dirty(word);
-    while (left != 0 && !*is_refused && is_over(keep_bytes)) { /* each round: one run less */
-      uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
-      while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
-      uint32_t mask = bits32_run(low, top - low + 1);
-      left &= ~mask;
-      purged += purge_run(i - 1, mask, is_refused); /* the next one would be refused too */
-    }
-  }
-  return purged;
-}
-
-size_t superslab_purge(bool all) {
-  uint64_t now_ms = os_coarse_ms();
-  size_t keep = all ? 0 : size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regret_keep_bytes(now_ms));
-  if (!lock_try_enter(&purge_lock)) return 0;
-  bool is_refused = false;
-  size_t purged = purge_from_top(true, keep, &is_refused);
-  purged += purge_from_top(false, keep, &is_refused);
-  if (is_refused) store_relaxed(&refused_until_ms, now_ms + REFUSED_MS);
-  lock_leave(&purge_lock);
-  /* What the program asked to purge is no mistake of ours. */
-  if (purged != 0 && !all && !region_is_scarce())
-    regret_note_purge(purged, superslab_dirty_bytes(), now_ms);
-  return purged;
-}
-
-bool superslab_purge_begin(void) { return lock_try_enter(&purge_lock); }
-
-void superslab_purge_end(size_t bytes, bool is_refused) {
-  ASSERT(lock_is_mine(&purge_lock));
-  if (is_refused) store_relaxed(&refused_until_ms, os_coarse_ms() + REFUSED_MS);
-  if (bytes != 0) {
-    add_relaxed(&purge_count, (size_t)1);
-    add_relaxed(&purged_bytes, bytes);
-  }
-  lock_leave(&purge_lock);
-}
-
-size_t superslab_wait_for_purge(void) {
-  if (!superslab_is_purging()) lock_wait(&purge_lock); /* else a handler amid our own */
-  return load_relaxed(&purge_count);
-}
-
-bool superslab_is_purging(void) { return lock_is_mine(&purge_lock); }
 
 size_t superslab_claimed_bytes(void) { return load_relaxed(&claimed_bytes); }
 size_t superslab_peak_bytes(void) { return load_relaxed(&peak_bytes); }
@@ -337,7 +232,5 @@ struct superslab_events superslab_events(void) {
       .claim_count = load_relaxed(&claim_count),
       .warm_count = load_relaxed(&warm_claim_count),
       .release_count = load_relaxed(&release_count),
-      .purge_count = load_relaxed(&purge_count),
-      .purged_bytes = load_relaxed(&purged_bytes),
   };
 }

@@ -1,12 +1,5 @@
-/* superslab.h — who has which chunk: claim, release, purge. Lock-free.
- *
- * One 64-bit word a superslab:
- *
- *    63 ............ 32 31 ............. 0
- *   [ zero, a bit a chunk | free, a bit a chunk ]
- *
- *   free  chunk c belongs to nobody
- *   zero  chunk c is free and has no pages: never touched, or purged. Implies free.
+/* superslab.h — who has which chunk: claim, release. Lock-free. superslab_word.h draws the word
+ * that says so, purge.h gives free chunks back to the kernel.
  */
 #ifndef SUPERSLAB_H
 #define SUPERSLAB_H
@@ -18,8 +11,7 @@
 #include "base_attr.h"
 #include "slab_map.h"
 
-/* Both change together by compare-and-swap, so "empty and resident" is exact at every instant.
- * Invariant: a chunk is written, mapped to a class or purged only by its claimer.
+/* Invariant: a chunk is written, mapped to a class or purged only by its claimer.
  * Claims take the lowest address that fits, which keeps the heap dense and its tail empty.
  */
 
@@ -52,26 +44,6 @@ size_t superslab_chunk_end(void);
  * empty superslabs and the search hint. Nobody else claims or releases meanwhile. */
 void superslab_recount(void);
 
-/* True when more free chunks are resident than WARM_POOL_BYTES, and than purges that came too early
- * let stay (regret.h; docs/decisions/0019). */
-bool superslab_purge_is_due(void);
-/* Purge free chunks until it is no longer due: empty superslabs first, each from the highest
- * address down; takes the purge lock if nobody has it. The caller holds no lock. Returns the bytes
- * purged. */
-size_t superslab_purge(bool all);
-
-/* The right to purge what the caller has taken out of use; false when another thread has it. Fork
- * waits for its end. The caller holds no lock, and says at the end what it has purged and whether
- * the kernel refused. */
-HAK_MUST_USE bool superslab_purge_begin(void);
-void superslab_purge_end(size_t bytes, bool is_refused);
-
-/* Returns when a purge that another thread is at, if any, has ended: what it held can be claimed.
- * How many there were. The caller holds no lock. */
-size_t superslab_wait_for_purge(void);
-/* True amid a purge of the calling thread's, to a signal handler. */
-bool superslab_is_purging(void);
-
 /* Figures. Any thread; each is exact at rest. */
 size_t superslab_claimed_bytes(void); /* in slabs and runs */
 size_t superslab_peak_bytes(void);    /* highest of the above */
@@ -83,8 +55,6 @@ struct superslab_events {
   size_t claim_count; /* of runs of chunks */
   size_t warm_count;  /* ... of which some chunk had been used before and kept its pages */
   size_t release_count;
-  size_t purge_count; /* runs of chunks given back to the kernel, and slabs' pages */
-  size_t purged_bytes;
 };
 HAK_MUST_USE struct superslab_events superslab_events(void);
 

@@ -1,4 +1,4 @@
-/* rt_conf.c — see rt_conf.h. Each source is walked twice: for the profile, then for all else.
+/* rt_conf.c — see rt_conf.h. Each source is walked once a pass.
  */
 #include "rt_conf.h"
 
@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "base_format.h"
+#include "base_size.h"
+#include "os_mem.h"
 #include "os_proc.h"
 #include "rt_options.h"
 
@@ -30,7 +32,6 @@ struct place {
 static bool is_read;
 static bool is_wrong; /* some line was printed */
 static char report_path[PATH_BYTES] HAK_LARGE_BSS;
-static char file_text[FILE_BYTES] HAK_LARGE_BSS;
 
 /* --- Messages --- */
 
@@ -171,9 +172,8 @@ static void symbol_read(void) {
 }
 
 /* Lines `NAME=VALUE`, or comments that begin with #. */
-static void lines_read(enum pass pass, const char *path) {
+static void lines_read(enum pass pass, const char *path, const char *text) {
   struct place at = {path, 1};
-  const char *text = file_text;
   for (; *text != '\0'; at.line++) {
     const char *end = text;
     while (*end != '\0' && *end != '\n') end++;
@@ -184,19 +184,25 @@ static void lines_read(enum pass pass, const char *path) {
   }
 }
 
+static size_t file_bytes(void) { return size_round_up(FILE_BYTES, os_page_bytes()); }
+
 /* A file that nobody named may be missing, or out of reach for a program in a sandbox. */
 static void file_read(const char *path, bool is_named) {
   struct place at = {path, 0};
-  long length = os_read_file(path, file_text, sizeof file_text);
+  char probe[2];
+  bool is_there = os_read_file(path, probe, sizeof probe) >= 0;
+  char *text = is_there ? os_map(file_bytes()) : NULL; /* few processes have one to read */
+  long length = text != NULL ? os_read_file(path, text, FILE_BYTES) : -1;
   if (length < 0) {
-    if (is_named) warn_text(&at, "", "cannot be read; its options are not set");
+    if (is_named || is_there) warn_text(&at, "", "cannot be read; its options are not set");
   } else if (length == FILE_BYTES - 1) {
     warn_text(&at, "", "longer than 16382 bytes; none of its options are set");
-  } else if (text_length(file_text) != (size_t)length) {
+  } else if (text_length(text) != (size_t)length) {
     warn_text(&at, "", "no text (a zero byte in it); none of its options are set");
   } else {
-    for (int pass = 0; pass < PASS_COUNT; pass++) lines_read((enum pass)pass, path);
+    for (int pass = 0; pass < PASS_COUNT; pass++) lines_read((enum pass)pass, path, text);
   }
+  if (text != NULL && !os_unmap(text, file_bytes())) return; /* its pages are gone at least */
 }
 
 /* Length of the name of `NAME=value`, or 0. */

@@ -7,6 +7,7 @@
 #include "heap.h"
 #include "ops.h"
 #include "slab.h"
+#include "purge.h"
 #include "superslab.h"
 
 enum { LINE_BYTES = 512 }; /* the longest has 12 figures of at most 20 digits */
@@ -131,6 +132,7 @@ void view_dump_superslabs(const struct view_totals *t, view_dump_line *put) {
 
 void view_dump_warm(const struct view_totals *t, view_dump_line *put) {
   struct superslab_events events = superslab_events();
+  struct purge_events purges = purge_events();
   size_t free_bytes = free_chunk_bytes(t);
   size_t dirty = size_min(superslab_dirty_bytes(), free_bytes);
   char text[LINE_BYTES];
@@ -140,7 +142,7 @@ void view_dump_warm(const struct view_totals *t, view_dump_line *put) {
   FORMAT(&f, {"free_bytes", free_bytes}, {"dirty_bytes", dirty},
          {"clean_bytes", free_bytes - dirty}, {"empty_bytes", t->empty_bytes},
          {"empty_superslabs", t->empty_bytes / SUPERSLAB_BYTES}, {"warm_claims", events.warm_count},
-         {"fresh_claims", events.claim_count - events.warm_count}, {"purges", events.purge_count},
-         {"purged_bytes", events.purged_bytes});
+         {"fresh_claims", events.claim_count - events.warm_count}, {"purges", purges.run_count},
+         {"purged_bytes", purges.run_bytes}, {"purged_slab_bytes", purges.slab_bytes});
   finish(&f, put);
 }

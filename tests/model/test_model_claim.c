@@ -9,6 +9,7 @@
 #include "refill.h"
 #include "size_class.h"
 #include "slab.h"
+#include "purge.h"
 #include "superslab.h"
 
 enum { CHUNKS = 4 * SUPERSLAB_CHUNKS, CLASS = 3 };
@@ -76,7 +77,7 @@ static void claims_one(void) { umbrella(one); }
 static void claims_two(void) { umbrella(two); }
 static void claims_and_keeps(void) { umbrella(keeps); }
 static void releases_last(void) { umbrella(gives_last); }
-static void purges(void) { (void)superslab_purge(true); }
+static void purges(void) { (void)purge_chunks(true); }
 
 /* What was released can be claimed: the search has not passed it by for ever. */
 static void last_can_be_claimed(void) {

@@ -90,12 +90,12 @@ class LockRegistry(unittest.TestCase):
         self.assertIn(finding, found[0])
 
     def test_a_new_outermost_lock(self):
-        self.expect_finding("superslab.c", "static struct rt_lock purge_lock",
+        self.expect_finding("purge.c", "static struct rt_lock purge_lock",
                             "static struct rt_lock other_lock = LOCK_INIT(LOCK_RANK_PURGE);\n"
                             "static struct rt_lock purge_lock", "other_lock is outermost")
 
     def test_one_that_is_no_longer_registered(self):
-        self.expect_finding("superslab.c", "  lock_register(&purge_lock);\n", "",
+        self.expect_finding("purge.c", "  lock_register(&purge_lock);\n", "",
                             "purge_lock is outermost")
 
     def test_one_without_a_rank(self):

@@ -1,4 +1,5 @@
-/* claim.pml — chunks of one superslab: claims, releases and a purge in any order.
+/* claim.pml — chunks of one superslab: claims, releases and a purge in any order. A lazy chunk is as
+ * good as a dirty one here: free, and with contents.
  *
  * The word has two bits a chunk, `free` and `zero`, and changes by compare-and-swap. `content` is
  * what lies in a chunk; whoever uses or purges it must be alone.
@@ -13,7 +14,7 @@ bool content[CHUNKS] = true;         /* true: something other than zero */
 byte purge_lock = NOBODY;
 byte ended = 0;
 
-/* C: take, claim_in */
+/* C: superslab_take, claim_in */
 inline claim(me, mask, has, was_zero) {
   atomic { /* one CAS; one that fails is another's success, and looks again */
     if
@@ -26,7 +27,7 @@ inline claim(me, mask, has, was_zero) {
     fi
   }
 }
-/* C: give, superslab_release */
+/* C: superslab_give, superslab_release */
 inline release(mask, is_zero) {
   atomic {
     assert((word_free & mask) == 0);
@@ -72,7 +73,7 @@ proctype claimer(byte me; byte mask) {
   ended++
 }
 
-/* C: superslab_purge, purge_from_top, purge_run, word_is_empty_resident, word_dirty */
+/* C: purge_chunks, purge_from_top, purge_run, word_is_empty_resident, word_dirty */
 proctype purger(byte me) {
   bool has, was_zero, may;
   byte c, mask;

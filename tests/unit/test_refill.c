@@ -227,6 +227,19 @@ static void borrowing(void) {
   NEED(aligned != NULL && object_class(aligned) == c);
 }
 
+/* BORROW=0: each class takes its own, whatever surplus there is. */
+static void not_borrowing(void) {
+  enum { WIDER_SIZE = 320, SIZE = 256 };
+  (void)heap_own();
+  NEED(hak_option_set("BORROW", "0") == 0);
+  for (int round = 0; round < 4; round++) allocate(40, WIDER_SIZE), free_last_first(40);
+  for (int i = 0; i < 64; i++) NEED(object_class(hak_malloc(SIZE)) == size_class_of(SIZE));
+}
+static void borrowing_can_be_turned_off(void **state) {
+  (void)state;
+  run_child(not_borrowing);
+}
+
 /* Every class's requests lead to its own bin, but for those of a class on loan. */
 static void requests_are_sane(struct heap *h) {
   for (size_t n = 1; n <= TINY_MAX; n++) {
@@ -394,6 +407,7 @@ int main(void) {
       cmocka_unit_test(bins_stay_sane),
       cmocka_unit_test(a_bulk_loop_stays_above_the_slabs),
       cmocka_unit_test(a_larger_class_lends_its_surplus),
+      cmocka_unit_test(borrowing_can_be_turned_off),
       cmocka_unit_test(a_loan_ends),
       cmocka_unit_test(the_second_magazine_comes_before_the_depot),
       cmocka_unit_test(no_thrashing_at_the_edges),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "os_mem.h"
 #include "os_proc.h"
 #include "rt_conf.h"
 #include "rt_options.h"
@@ -44,6 +45,7 @@ static int reads_options(void *argument) {
 }
 
 static int child_main(char **arguments) {
+  os_mem_init();
   if (!rt_conf_init() || !rt_conf_init()) return 10;
   if (rt_option((enum rt_option)atoi(arguments[1])) != strtoull(arguments[2], NULL, 10)) return 11;
   const char *report = rt_report_path();

@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include "purge.h"
 #include "idle.h"
 #include "subslab.h"
 
@@ -137,11 +138,11 @@ static void malloc_trim_purges_slabs_too(void **state) {
 static void drop(void) {
   struct heap *own = heap_own();
   NEED(hak_option_set("SUBSLAB_PURGE", "1") == 0);
-  size_t before = superslab_events().purged_bytes;
+  size_t before = purge_events().slab_bytes;
   fill(600);
-  NEED(superslab_events().purged_bytes == before); /* it only grew */
+  NEED(purge_events().slab_bytes == before); /* it only grew */
   thin_out();
-  size_t purged = superslab_events().purged_bytes - before;
+  size_t purged = purge_events().slab_bytes - before;
   NEED(purged > COUNT * (size_t)600 / 2);
   NEED(kept_are_intact(600));
   NEED(hak_option_set("SUBSLAB_PURGE", "0") == 0);

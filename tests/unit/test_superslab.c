@@ -1,30 +1,14 @@
-/* test_superslab.c — claims and releases against a model of who has which chunk; zeroes; purges. */
+/* test_superslab.c — claims and releases against a model of who has which chunk; zeroes.
+ * test_purge.c has the purges by themselves.
+ */
 #include "unit_region.h"
 
-#include <sys/mman.h>
+#include "purge.h"
 
 enum { MODEL_CHUNKS = 24 * SUPERSLAB_CHUNKS, RUNS = 64, ROUNDS = 20000, THREADS = 3 };
 
 static unsigned owner[MODEL_CHUNKS]; /* 0: free */
 static struct chunk_run runs[RUNS];
-
-static struct chunk_run claim(size_t umbrella, uint32_t count, uint32_t step, size_t preferred) {
-  struct chunk_run run;
-  LOCKED(umbrella, run = superslab_claim(count, step, preferred));
-  return run;
-}
-
-static void chunks_stamp(struct chunk_run run, unsigned seed) {
-  for (uint32_t i = 0; i < run.count; i++) *(unsigned *)(void *)chunk_bytes(run.first + i) = seed;
-}
-static void chunks_check(struct chunk_run run, unsigned seed) {
-  for (uint32_t i = 0; i < run.count; i++)
-    NEED(*(unsigned *)(void *)chunk_bytes(run.first + i) == seed);
-}
-static void chunks_are_zero(struct chunk_run run) {
-  for (uint32_t i = 0; i < run.count; i++)
-    NEED(is_all_zero(chunk_bytes(run.first + i), CHUNK_BYTES));
-}
 
 static bool model_is_free(uint32_t first, uint32_t count) {
   for (uint32_t i = first; i < first + count; i++)
@@ -50,7 +34,7 @@ static void claim_into(unsigned slot, uint64_t *seed) {
   bool is_preferring = random_next(seed) % 2 == 0;
   size_t preferred = is_preferring ? random_next(seed) % 30 : SIZE_MAX;
   uint32_t lowest = model_lowest(count, step);
-  struct chunk_run run = claim(0, count, step, preferred);
+  struct chunk_run run = claim_chunks(0, count, step, preferred);
   if (run.first == CHUNK_NONE) { /* exactly when there is none */
     NEED(lowest == CHUNK_NONE && superslab_announced_bytes() == region_bytes());
     return;
@@ -84,7 +68,7 @@ static size_t model_bytes(void) {
 
 static void as_the_model_says(void) {
   layers_init(32 * SUPERSLAB_BYTES);
-  struct chunk_run high = claim(0, 32 * SUPERSLAB_CHUNKS, 1, 0); /* all, grown one by one */
+  struct chunk_run high = claim_chunks(0, 32 * SUPERSLAB_CHUNKS, 1, 0); /* all, grown one by one */
   NEED(high.first == 0 && superslab_claimed_bytes() == region_bytes());
   superslab_release(0, MODEL_CHUNKS); /* the model's part: the lower one */
   uint64_t seed = 42;
@@ -98,7 +82,7 @@ static void as_the_model_says(void) {
       claim_into(slot, &seed);
     }
     NEED(superslab_claimed_bytes() - 8 * SUPERSLAB_BYTES == model_bytes());
-    if (i % 1000 == 0) NEED(superslab_purge(true) <= region_bytes());
+    if (i % 1000 == 0) NEED(purge_chunks(true) <= region_bytes());
   }
   NEED(superslab_peak_bytes() == peak);
 }
@@ -111,14 +95,14 @@ static void exactly_these_chunks(void) {
   layers_init(64 * MIB);
   bool is_zero;
   NEED(!superslab_claim_at(0, 1, &is_zero)); /* not announced */
-  struct chunk_run run = claim(0, 4, 4, SIZE_MAX);
+  struct chunk_run run = claim_chunks(0, 4, 4, SIZE_MAX);
   NEED(run.first == 0 && run.is_zero);
   NEED(superslab_claim_at(6, 26, &is_zero) && is_zero);
   NEED(!superslab_claim_at(4, 3, &is_zero) && !superslab_claim_at(3, 2, &is_zero));
   NEED(superslab_claim_at(4, 2, &is_zero) && is_zero);
   NEED(superslab_claimed_bytes() == SUPERSLAB_BYTES);
   superslab_release(0, SUPERSLAB_CHUNKS);
-  NEED(claim(0, 1, 1, SIZE_MAX).first == 0 && claim(0, 2, 2, 5).first == 2);
+  NEED(claim_chunks(0, 1, 1, SIZE_MAX).first == 0 && claim_chunks(0, 2, 2, 5).first == 2);
   NEED(!superslab_claim_at(31, 2, &is_zero) && !superslab_claim_at(1, 0, &is_zero));
   NEED(!superslab_claim_at(SUPERSLAB_CHUNKS, 1, &is_zero));
   NEED(!superslab_claim_at((uint32_t)region_chunk_count, 1, &is_zero));
@@ -132,7 +116,7 @@ static void a_claim_of_certain_chunks(void **state) {
 static void zero_or_not(void) {
   layers_init(64 * MIB);
   bool is_zero;
-  struct chunk_run run = claim(0, SUPERSLAB_CHUNKS, 1, 0);
+  struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.is_zero && superslab_empty_bytes() == 0);
   chunks_stamp(run, 7);
   superslab_release(0, 8);
@@ -140,120 +124,30 @@ static void zero_or_not(void) {
   superslab_release(0, 7);
   superslab_release(10, 21);
   NEED(superslab_dirty_bytes() == 28 * (size_t)CHUNK_BYTES && superslab_empty_bytes() == 0);
-  NEED(superslab_purge(true) == 28 * (size_t)CHUNK_BYTES); /* round those that are in use */
-  NEED(superslab_dirty_bytes() == 0 && superslab_events().purge_count == 2);
-  NEED(superslab_events().purged_bytes == 28 * (size_t)CHUNK_BYTES);
-  NEED(superslab_wait_for_purge() == 2 && !superslab_is_purging());
+  NEED(purge_chunks(true) == 28 * (size_t)CHUNK_BYTES); /* round those that are in use */
+  NEED(superslab_dirty_bytes() == 0 && purge_events().run_count == 2);
+  NEED(purge_events().run_bytes == 28 * (size_t)CHUNK_BYTES);
+  NEED(purge_wait() == 2 && !purge_is_mine());
   NEED(superslab_claim_at(0, 7, &is_zero) && is_zero);
   for (size_t i = 0; i < 7; i++) NEED(is_all_zero(chunk_bytes(i), CHUNK_BYTES));
   NEED(superslab_claim_at(10, 21, &is_zero) && is_zero);
   chunks_stamp(run, 7);
   superslab_release(0, 32);
   NEED(superslab_empty_bytes() == SUPERSLAB_BYTES);
-  NEED(superslab_purge(true) == SUPERSLAB_BYTES && superslab_empty_bytes() == 0);
-  NEED(superslab_purge(true) == 0);
-  run = claim(0, SUPERSLAB_CHUNKS, 1, 0);
+  NEED(purge_chunks(true) == SUPERSLAB_BYTES && superslab_empty_bytes() == 0);
+  NEED(purge_chunks(true) == 0);
+  run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first == 0 && run.is_zero);
   chunks_are_zero(run);
   superslab_release(0, 16);
   superslab_release(20, 12);
   superslab_release(16, 4);
-  run = claim(0, SUPERSLAB_CHUNKS, 1, 0);
+  run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first == 0 && !run.is_zero);
 }
 static void zero_is_said_of_untouched_or_purged(void **state) {
   (void)state;
   run_child(zero_or_not);
-}
-
-/* Where the program has locked its memory the kernel refuses: that is not tried again and again. */
-static void refused(void) {
-  layers_init(64 * MIB);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
-  struct chunk_run run = claim(0, 2 * SUPERSLAB_CHUNKS, 1, 0);
-  chunks_stamp(run, 9);
-  if (mlock(chunk_bytes(run.first), run.count * (size_t)CHUNK_BYTES) != 0) _exit(0);
-  superslab_release(run.first, run.count);
-  NEED(superslab_purge_is_due() && superslab_purge(false) == 0);
-  NEED(!superslab_purge_is_due() && superslab_dirty_bytes() == 2 * SUPERSLAB_BYTES);
-  NEED(superslab_purge(true) == 0); /* for who asks it is */
-  NEED(munlock(chunk_bytes(run.first), run.count * (size_t)CHUNK_BYTES) == 0);
-  NEED(superslab_purge(true) == 2 * SUPERSLAB_BYTES && superslab_dirty_bytes() == 0);
-}
-static void what_the_kernel_refuses_is_not_asked_at_once_again(void **state) {
-  (void)state;
-  if (UNIT_SANITIZED) skip(); /* their mlock does nothing */
-  run_child(refused);
-}
-
-static void purging(void) {
-  layers_init(256 * MIB);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "20M"));
-  struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
-  NEED(superslab_peak_bytes() == 40 * SUPERSLAB_BYTES && !superslab_purge_is_due());
-  chunks_stamp(run, 9);
-  superslab_release(run.first, 10 * SUPERSLAB_CHUNKS);
-  NEED(superslab_empty_bytes() == 10 * SUPERSLAB_BYTES);
-  NEED(!superslab_purge_is_due()); /* that much may stay */
-  NEED(superslab_purge(false) == 0);
-  superslab_release(10 * SUPERSLAB_CHUNKS, 30 * SUPERSLAB_CHUNKS);
-  NEED(superslab_purge_is_due());
-  NEED(superslab_purge(false) == 30 * SUPERSLAB_BYTES); /* from the highest address down */
-  NEED(superslab_empty_bytes() == 10 * SUPERSLAB_BYTES && !superslab_purge_is_due());
-  for (uint32_t i = 0; i < 40; i++) {
-    struct chunk_run one = claim(0, SUPERSLAB_CHUNKS, 1, SIZE_MAX);
-    NEED(one.first == i * SUPERSLAB_CHUNKS && one.is_zero == (i >= 10));
-    if (one.is_zero) chunks_are_zero(one);
-  }
-  NEED(superslab_claimed_bytes() == 40 * SUPERSLAB_BYTES);
-  superslab_release(0, 40 * SUPERSLAB_CHUNKS);
-  NEED(!superslab_purge_is_due()); /* what was purged came back at once: now all may stay */
-  NEED(superslab_purge(false) == 0 && superslab_empty_bytes() == 40 * SUPERSLAB_BYTES);
-  NEED(superslab_purge(true) == 40 * SUPERSLAB_BYTES); /* but for who asks */
-}
-static void a_purge_leaves_what_is_to_stay_warm(void **state) {
-  (void)state;
-  run_child(purging);
-}
-
-static void purging_by_warm_bytes(void) {
-  layers_init(256 * MIB);
-  struct chunk_run run = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
-  superslab_release(run.first, run.count);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "30M"));
-  NEED(superslab_purge(false) == 25 * SUPERSLAB_BYTES);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "1G"));
-  NEED(!superslab_purge_is_due() && superslab_purge(false) == 0);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0")); /* whatever the peak was */
-  NEED(superslab_purge_is_due() && superslab_purge(false) == 15 * SUPERSLAB_BYTES);
-  NEED(superslab_empty_bytes() == 0);
-}
-static void warm_bytes_stay_and_no_more(void **state) {
-  (void)state;
-  run_child(purging_by_warm_bytes);
-}
-
-static void swinging(bool asks_itself) {
-  layers_init(256 * MIB);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
-  struct chunk_run low = claim(0, 40 * SUPERSLAB_CHUNKS, 1, 0);
-  NEED(low.first == 0);
-  size_t purged = 0;
-  for (int i = 0; i < 10; i++) {
-    superslab_release(20 * SUPERSLAB_CHUNKS, 20 * SUPERSLAB_CHUNKS);
-    if (asks_itself) purged += superslab_purge(true);
-    if (superslab_purge_is_due()) purged += superslab_purge(false);
-    for (int k = 0; k < 20; k++) NEED(claim(0, SUPERSLAB_CHUNKS, 1, SIZE_MAX).first != CHUNK_NONE);
-  }
-  NEED(superslab_claimed_bytes() == 40 * SUPERSLAB_BYTES);
-  NEED(purged == (asks_itself ? 200 : 20) * SUPERSLAB_BYTES);
-}
-static void swinging_by_itself(void) { swinging(false); }
-static void swinging_with_trim(void) { swinging(true); }
-static void a_load_that_swings_is_purged_once(void **state) {
-  (void)state;
-  run_child(swinging_by_itself);
-  run_child(swinging_with_trim);
 }
 
 static _Atomic(bool) must_stop;
@@ -272,7 +166,7 @@ static void *claims_and_releases(void *number) {
       continue;
     }
     uint32_t count = random_next(&seed) % 16 == 0 ? 40 : (uint32_t)(random_next(&seed) % 12) + 1;
-    struct chunk_run run = claim((uintptr_t)number, count, 1, random_next(&seed) % 8);
+    struct chunk_run run = claim_chunks((uintptr_t)number, count, 1, random_next(&seed) % 8);
     if (run.first == CHUNK_NONE) continue;
     if (run.is_zero)
       for (uint32_t c = 0; c < run.count; c++)
@@ -287,7 +181,7 @@ static void *claims_and_releases(void *number) {
 
 static void *purges(void *unused) {
   (void)unused;
-  while (!load_relaxed(&must_stop)) NEED(superslab_purge(true) % CHUNK_BYTES == 0);
+  while (!load_relaxed(&must_stop)) NEED(purge_chunks(true) % CHUNK_BYTES == 0);
   return NULL;
 }
 
@@ -299,9 +193,9 @@ static void together(void) {
   store_relaxed(&must_stop, true);
   NEED(pthread_join(purger, NULL) == 0);
   NEED(superslab_claimed_bytes() == 0);
-  (void)superslab_purge(true);
+  (void)purge_chunks(true);
   NEED(superslab_empty_bytes() == 0);
-  struct chunk_run all = claim(0, (uint32_t)region_chunk_count, 1, 0);
+  struct chunk_run all = claim_chunks(0, (uint32_t)region_chunk_count, 1, 0);
   NEED(all.first == 0 && all.is_zero); /* nothing was lost on the way */
   for (uint32_t i = 0; i < all.count; i++) NEED(is_all_zero(chunk_bytes(i), CHUNK_BYTES));
 }
@@ -315,10 +209,6 @@ int main(void) {
       cmocka_unit_test(claims_and_releases_follow_a_model),
       cmocka_unit_test(a_claim_of_certain_chunks),
       cmocka_unit_test(zero_is_said_of_untouched_or_purged),
-      cmocka_unit_test(what_the_kernel_refuses_is_not_asked_at_once_again),
-      cmocka_unit_test(a_purge_leaves_what_is_to_stay_warm),
-      cmocka_unit_test(warm_bytes_stay_and_no_more),
-      cmocka_unit_test(a_load_that_swings_is_purged_once),
       cmocka_unit_test(threads_never_share_a_chunk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

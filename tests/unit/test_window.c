@@ -26,6 +26,34 @@ static void a_window_opens_small_and_once(void **state) {
   run_child(opens);
 }
 
+/* BIN_BYTES bounds every bin, also of those that were larger when it was set. */
+static void bounded(void) {
+  static void *object[OBJECTS];
+  struct heap *h = heap_own();
+  for (int round = 0; round < 4; round++) {
+    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
+    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  }
+  uint32_t c = object_class(object[0]);
+  NEED(heap_bin_count(h, c) > 16 && window_max(h, c) == size_classes[c].magazine_capacity);
+  NEED(hak_option_set("BIN_BYTES", "4K") == 0);
+  NEED(window_max(h, c) == 16);
+  for (int round = 0; round < 4; round++) {
+    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
+    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  }
+  NEED(heap_bin_count(h, c) <= 16 && h->cls[c].window <= 16);
+  NEED(hak_option_set("BIN_BYTES", "0") == 0);
+  for (uint32_t i = 0; i < CLASS_COUNT; i++) NEED(window_max(h, i) == 1);
+  for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
+  for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  NEED(heap_bin_count(h, c) <= 1);
+}
+static void bin_bytes_bound_every_bin(void **state) {
+  (void)state;
+  run_child(bounded);
+}
+
 static size_t medium_count(struct heap *h) {
   size_t count = 0;
   for (uint32_t c = CLASS_TINY_COUNT; c < CLASS_COUNT; c++) count += heap_bin_count(h, c);
@@ -108,6 +136,7 @@ int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_window_opens_small_and_once),
+      cmocka_unit_test(bin_bytes_bound_every_bin),
       cmocka_unit_test(a_thread_that_only_frees_empties_its_bins),
       cmocka_unit_test(one_that_allocates_too_keeps_them),
       cmocka_unit_test(in_a_crowded_home_a_window_stays_smaller),

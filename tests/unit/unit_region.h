@@ -7,8 +7,8 @@
 #include "unit_child.h"
 
 #include "region.h"
-#include "rt_lock.h"
 #include "rt_conf.h"
+#include "rt_lock.h"
 #include "rt_options.h"
 #include "superslab.h"
 
@@ -39,5 +39,24 @@ static inline void layers_init(uint64_t region_wanted_bytes) {
   } while (0)
 
 static inline char *chunk_bytes(size_t chunk) { return chunk_address(chunk); }
+
+static inline struct chunk_run claim_chunks(size_t umbrella, uint32_t count, uint32_t step,
+                                            size_t preferred) {
+  struct chunk_run run;
+  LOCKED(umbrella, run = superslab_claim(count, step, preferred));
+  return run;
+}
+
+static inline void chunks_stamp(struct chunk_run run, unsigned seed) {
+  for (uint32_t i = 0; i < run.count; i++) *(unsigned *)(void *)chunk_bytes(run.first + i) = seed;
+}
+static inline void chunks_check(struct chunk_run run, unsigned seed) {
+  for (uint32_t i = 0; i < run.count; i++)
+    NEED(*(unsigned *)(void *)chunk_bytes(run.first + i) == seed);
+}
+static inline void chunks_are_zero(struct chunk_run run) {
+  for (uint32_t i = 0; i < run.count; i++)
+    NEED(is_all_zero(chunk_bytes(run.first + i), CHUNK_BYTES));
+}
 
 #endif

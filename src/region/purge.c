@@ -1,0 +1,167 @@
+/* purge.c — see purge.h. Owns: when, and the counters.
+ */
+#include "purge.h"
+
+#include "base_atomic.h"
+#include "base_bits.h"
+#include "base_size.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "os_proc.h"
+#include "region.h"
+#include "regret.h"
+#include "rt_lock.h"
+#include "rt_options.h"
+#include "superslab.h"
+#include "superslab_word.h"
+
+enum {
+  REFUSED_MS = 1000,     /* arbitrary */
+  SLICE_BYTES = 8 * MIB, /* of one automatic purge: a pause of about a millisecond */
+};
+
+static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
+static _Atomic(size_t) run_count, run_bytes, slab_bytes; /* ever */
+/* The kernel refuses to purge what the program has locked in memory: no purge is due until then. */
+static _Atomic(uint64_t) refused_until_ms;
+/* Fewest dirty chunks since delay_start_ms: so many nobody has needed. */
+static _Atomic(size_t) dirty_least;
+static _Atomic(uint64_t) delay_start_ms;
+
+static void recover(struct rt_lock *unused) {
+  (void)unused;
+  superslab_recount();
+}
+
+void purge_init(void) {
+  purge_lock.recover = recover;
+  lock_register(&purge_lock);
+}
+
+static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
+
+bool purge_is_due(void) {
+  if (HAK_LIKELY(!is_over(rt_option(RT_OPTION_WARM_POOL_BYTES))))
+    return false; /* before the clock is read */
+  uint64_t now_ms = os_coarse_ms();
+  return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
+         now_ms >= load_relaxed(&refused_until_ms) && is_over(regret_keep_bytes(now_ms));
+}
+
+struct purge {
+  size_t keep_bytes;
+  bool all;            /* lazy ones too, whatever is to be kept, however long it takes */
+  enum chunk_state to; /* what purged chunks are */
+  bool is_refused;     /* by the kernel: the next one would be too */
+  size_t bytes;        /* purged */
+};
+
+static bool goes_on(const struct purge *p) {
+  return !p->is_refused && (p->all || (p->bytes < SLICE_BYTES && is_over(p->keep_bytes)));
+}
+
+/* The chunks of `mask`, neighbours, if they are free now. */
+static void purge_run(struct purge *p, size_t index, uint32_t mask) {
+  ASSERT(mask != 0 && lock_is_mine(&purge_lock));
+  uint64_t word = superslab_word(index);
+  if (!superslab_take(index, mask, &word)) return;
+  size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
+  void *first = chunk_address(index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask));
+  p->is_refused = !(p->to == CHUNK_LAZY ? os_purge_lazily(first, bytes) : os_purge(first, bytes));
+  superslab_give(index, mask, p->is_refused ? CHUNK_DIRTY : p->to);
+  if (p->is_refused) return;
+  p->bytes += bytes;
+  add_relaxed(&run_count, (size_t)1);
+  add_relaxed(&run_bytes, bytes);
+}
+
+/* From the highest address down: empty superslabs first, one call each; then the free chunks of
+ * those in use, which are the likelier to be claimed again. */
+static void purge_from_top(struct purge *p, bool only_empty) {
+  ASSERT(lock_is_mine(&purge_lock));
+  for (size_t i = superslab_chunk_end() / SUPERSLAB_CHUNKS; i > 0 && goes_on(p); i--) {
+    uint64_t word = superslab_word(i - 1);
+    if (only_empty && !word_is_empty_resident(word)) continue;
+    uint32_t left = only_empty ? ALL_FREE
+                    : p->all   ? word_free(word) & ~word_zero(word)
+                               : word_dirty(word);
+    while (left != 0 && goes_on(p)) { /* each round: one run less */
+      uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
+      while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
+      uint32_t mask = bits32_run(low, top - low + 1);
+      left &= ~mask;
+      purge_run(p, i - 1, mask);
+    }
+  }
+}
+
+static void purge(struct purge *p) {
+  if (!lock_try_enter(&purge_lock)) return;
+  purge_from_top(p, true);
+  purge_from_top(p, false);
+  purge_end(0, p->is_refused);
+}
+
+static enum chunk_state automatic_state(void) {
+  return rt_option(RT_OPTION_SS_RELEASE) == RELEASE_FREE ? CHUNK_LAZY : CHUNK_ZERO;
+}
+
+size_t purge_chunks(bool all) {
+  uint64_t now_ms = os_coarse_ms();
+  struct purge p = {.all = all, .to = all ? CHUNK_ZERO : automatic_state()};
+  if (!all)
+    p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regret_keep_bytes(now_ms));
+  purge(&p);
+  /* What the program asked to purge is no mistake of ours; what is lazy costs nothing to need. */
+  if (p.bytes != 0 && !all && p.to == CHUNK_ZERO && !region_is_scarce())
+    regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
+  return p.bytes;
+}
+
+void purge_note_dirty(size_t count) {
+  /* Racing threads may forget one another's: then a little too much is purged. */
+  if (count < load_relaxed(&dirty_least)) store_relaxed(&dirty_least, count);
+}
+
+void purge_tick(uint64_t now_ms) {
+  uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
+  if (delay_ms == 0 || now_ms - start < delay_ms) return;
+  if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return; /* another thread's tick */
+  size_t dirty_bytes = superslab_dirty_bytes();
+  size_t unused_bytes = size_min(load_relaxed(&dirty_least) * CHUNK_BYTES, dirty_bytes);
+  bool may =
+      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
+  if (start != 0 && unused_bytes != 0 && may) {
+    struct purge p = {.to = automatic_state(),
+                      .keep_bytes =
+                          size_max(dirty_bytes - unused_bytes, regret_keep_bytes(now_ms))};
+    purge(&p);
+    if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
+      regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
+  }
+  store_relaxed(&dirty_least, superslab_dirty_bytes() / CHUNK_BYTES);
+}
+
+bool purge_begin(void) { return lock_try_enter(&purge_lock); }
+
+void purge_end(size_t bytes, bool is_refused) {
+  ASSERT(lock_is_mine(&purge_lock));
+  if (is_refused) store_relaxed(&refused_until_ms, os_coarse_ms() + REFUSED_MS);
+  if (bytes != 0) add_relaxed(&slab_bytes, bytes);
+  lock_leave(&purge_lock);
+}
+
+size_t purge_wait(void) {
+  if (!purge_is_mine()) lock_wait(&purge_lock); /* else a handler amid our own */
+  return load_relaxed(&run_count);
+}
+
+bool purge_is_mine(void) { return lock_is_mine(&purge_lock); }
+
+struct purge_events purge_events(void) {
+  return (struct purge_events){
+      .run_count = load_relaxed(&run_count),
+      .run_bytes = load_relaxed(&run_bytes),
+      .slab_bytes = load_relaxed(&slab_bytes),
+  };
+}

@@ -1,0 +1,56 @@
+/* purge.h — free chunks go back to the kernel, and when.
+ *
+ *   automatic  what is above WARM_POOL_BYTES and what regrets let stay (regret.h), at once; what
+ *              nobody has needed for PURGE_DELAY_MS, by ticks; SS_RELEASE says how, or not at all
+ *   asked for  all of it
+ *
+ * A purge owns what it purges: it takes the chunks out of the superslab's word, and gives them back
+ * when the kernel has answered. Only what the kernel has purged is called zero.
+ * Lock: purge (rank 2), only ever tried, so no purge waits for another; fork waits for it.
+ */
+#ifndef PURGE_H
+#define PURGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_attr.h"
+
+enum purge_release { RELEASE_OFF, RELEASE_FREE, RELEASE_DONTNEED }; /* words of SS_RELEASE */
+
+/* Called by region_init. */
+void purge_init(void);
+/* True when more free chunks are resident than may stay. */
+bool purge_is_due(void);
+/* Purge free chunks: some of what is above what may stay, or all; empty superslabs first, each from
+ * the highest address down; nothing if another thread purges. The caller holds no lock. Returns the
+ * bytes purged. */
+size_t purge_chunks(bool all);
+/* A tick: purge as much as has been dirty all the time since the tick before the last
+ * PURGE_DELAY_MS began. The caller holds no lock; now_ms: a coarse clock. */
+void purge_tick(uint64_t now_ms);
+/* Fewer bytes of chunks are dirty than before: `count` chunks. Any thread. */
+void purge_note_dirty(size_t count);
+
+/* The right to purge what the caller has taken out of use; false when another thread has it. Fork
+ * waits for its end. The caller holds no lock, and says at the end how much of slabs it has purged
+ * and whether the kernel refused. */
+HAK_MUST_USE bool purge_begin(void);
+void purge_end(size_t slab_bytes, bool is_refused);
+
+/* Returns when a purge that another thread is at, if any, has ended: what it held can be claimed.
+ * How many runs were purged so far. The caller holds no lock. */
+size_t purge_wait(void);
+/* True amid a purge of the calling thread's, to a signal handler. */
+bool purge_is_mine(void);
+
+/* Since the start. Any thread. */
+struct purge_events {
+  size_t run_count; /* of chunks, given back to the kernel */
+  size_t run_bytes;
+  size_t slab_bytes; /* of pages inside slabs */
+};
+HAK_MUST_USE struct purge_events purge_events(void);
+
+#endif
