@@ -224,13 +224,15 @@ static bool sample_countdown(struct heap *h, size_t bytes) {
 }
 
 /* How many objects of class c to take from slabs at once. */
-static uint32_t refill_count(const struct heap *h, uint32_t c) {
-  const struct heap_class *k = &h->cls[c];
+static uint32_t refill_count(struct heap *h, uint32_t c) {
+  struct heap_class *k = &h->cls[c];
+  uint32_t most = window_bound(c);
+  if (HAK_UNLIKELY(k->window > most)) k->window = (uint16_t)most; /* BIN_BYTES has changed */
   uint32_t doublings = k->streak <= STREAK_FIRST ? 0 : k->streak - STREAK_FIRST;
   if (doublings > STREAK_DOUBLINGS_MAX) doublings = STREAK_DOUBLINGS_MAX;
   /* Where memory may end, what a class took too much others lack. */
   if (doublings != 0 && region_is_scarce()) doublings = 0;
-  uint32_t want = (uint32_t)k->window << doublings, most = window_bound(c);
+  uint32_t want = (uint32_t)k->window << doublings;
   return want < most ? want : most;
 }
 

@@ -102,16 +102,28 @@ static struct heap *owner_lock(size_t chunk) {
   }
 }
 
+static bool begins_slab(size_t chunk, uint32_t entry) {
+  return slab_of_chunk(&size_classes[map_entry_class(entry)], chunk) == region_record(chunk);
+}
+
+struct walk {
+  struct heap *own;        /* the calling thread's */
+  const struct heap *only; /* NULL: all homes */
+  struct heap *locked[2];  /* whose lock was taken for the last run; NULL: none */
+  bool is_refused;         /* by the kernel, or by another thread's purge */
+};
+
 /* One run of the slab at `chunk`, from *page on; *page is then behind it. Bytes, or 0: there is no
  * more, or the kernel refuses. The caller holds the purge lock. */
-static size_t purge_pages(size_t chunk, const struct heap *only, uint32_t *page, bool *is_refused) {
-  struct heap *home = owner_lock(chunk);
+static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
+  struct heap *home = walk->locked[0] = owner_lock(chunk);
   if (home == NULL) return 0;
   struct slab *s = region_record(chunk);
   struct page_run run;
-  bool is_wanted = only == NULL || home == only;
-  bool has_run = is_wanted && slab_of_chunk(&size_classes[s->class_index], chunk) == s &&
-                 home->empty_slab != s && (*page != 0 || !slab_is_unchanged(s)) &&
+  /* The map's class: of a chunk inside a longer slab, the record says what was there before. */
+  bool is_wanted =
+      (walk->only == NULL || home == walk->only) && begins_slab(chunk, map_load(chunk));
+  bool has_run = is_wanted && home->empty_slab != s && (*page != 0 || !slab_is_unchanged(s)) &&
                  find_run(s, *page, &run);
   if (is_wanted && *page == 0) slab_note_unchanged(s);
   home->subslab_free_bytes = load_relaxed(&home->slab_bytes) - home->taken_bytes;
@@ -120,39 +132,42 @@ static size_t purge_pages(size_t chunk, const struct heap *only, uint32_t *page,
   if (!has_run) return 0;
   ASSERT((run.first_page + run.page_count) * os_page_bytes() <= s->chunk_count * CHUNK_BYTES);
   size_t page_bytes = os_page_bytes(), bytes = run.page_count * page_bytes;
-  char *first = (char *)chunk_address(chunk) + run.first_page * page_bytes;
-  *is_refused = !os_purge(first, bytes);
-  home = owner_lock(chunk);
+  walk->is_refused = !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
+  home = walk->locked[1] = owner_lock(chunk);
   CHECK(home != NULL); /* it cannot have been released: objects of it were out */
   move_run(home, s, &run, true);
+  if (walk->is_refused) slab_note_changed(s); /* there is something left to do */
   lock_leave(&home->lock);
   *page = run.first_page + run.page_count;
-  return *is_refused ? 0 : bytes;
+  return walk->is_refused ? 0 : bytes;
 }
 
-/* All runs of the slab that begins at `chunk`. */
-static size_t purge_slab(struct heap *own, const struct heap *only, size_t chunk,
-                         bool *is_refused) {
+/* All runs of the slab that begins at `chunk`, if one does. */
+static size_t purge_slab(struct walk *walk, size_t chunk) {
   uint32_t entry = map_load(chunk), id = map_entry_id(entry), page = 0;
-  if (id < HEAP_ID_FIRST || (only != NULL && id != heap_id(only))) return 0;
-  if (slab_of_chunk(&size_classes[map_entry_class(entry)], chunk) != region_record(chunk)) return 0;
-  if (!purge_begin()) {
-    *is_refused = true;
-    return 0;
-  }
+  if (id < HEAP_ID_FIRST || (walk->only != NULL && id != heap_id(walk->only))) return 0;
+  if (!begins_slab(chunk, entry)) return 0;
   size_t purged = 0, bytes;
-  while ((bytes = purge_pages(chunk, only, &page, is_refused)) != 0) purged += bytes;
-  purge_end(purged, *is_refused);
-  struct heap *home = heap_of_id(id);
-  if (NEVER(home == NULL)) return purged;
-  mail_redrain(home, false, &own->to_free); /* a sender may have found its lock taken, and left */
+  do { /* each round goes on behind the run of the last; it waits, since the slab is noted by now */
+    if (!purge_begin(page != 0)) {
+      walk->is_refused = true;
+      return purged;
+    }
+    walk->locked[0] = walk->locked[1] = NULL;
+    bytes = purge_pages(walk, chunk, &page);
+    purge_end(bytes, walk->is_refused);
+    for (size_t i = 0; i < 2; i++) { /* a sender may have found the lock taken, and left */
+      if (walk->locked[i] != NULL) mail_redrain(walk->locked[i], false, &walk->own->to_free);
+    }
+    purged += bytes;
+  } while (bytes != 0);
   return purged;
 }
 
 size_t subslab_purge(struct heap *own, struct heap *home) {
+  struct walk walk = {.own = own, .only = home};
   size_t purged = 0, end = superslab_chunk_end();
-  bool is_refused = false;
-  for (size_t chunk = 0; chunk < end && !is_refused; chunk++)
-    purged += purge_slab(own, home, chunk, &is_refused);
+  for (size_t chunk = 0; chunk < end && !walk.is_refused; chunk++)
+    purged += purge_slab(&walk, chunk);
   return purged;
 }

@@ -45,7 +45,8 @@ void window_shrink(struct heap *h, uint32_t c) {
     flush_magazine(h->home, previous);
     flush_magazine_give(h->home, previous);
   }
-  h->cls[c].window = (uint16_t)(h->cls[c].window / 2 > rest ? h->cls[c].window / 2 : rest);
+  uint32_t half = h->cls[c].window / 2 > rest ? h->cls[c].window / 2 : rest;
+  h->cls[c].window = (uint16_t)(half < window_bound(c) ? half : window_bound(c));
   h->cls[c].is_underflowed = false;
   if (count != 0) heap_bin_spill(h, c);
   flush_slots(h->home, c, loaded->slot, count - rest);

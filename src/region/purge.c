@@ -142,7 +142,9 @@ void purge_tick(uint64_t now_ms) {
   store_relaxed(&dirty_least, superslab_dirty_bytes() / CHUNK_BYTES);
 }
 
-bool purge_begin(void) { return lock_try_enter(&purge_lock); }
+bool purge_begin(bool waits) {
+  return waits ? lock_enter(&purge_lock) : lock_try_enter(&purge_lock);
+}
 
 void purge_end(size_t bytes, bool is_refused) {
   ASSERT(lock_is_mine(&purge_lock));

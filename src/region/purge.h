@@ -6,7 +6,8 @@
  *
  * A purge owns what it purges: it takes the chunks out of the superslab's word, and gives them back
  * when the kernel has answered. Only what the kernel has purged is called zero.
- * Lock: purge (rank 2), only ever tried, so no purge waits for another; fork waits for it.
+ * Lock: purge (rank 2), tried: no purge waits for another, but one inside a slab that it has begun;
+ * fork waits for it.
  */
 #ifndef PURGE_H
 #define PURGE_H
@@ -33,10 +34,11 @@ void purge_tick(uint64_t now_ms);
 /* Fewer bytes of chunks are dirty than before: `count` chunks. Any thread. */
 void purge_note_dirty(size_t count);
 
-/* The right to purge what the caller has taken out of use; false when another thread has it. Fork
- * waits for its end. The caller holds no lock, and says at the end how much of slabs it has purged
- * and whether the kernel refused. */
-HAK_MUST_USE bool purge_begin(void);
+/* The right to purge what the caller has taken out of use; false when another thread has it and the
+ * caller does not wait (`waits`: until it has ended, and a fork has). Fork waits for its end. The
+ * caller holds no lock, and says at the end how much of slabs it has purged and whether the kernel
+ * refused. */
+HAK_MUST_USE bool purge_begin(bool waits);
 void purge_end(size_t slab_bytes, bool is_refused);
 
 /* Returns when a purge that another thread is at, if any, has ended: what it held can be claimed.

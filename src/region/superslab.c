@@ -46,9 +46,8 @@ void superslab_init(void *words) { superslab_words = words; }
 void superslab_announce(size_t index, uint32_t usable_chunks) {
   ASSERT(usable_chunks <= SUPERSLAB_CHUNKS);
   ASSERT(load_relaxed(&superslab_words[index]) == 0);
-  uint32_t usable = usable_chunks == 0 ? 0 : bits32_run(0, usable_chunks);
-  store_release(&superslab_words[index],
-                word_of(usable, CHUNK_ZERO)); /* pairs with a claim's CAS */
+  uint64_t usable = usable_chunks == 0 ? 0 : word_of(bits32_run(0, usable_chunks), CHUNK_ZERO);
+  store_release(&superslab_words[index], usable); /* pairs with a claim's CAS */
   add_relaxed(&announced_chunks, (size_t)usable_chunks);
   store_release(&superslab_count, index + 1); /* pairs with the searches */
 }

@@ -2,7 +2,7 @@
  *
  * Lock order (a thread takes them downward only; two heap locks: the second is only tried):
  *   1. options   changes of options while the program runs; taken with no lock held
- *   2. purge     serialises purges; only ever tried; taken with no lock held
+ *   2. purge     serialises purges; taken with no lock held
  *   3. heap      the umbrella: every slow path holds its own heap's lock first
  *   4. orphans   list of heaps whose threads are gone
  *   5. stock     empty magazines on their way between heaps

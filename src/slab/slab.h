@@ -51,6 +51,7 @@ _Static_assert(offsetof(struct slab, inline_bits) == 32, "half a line of header"
 bool slab_is_valid(const struct slab *s);
 
 HAK_INLINE void slab_note_unchanged(struct slab *s) { s->hint |= SLAB_UNCHANGED; }
+HAK_INLINE void slab_note_changed(struct slab *s) { s->hint &= (uint8_t)~SLAB_UNCHANGED; }
 HAK_INLINE HAK_MUST_USE bool slab_is_unchanged(const struct slab *s) {
   return (s->hint & SLAB_UNCHANGED) != 0;
 }

@@ -218,14 +218,14 @@ static void what_nobody_needs_goes_after_the_delay(void **state) {
 /* Who has the right to purge keeps others from it. */
 static void *tries(void *unused) {
   (void)unused;
-  NEED(!purge_begin() && purge_chunks(true) == 0 && !purge_is_mine());
+  NEED(!purge_begin(false) && purge_chunks(true) == 0 && !purge_is_mine());
   return NULL;
 }
 static void one_at_a_time(void) {
   layers_init(256 * MIB);
   struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
   superslab_release(run.first, run.count);
-  NEED(purge_begin() && purge_is_mine());
+  NEED(purge_begin(false) && purge_is_mine());
   pthread_t thread;
   NEED(pthread_create(&thread, NULL, tries, NULL) == 0 && pthread_join(thread, NULL) == 0);
   size_t before = purge_events().slab_bytes;

@@ -167,6 +167,7 @@ static void refused(void) {
   NEED(entry_purge_slabs(own, own) == 0);
   NEED(live_objects(c) == live && kept_are_intact(600));
   NEED(munlockall() == 0);
+  NEED(entry_purge_slabs(own, own) > COUNT * (size_t)600 / 2); /* it was not forgotten */
   free_kept();
   all_to_bitmaps();
   NEED(live_objects(c) == 0);

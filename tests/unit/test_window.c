@@ -49,9 +49,30 @@ static void bounded(void) {
   for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
   NEED(heap_bin_count(h, c) <= 1);
 }
+/* A bin that holds more than its bound, as a received magazine may, shrinks to within it; and one
+ * that is wider when the bound is set is filled no further. */
+static void bounded_late(void) {
+  static void *object[OBJECTS];
+  struct heap *h = heap_own();
+  for (int round = 0; round < 4; round++) {
+    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
+    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  }
+  uint32_t c = object_class(object[0]);
+  NEED(rt_option_set(RT_OPTION_BIN_BYTES, "4K"));
+  NEED(heap_bin_count(h, c) > 16 && h->cls[c].window > 16);
+  (void)enter();
+  window_shrink(h, c);
+  NEED(h->cls[c].window <= 16);
+  h->cls[c].window = size_classes[c].magazine_capacity;
+  entry_leave(h);
+  for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
+  NEED(h->cls[c].window <= 16 && heap_bin_count(h, c) <= 16);
+}
 static void bin_bytes_bound_every_bin(void **state) {
   (void)state;
   run_child(bounded);
+  run_child(bounded_late);
 }
 
 static size_t medium_count(struct heap *h) {
