@@ -150,8 +150,8 @@ def verdicts(row, values):
         least = min(there, key=values.get)
         limit = values[least] * target.factor + target.plus
         if target.plus:
-            said = f"{target.of} {(values[target.of] - values[least]) * 1024:+.0f} KiB of {least} " \
-                   f"({target.plus * 1024:+.0f})"
+            more_kib = (values[target.of] - values[least]) * 1024
+            said = f"{target.of} {more_kib:+.0f} KiB of {least} ({target.plus * 1024:+.0f})"
         elif least in PROFILES:  # a floor: throughput of the other against ours
             said = f"{least} at {values[target.of] / values[least]:.2f} of {target.of} " \
                    f"({target.factor})"

@@ -116,12 +116,11 @@ struct heap {
   struct slab *empty_slab;      /* the one slab kept though empty */
   uint32_t preferred_superslab; /* where the last slab came from, or a lower one where one went */
   int64_t sample_countdown_bytes;
-  size_t subslab_free_bytes; /* subslab.h: free in slabs at the last purge, or less since */
-  size_t taken_bytes;        /* of the objects of all classes' taken_count */
-  struct magazine *strays;   /* of what magazines of h's held, objects of slabs that others have
-                              * pulled since: to be freed once more */
-  size_t stray_lost_count;   /* strays for which there was no memory: they stay allocated */
-  struct heap_fault fault;   /* noted while objects went to this heap's bitmaps */
+  size_t taken_bytes;      /* of the objects of all classes' taken_count */
+  struct magazine *strays; /* of what magazines of h's held, objects of slabs that others have
+                            * pulled since: to be freed once more */
+  size_t stray_lost_count; /* strays for which there was no memory: they stay allocated */
+  struct heap_fault fault; /* noted while objects went to this heap's bitmaps */
   struct magazine *spare[MAGAZINE_KIND_COUNT]; /* one empty magazine a kind, before the stock */
   _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;
@@ -134,7 +133,8 @@ struct heap {
   struct heap *next_host;         /* ring of homes that take guests */
 
   struct heap_class cls[CLASS_COUNT];
-  _Atomic(size_t) slab_bytes;                  /* lock; read by senders */
+  _Atomic(size_t) slab_bytes; /* lock; read by senders */
+  size_t subslab_free_bytes;  /* lock: free in slabs at the last purge inside them, or less since */
   struct outbox_slot outbox[OUTBOX_SLOTS_ALL]; /* owner, as the next two: the mixes come last */
   struct magazine *to_free; /* owner: strays of this heap and of others that the thread flushed */
   bool frees_strays;        /* owner: at it */

@@ -69,6 +69,7 @@ static bool find_run(const struct slab *s, uint32_t page, struct page_run *run) 
 /* Out of the slab, or back into it. */
 static void move_run(struct heap *home, struct slab *s, const struct page_run *run, bool is_back) {
   ASSERT(lock_is_mine(&home->lock) && run->object_count != 0);
+  ASSERT(run->first_object + run->object_count <= size_classes[s->class_index].slab_objects);
   const uint32_t n = run->object_count, end = run->first_object + n, c = s->class_index;
   for (uint32_t i = run->first_object; i < end; i = (i / 64 + 1) * 64) {
     uint64_t mask = word_mask(i, end), bits = load_relaxed(&s->bits[i / 64]);
@@ -144,6 +145,7 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
 
 /* All runs of the slab that begins at `chunk`, if one does. */
 static size_t purge_slab(struct walk *walk, size_t chunk) {
+  ASSERT(walk->own->is_owned && (walk->only == NULL || heap_is_home(walk->only)));
   uint32_t entry = map_load(chunk), id = map_entry_id(entry), page = 0;
   if (id < HEAP_ID_FIRST || (walk->only != NULL && id != heap_id(walk->only))) return 0;
   if (!begins_slab(chunk, entry)) return 0;

@@ -96,6 +96,7 @@ static void purge_from_top(struct purge *p, bool only_empty) {
 }
 
 static void purge(struct purge *p) {
+  ASSERT(p->to != CHUNK_DIRTY && p->bytes == 0);
   if (!lock_try_enter(&purge_lock)) return;
   purge_from_top(p, true);
   purge_from_top(p, false);
@@ -129,6 +130,7 @@ void purge_tick(uint64_t now_ms) {
   if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return; /* another thread's tick */
   size_t dirty_bytes = superslab_dirty_bytes();
   size_t unused_bytes = size_min(load_relaxed(&dirty_least) * CHUNK_BYTES, dirty_bytes);
+  ASSERT(unused_bytes <= dirty_bytes);
   bool may =
       rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
   if (start != 0 && unused_bytes != 0 && may) {
@@ -149,6 +151,7 @@ bool purge_begin(bool waits) {
 void purge_end(size_t bytes, bool is_refused) {
   ASSERT(lock_is_mine(&purge_lock));
   if (is_refused) store_relaxed(&refused_until_ms, os_coarse_ms() + REFUSED_MS);
+  ASSERT(bytes % os_page_bytes() == 0);
   if (bytes != 0) add_relaxed(&slab_bytes, bytes);
   lock_leave(&purge_lock);
 }

@@ -74,6 +74,7 @@ static void count_claimed(size_t chunks, bool is_zero) {
 }
 
 bool superslab_take(size_t index, uint32_t mask, uint64_t *seen) {
+  ASSERT(mask != 0 && index < load_relaxed(&superslab_count));
   uint64_t word = *seen;
   while ((word_free(word) & mask) == mask) { /* lock-free: a failure is another's success */
     uint64_t next = word & ~((uint64_t)mask << 32 | mask);
@@ -95,6 +96,7 @@ void superslab_give(size_t index, uint32_t mask, enum chunk_state state) {
   while (!cas_acq_rel(&superslab_words[index], &word, word | bits)) { /* lock-free */
   }
   count_transition(word, word | bits);
+  ASSERT((word_free(word | bits) & mask) == mask);
 
   uint64_t hint = load_relaxed(&search_hint);
   uint64_t next;
@@ -214,7 +216,10 @@ void superslab_release(uint32_t first, uint32_t count) {
   }
 }
 
-uint64_t superslab_word(size_t index) { return load_relaxed(&superslab_words[index]); }
+uint64_t superslab_word(size_t index) {
+  ASSERT(index < load_relaxed(&superslab_count));
+  return load_relaxed(&superslab_words[index]);
+}
 
 size_t superslab_dirty_bytes(void) {
   size_t count = load_relaxed(&dirty_count);

@@ -1,4 +1,4 @@
-/* superslab_word.h — the word a superslab, and who may change it: superslab.c and purge.c only.
+/* superslab_word.h — the word a superslab; for superslab.c and purge.c only.
  *
  *    63 ............. 32 31 .............. 0
  *   [ high, a bit a chunk | low, a bit a chunk ]
@@ -8,8 +8,6 @@
  *    1   0   dirty: free, has pages
  *    1   1   zero: free, has no pages: never touched, or purged
  *    0   1   lazy: free, its pages go when the kernel wants them (MADV_FREE): not known to be zero
- *
- * Both halves change together by compare-and-swap, so what a word says is exact at every instant.
  */
 #ifndef SUPERSLAB_WORD_H
 #define SUPERSLAB_WORD_H
@@ -19,6 +17,9 @@
 #include <stdint.h>
 
 #include "base_attr.h"
+
+/* Both halves change together by compare-and-swap, so what a word says is exact at every instant.
+ */
 
 enum chunk_state { CHUNK_DIRTY, CHUNK_ZERO, CHUNK_LAZY }; /* of free chunks */
 

@@ -26,7 +26,7 @@ static const struct option options[RT_OPTION_COUNT] = {
 #undef KNOB
 };
 
-_Atomic(uint64_t) rt_option_values[RT_OPTION_COUNT] = {
+HAK_CACHE_ALIGNED _Atomic(uint64_t) rt_option_values[RT_OPTION_ROOM] = {
 #define KNOB(name, type, def, min, max, when, words, doc) def,
 #include "knobs.def"
 #undef KNOB

@@ -23,7 +23,9 @@ enum rt_option {
 
 enum rt_profile { RT_PROFILE_SPEED, RT_PROFILE_BALANCED, RT_PROFILE_LEAN }; /* words of PROFILE */
 
-extern _Atomic(uint64_t) rt_option_values[RT_OPTION_COUNT] HAK_HIDDEN;
+/* On cache lines of their own: slow paths of all threads read them. */
+enum { RT_OPTION_ROOM = (RT_OPTION_COUNT + 7) / 8 * 8 };
+extern _Atomic(uint64_t) rt_option_values[RT_OPTION_ROOM] HAK_HIDDEN;
 
 /* The value now: bytes, a count, 0/1, or the number of a choice. */
 HAK_INLINE uint64_t rt_option(enum rt_option option) {

@@ -99,6 +99,7 @@ static void touch(uintptr_t p, bool is_write) {
   l->reader[self / 64] |= own;
 }
 static void touch_all(const void *p, size_t size, bool is_write) {
+  if ((uintptr_t)p - (uintptr_t)__start_model_tls < tls_bytes()) return; /* its line has others */
   for (uintptr_t at = (uintptr_t)p / LINE_BYTES; at <= ((uintptr_t)p + size - 1) / LINE_BYTES; at++)
     touch(at * LINE_BYTES, is_write);
 }
