@@ -133,7 +133,7 @@ def markdown(table):
         out.append(f"| `HAKMEM_{knob.name}` | {knob.kind} | {knob.value(knob.default)} | "
                    f"{knob.range()} | {'yes' if knob.when == 'live' else 'no'} | {knob.text} |")
     out += ["", "## Profiles", "",
-            "`HAKMEM_PROFILE` sets these options; [tuning.md](tuning.md) says which is for whom.", "",
+            "`HAKMEM_PROFILE` sets these; [tuning.md](tuning.md) says which is for whom.", "",
             "| option | speed | balanced | lean |", "|---|---|---|---|"]
     for knob, speed, lean in bundles:
         out.append(f"| `{knob.name}` | {knob.value(speed)} | {knob.value(knob.default)} | "
