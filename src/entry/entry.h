@@ -69,6 +69,8 @@ void entry_leave(struct heap *h);
 void entry_settle(struct heap_fault fault);
 /* The same for strays that wait in the calling thread's heap h. */
 void entry_settle_strays(struct heap *h);
+/* purge_chunks. The caller holds no lock. */
+size_t entry_purge_chunks(bool all);
 /* subslab_purge, from the calling thread's heap h. The caller holds no lock. */
 size_t entry_purge_slabs(struct heap *h, struct heap *home);
 /* Free what lay in magazines of a heap whose slabs another has pulled (heap/pull.h); the magazines

@@ -5,6 +5,9 @@
  * straight from bitmaps. Handlers and the key are registered last, when that works.
  */
 #include "entry.h"
+
+#include <errno.h>
+
 #include "entry_signal.h"
 #include "entry_thread.h"
 #include "flush.h"
@@ -83,8 +86,12 @@ entry_init_at_load(int argument_count, char **arguments, char **environment) {
 }
 
 int entry_option_set(const char *name, const char *value) {
-  entry_init();
+  struct heap *h = entry_enter(); /* a handler amid a slow path must not wait for a fork */
+  if (h == NULL) return EBUSY;
+  entry_leave(h);
+  if (h->is_owned) heap_busy_begin();
   int error = rt_option_change(name, value);
+  if (h->is_owned) heap_busy_end(h);
   if (error == 0) add_relaxed(&trim_epoch, 1u);
   return error;
 }
@@ -122,6 +129,17 @@ static HAK_NOINLINE void tick(struct heap *h) {
   purge_tick(now_ms);
   heap_busy_end(h);
   entry_report_fault(fault);
+}
+
+/* A handler that comes in between does without: fork waits for this purge, so it must not wait for
+ * the fork. */
+size_t entry_purge_chunks(bool all) {
+  struct heap *h = heap_current;
+  bool is_owned = h->is_owned;
+  if (is_owned) heap_busy_begin();
+  size_t purged = purge_chunks(all);
+  if (is_owned) heap_busy_end(h);
+  return purged;
 }
 
 size_t entry_purge_slabs(struct heap *h, struct heap *home) {
@@ -169,5 +187,5 @@ void entry_settle_strays(struct heap *h) {
 void entry_settle(struct heap_fault fault) {
   if (HAK_UNLIKELY(fault.kind != FAULT_NONE)) entry_report_fault(fault);
   if (HAK_UNLIKELY(entry_signal_has_parked())) entry_signal_free_parked();
-  if (HAK_UNLIKELY(purge_is_due())) (void)purge_chunks(false);
+  if (HAK_UNLIKELY(purge_is_due())) (void)entry_purge_chunks(false);
 }

@@ -12,6 +12,7 @@
 #include "entry_hot.h"
 #include "entry_large.h"
 #include "entry_signal.h"
+#include "entry_thread.h"
 #include "flush.h"
 #include "mail.h"
 #include "os_check.h"
@@ -71,6 +72,7 @@ HAK_INLINE void *try_locked(uint32_t c, size_t align) {
 
 /* Another thread's purge has chunks for the length of its system call: they may be all there is. */
 static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
+  if (entry_thread_is_amid()) return out_of_memory(); /* the purge may wait for our lock */
   for (int i = 0; i < PURGES_WAITED_FOR; i++) {
     size_t count = purge_wait();
     void *p = try_locked(c, align);

@@ -37,17 +37,16 @@ static void thread_ends(void *value) {
 
 void entry_thread_init(void) { has_key = os_thread_key_create(thread_ends); }
 
-/* Does this thread, which forks, hold a lock of ours? Then it is in a signal handler. */
-static bool is_amid_slow_path(void) {
+bool entry_thread_is_amid(void) {
   struct heap *h = heap_current;
   return h == &heap_busy || lock_is_mine(&h->home->lock) || lock_is_mine(&heap_none.lock) ||
          lock_is_mine(&heap_booting.lock) || lock_is_mine(&heap_exit.lock) || purge_is_mine();
 }
 
-void entry_thread_fork_prepare(void) { lock_fork_prepare(is_amid_slow_path()); }
-void entry_thread_fork_parent(void) { lock_fork_parent(is_amid_slow_path()); }
+void entry_thread_fork_prepare(void) { lock_fork_prepare(entry_thread_is_amid()); }
+void entry_thread_fork_parent(void) { lock_fork_parent(entry_thread_is_amid()); }
 void entry_thread_fork_child(void) {
-  bool is_amid = is_amid_slow_path();
+  bool is_amid = entry_thread_is_amid();
   lock_fork_child(is_amid);
   struct heap *h = heap_current;
   if (!is_amid && h->is_owned) home_survive_fork(h); /* else as after a bare fork: entry_enter */

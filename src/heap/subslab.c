@@ -66,27 +66,50 @@ static bool find_run(const struct slab *s, uint32_t page, struct page_run *run) 
   return run->page_count != 0;
 }
 
-/* Out of the slab, or back into it. */
-static void move_run(struct heap *home, struct slab *s, const struct page_run *run, bool is_back) {
-  ASSERT(lock_is_mine(&home->lock) && run->object_count != 0);
-  ASSERT(run->first_object + run->object_count <= size_classes[s->class_index].slab_objects);
-  const uint32_t n = run->object_count, end = run->first_object + n, c = s->class_index;
-  for (uint32_t i = run->first_object; i < end; i = (i / 64 + 1) * 64) {
-    uint64_t mask = word_mask(i, end), bits = load_relaxed(&s->bits[i / 64]);
-    ASSERT((bits & mask) == (is_back ? 0 : mask));
-    store_relaxed(&s->bits[i / 64], bits ^ mask);
-  }
-  uint32_t before = s->free_count, now = is_back ? before + n : before - n;
-  s->free_count = (uint16_t)now;
-  size_t bytes = (size_t)n * size_classes[c].size;
-  home->cls[c].taken_count = is_back ? home->cls[c].taken_count - n : home->cls[c].taken_count + n;
+static void count_free(struct heap *home, struct slab *s, uint32_t n, bool is_back) {
+  struct heap_class *k = &home->cls[s->class_index];
+  size_t bytes = (size_t)n * size_classes[s->class_index].size;
+  s->free_count = (uint16_t)(is_back ? s->free_count + n : s->free_count - n);
+  k->taken_count = is_back ? k->taken_count - n : k->taken_count + n;
   home->taken_bytes = is_back ? home->taken_bytes - bytes : home->taken_bytes + bytes;
-  if (!is_back && now == 0) flush_unlink_slab(home, s);
-  if (!is_back) return;
+}
+
+static void take_run(struct heap *home, struct slab *s, const struct page_run *run) {
+  ASSERT(lock_is_mine(&home->lock) && run->object_count != 0);
+  const uint32_t end = run->first_object + run->object_count;
+  ASSERT(end <= size_classes[s->class_index].slab_objects);
+  for (uint32_t i = run->first_object; i < end; i = (i / 64 + 1) * 64) {
+    uint64_t bits = load_relaxed(&s->bits[i / 64]);
+    ASSERT((bits & word_mask(i, end)) == word_mask(i, end));
+    store_relaxed(&s->bits[i / 64], bits & ~word_mask(i, end));
+  }
+  count_free(home, s, run->object_count, false);
+  if (s->free_count == 0) flush_unlink_slab(home, s);
+}
+
+/* An object of the run that was free, and has been freed once more meanwhile, has its bit already.
+ */
+static HAK_COLD void note_freed_twice(struct heap *home, const struct slab *s, uint32_t object) {
+  const struct size_class *k = &size_classes[s->class_index];
+  char *p = (char *)chunk_address(slab_chunk(s)) + k->slack + (size_t)object * k->size;
+  if (home->fault.kind == FAULT_NONE) home->fault = (struct heap_fault){FAULT_DOUBLE_FREE, p};
+}
+
+static void give_back_run(struct heap *home, struct slab *s, const struct page_run *run) {
+  ASSERT(lock_is_mine(&home->lock) && run->object_count != 0);
+  const uint32_t end = run->first_object + run->object_count, before = s->free_count;
+  uint32_t n = 0;
+  for (uint32_t i = run->first_object; i < end; i = (i / 64 + 1) * 64) {
+    uint64_t mask = word_mask(i, end), bits = load_relaxed(&s->bits[i / 64]), twice = bits & mask;
+    if (HAK_UNLIKELY(twice != 0))
+      note_freed_twice(home, s, i / 64 * 64 + (uint32_t)__builtin_ctzll(twice));
+    store_relaxed(&s->bits[i / 64], bits | mask);
+    n += (uint32_t)__builtin_popcountll(mask & ~bits);
+  }
+  count_free(home, s, n, true);
   slab_lower_hint(s, run->first_object / 64);
-  bool is_empty = now == size_classes[c].slab_objects;
-  if (before == 0 || is_empty) flush_slab_gained(home, s, before, now);
-  ASSERT(is_empty || slab_is_valid(s));
+  bool is_empty = s->free_count == size_classes[s->class_index].slab_objects;
+  if ((before == 0 && n != 0) || is_empty) flush_slab_gained(home, s, before, s->free_count);
 }
 
 /* The home that owns the slab at `chunk`, locked; NULL when none does that has a lock to take. The
@@ -120,7 +143,7 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
   struct heap *home = walk->locked[0] = owner_lock(chunk);
   if (home == NULL) return 0;
   struct slab *s = region_record(chunk);
-  struct page_run run;
+  struct page_run run = {0, 0, 0, 0};
   /* The map's class: of a chunk inside a longer slab, the record says what was there before. */
   bool is_wanted =
       (walk->only == NULL || home == walk->only) && begins_slab(chunk, map_load(chunk));
@@ -128,7 +151,7 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
                  find_run(s, *page, &run);
   if (is_wanted && *page == 0) slab_note_unchanged(s);
   home->subslab_free_bytes = load_relaxed(&home->slab_bytes) - home->taken_bytes;
-  if (has_run) move_run(home, s, &run, false);
+  if (has_run) take_run(home, s, &run);
   lock_leave(&home->lock);
   if (!has_run) return 0;
   ASSERT((run.first_page + run.page_count) * os_page_bytes() <= s->chunk_count * CHUNK_BYTES);
@@ -136,7 +159,7 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
   walk->is_refused = !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
   home = walk->locked[1] = owner_lock(chunk);
   CHECK(home != NULL); /* it cannot have been released: objects of it were out */
-  move_run(home, s, &run, true);
+  give_back_run(home, s, &run);
   if (walk->is_refused) slab_note_changed(s); /* there is something left to do */
   lock_leave(&home->lock);
   *page = run.first_page + run.page_count;
@@ -151,7 +174,7 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
   if (!begins_slab(chunk, entry)) return 0;
   size_t purged = 0, bytes;
   do { /* each round goes on behind the run of the last; it waits, since the slab is noted by now */
-    if (!purge_begin(page != 0)) {
+    if (!purge_begin(page != 0 || walk->only == NULL)) { /* who asks for all gets it */
       walk->is_refused = true;
       return purged;
     }

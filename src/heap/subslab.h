@@ -12,6 +12,7 @@
 #define SUBSLAB_H
 
 #include "heap.h"
+#include "purge.h"
 #include "rt_options.h"
 
 enum {
@@ -23,13 +24,15 @@ enum {
  * time for one. The caller holds its lock. 2 instructions where the option is off. */
 HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   if (HAK_LIKELY(rt_option(RT_OPTION_SUBSLAB_PURGE) == 0)) return false;
+  if (rt_option(RT_OPTION_SS_RELEASE) == RELEASE_OFF) return false;
   size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
   if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;
   return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
 }
 
 /* Purge the slabs of `home`, NULL: of all homes. Bytes purged, pages that had none behind them
- * included; stops where the kernel refuses or another thread purges. O(chunks). The caller is the
+ * included; stops where the kernel refuses and, for one
+ * home, where another thread purges. O(chunks). The caller is the
  * owner thread of `own` and holds no lock; strays of mail that it comes upon are put into
  * own->to_free. */
 size_t subslab_purge(struct heap *own, struct heap *home);

@@ -18,7 +18,8 @@ enum {
 void window_open(struct heap *h, uint32_t c) {
   if (HAK_LIKELY(h->cls[c].window != 0)) return;
   uint32_t w = FIRST_BYTES / size_classes[c].size;
-  uint32_t most = window_max(h, c) < FIRST_MAX ? window_max(h, c) : FIRST_MAX;
+  uint32_t most = window_max(h, c);
+  if (most > FIRST_MAX) most = FIRST_MAX;
   h->cls[c].window = (uint16_t)(w < 1 ? 1 : w > most ? most : w);
 }
 
@@ -46,7 +47,8 @@ void window_shrink(struct heap *h, uint32_t c) {
     flush_magazine_give(h->home, previous);
   }
   uint32_t half = h->cls[c].window / 2 > rest ? h->cls[c].window / 2 : rest;
-  h->cls[c].window = (uint16_t)(half < window_bound(c) ? half : window_bound(c));
+  uint32_t bound = window_bound(c); /* once: BIN_BYTES may change at any moment */
+  h->cls[c].window = (uint16_t)(half < bound ? half : bound);
   h->cls[c].is_underflowed = false;
   if (count != 0) heap_bin_spill(h, c);
   flush_slots(h->home, c, loaded->slot, count - rest);

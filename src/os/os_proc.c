@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,11 +92,21 @@ int os_append_file(const char *path, const char *text, size_t length) {
   return (size_t)written == length ? 0 : EIO;
 }
 
-/* openat, read. Any errno: handed to the caller. Each round reads at least one byte. */
+/* Anything but a file (a FIFO, a terminal) may have nothing to say, for ever. */
+static bool is_regular(long fd) {
+  struct stat s = {0};
+  return os_syscall3(SYS_fstat, fd, (long)&s, 0) == 0 && S_ISREG(s.st_mode);
+}
+
+/* openat, fstat, read. Any errno: handed to the caller. Each round reads at least one byte. */
 long os_read_file(const char *path, char *out, size_t capacity) {
   out[0] = '\0';
-  long fd = file_open(path, O_RDONLY);
+  long fd = file_open(path, O_RDONLY | O_NONBLOCK); /* else opening a FIFO waits for a writer */
   if (fd < 0) return fd;
+  if (!is_regular(fd)) {
+    file_close(fd);
+    return -EINVAL;
+  }
   size_t length = 0;
   long got = 1;
   while (got > 0 && length + 1 < capacity) {

@@ -27,6 +27,8 @@ static _Atomic(uint64_t) refused_until_ms;
 /* Fewest dirty chunks since delay_start_ms: so many nobody has needed. */
 static _Atomic(size_t) dirty_least;
 static _Atomic(uint64_t) delay_start_ms;
+/* Down to which the next ticks go on, a slice each; SIZE_MAX: done. */
+static _Atomic(size_t) delay_keep_bytes = SIZE_MAX;
 
 static void recover(struct rt_lock *unused) {
   (void)unused;
@@ -53,11 +55,12 @@ struct purge {
   bool all;            /* lazy ones too, whatever is to be kept, however long it takes */
   enum chunk_state to; /* what purged chunks are */
   bool is_refused;     /* by the kernel: the next one would be too */
-  size_t bytes;        /* purged */
+  size_t bytes;        /* purged, and of these: that were dirty */
+  size_t dirty_bytes;
 };
 
 static bool goes_on(const struct purge *p) {
-  return !p->is_refused && (p->all || (p->bytes < SLICE_BYTES && is_over(p->keep_bytes)));
+  return !p->is_refused && (p->all || (p->dirty_bytes < SLICE_BYTES && is_over(p->keep_bytes)));
 }
 
 /* The chunks of `mask`, neighbours, if they are free now. */
@@ -71,6 +74,7 @@ static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   superslab_give(index, mask, p->is_refused ? CHUNK_DIRTY : p->to);
   if (p->is_refused) return;
   p->bytes += bytes;
+  p->dirty_bytes += (size_t)__builtin_popcount(word_dirty(word) & mask) * CHUNK_BYTES;
   add_relaxed(&run_count, (size_t)1);
   add_relaxed(&run_bytes, bytes);
 }
@@ -97,7 +101,7 @@ static void purge_from_top(struct purge *p, bool only_empty) {
 
 static void purge(struct purge *p) {
   ASSERT(p->to != CHUNK_DIRTY && p->bytes == 0);
-  if (!lock_try_enter(&purge_lock)) return;
+  if (!purge_begin(p->all)) return;
   purge_from_top(p, true);
   purge_from_top(p, false);
   purge_end(0, p->is_refused);
@@ -124,22 +128,30 @@ void purge_note_dirty(size_t count) {
   if (count < load_relaxed(&dirty_least)) store_relaxed(&dirty_least, count);
 }
 
+/* What is above keep_bytes, a slice of it. */
+static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
+  struct purge p = {.to = automatic_state(),
+                    .keep_bytes = size_max(keep_bytes, regret_keep_bytes(now_ms))};
+  purge(&p);
+  if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
+    regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
+  if (p.bytes == 0 || !is_over(p.keep_bytes)) store_relaxed(&delay_keep_bytes, SIZE_MAX);
+}
+
 void purge_tick(uint64_t now_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
+  bool may =
+      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
+  size_t keep_bytes = load_relaxed(&delay_keep_bytes);
+  if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
   if (delay_ms == 0 || now_ms - start < delay_ms) return;
   if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return; /* another thread's tick */
   size_t dirty_bytes = superslab_dirty_bytes();
   size_t unused_bytes = size_min(load_relaxed(&dirty_least) * CHUNK_BYTES, dirty_bytes);
   ASSERT(unused_bytes <= dirty_bytes);
-  bool may =
-      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
   if (start != 0 && unused_bytes != 0 && may) {
-    struct purge p = {.to = automatic_state(),
-                      .keep_bytes =
-                          size_max(dirty_bytes - unused_bytes, regret_keep_bytes(now_ms))};
-    purge(&p);
-    if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
-      regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
+    store_relaxed(&delay_keep_bytes, dirty_bytes - unused_bytes);
+    purge_unneeded(dirty_bytes - unused_bytes, now_ms);
   }
   store_relaxed(&dirty_least, superslab_dirty_bytes() / CHUNK_BYTES);
 }

@@ -25,11 +25,11 @@ void purge_init(void);
 /* True when more free chunks are resident than may stay. */
 bool purge_is_due(void);
 /* Purge free chunks: some of what is above what may stay, or all; empty superslabs first, each from
- * the highest address down; nothing if another thread purges. The caller holds no lock. Returns the
- * bytes purged. */
+ * the highest address down; but for all, nothing if another thread purges. The caller holds no
+ * lock. Returns the bytes purged. */
 size_t purge_chunks(bool all);
 /* A tick: purge as much as has been dirty all the time since the tick before the last
- * PURGE_DELAY_MS began. The caller holds no lock; now_ms: a coarse clock. */
+ * PURGE_DELAY_MS began, a slice each tick. The caller holds no lock; now_ms: a coarse clock. */
 void purge_tick(uint64_t now_ms);
 /* Fewer bytes of chunks are dirty than before: `count` chunks. Any thread. */
 void purge_note_dirty(size_t count);

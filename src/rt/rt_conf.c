@@ -127,14 +127,15 @@ static void item_apply(enum pass pass, const char *name, const char *value,
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
-/* The text from begin to end without the blanks around it, in out[ITEM_BYTES]; what is longer is
- * cut, and then no name or value any more. */
-static void copy_trimmed(char *out, const char *begin, const char *end) {
+/* The text from begin to end without the blanks around it, in out[ITEM_BYTES]. False: it was cut.
+ */
+static bool copy_trimmed(char *out, const char *begin, const char *end) {
   while (begin < end && is_blank(*begin)) begin++;
   while (end > begin && is_blank(end[-1])) end--;
   struct format_buf f;
   format_init(&f, out, ITEM_BYTES);
   format_bytes(&f, begin, (size_t)(end - begin));
+  return end - begin < ITEM_BYTES;
 }
 
 /* `NAME=VALUE` with blanks around either; nothing, or a comment, is no item. */
@@ -142,14 +143,19 @@ static void item_read(enum pass pass, const char *begin, const char *end, const 
   char name[ITEM_BYTES], value[ITEM_BYTES];
   const char *equals = begin;
   while (equals < end && *equals != '=') equals++;
-  copy_trimmed(name, begin, equals);
+  bool is_whole = copy_trimmed(name, begin, equals);
   if (name[0] == '\0' && equals == end) return;
   if (equals == end) {
     if (pass == PASS_VALUES) warn_text(at, name, ": expected NAME=VALUE; ignored");
     return;
   }
-  copy_trimmed(value, equals + 1, end);
-  item_apply(pass, name, value, at);
+  is_whole = copy_trimmed(value, equals + 1, end) && is_whole;
+  if (!is_whole) {
+    if (pass == PASS_VALUES) warn_text(at, name, ": longer than any name or value; ignored");
+    return;
+  }
+  bool has_prefix = text_starts_with(name, PREFIX); /* as in the environment */
+  item_apply(pass, has_prefix ? name + PREFIX_BYTES : name, value, at);
 }
 
 /* "name=value,name=value". */

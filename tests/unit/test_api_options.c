@@ -1,9 +1,7 @@
 /* test_api_options.c — what hak_option_set and hak_option_get answer. tests/api/options_test.c has
  * a program's own defaults.
  */
-#include "unit_child.h"
-
-#include "hakmem.h"
+#include "unit_entry.h"
 
 static bool is(const char *name, const char *expected) {
   char value[64];
@@ -34,6 +32,22 @@ static void sets(void) {
   NEED(hak_option_set("depot_bytes", "0") == 0 && is("DEPOT_BYTES", "0"));
   NEED(hak_option_set("profile", "balanced") == 0 && is("DEPOT_BYTES", "256K"));
   NEED(errno == 0);
+}
+
+/* As in a handler that has interrupted a slow path: whoever waits there may wait for ever. */
+static void sets_amid(void) {
+  struct heap *h = heap_own();
+  heap_busy_begin();
+  NEED(hak_option_set("DEPOT_BYTES", "1K") == EBUSY);
+  heap_busy_end(h);
+  NEED(lock_enter(&h->home->lock));
+  NEED(hak_option_set("DEPOT_BYTES", "1K") == EBUSY && is("DEPOT_BYTES", "256K"));
+  lock_leave(&h->home->lock);
+  NEED(hak_option_set("DEPOT_BYTES", "1K") == 0 && is("DEPOT_BYTES", "1K"));
+}
+static void amid_a_slow_path_nothing_is_set(void **state) {
+  (void)state;
+  run_child(sets_amid);
 }
 
 static void set_holds_or_says_why(void **state) {
@@ -75,6 +89,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(get_answers_or_says_why),
       cmocka_unit_test(set_holds_or_says_why),
+      cmocka_unit_test(amid_a_slow_path_nothing_is_set),
       cmocka_unit_test(a_fork_leaves_no_lock_behind),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

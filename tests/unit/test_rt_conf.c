@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "os_mem.h"
 #include "os_proc.h"
@@ -284,6 +285,12 @@ static void a_list_says_where_it_is_wrong(void **state) {
   expect_read("HAKMEM_CONF=depot_bytes", NULL, preset,
               "hakmem: HAKMEM_CONF: depot_bytes: expected NAME=VALUE; ignored\n");
   expect_read("HAKMEM_CONF==7", NULL, preset, "hakmem: HAKMEM_CONF: unknown option \n");
+  expect_read("HAKMEM_CONF=HAKMEM_DEPOT_BYTES=1K", NULL, value_is(RT_OPTION_DEPOT_BYTES, 1024), "");
+  char long_entry[512] = "HAKMEM_CONF=depot_bytes=";
+  memset(long_entry + strlen(long_entry), '0', 256);
+  strcat(long_entry, "1M");
+  expect_read(long_entry, NULL, preset,
+              "hakmem: HAKMEM_CONF: depot_bytes: longer than any name or value; ignored\n");
   expect_read("HAKMEM_CON=depot_bytes=1", NULL, preset,
               "hakmem: unknown option HAKMEM_CON, did you mean HAKMEM_CONF_STRICT?\n");
 }
@@ -315,6 +322,18 @@ static void a_file_that_is_no_file_is_said(void **state) {
   expect_read("HAKMEM_CONF_FILE=", NULL, preset, "");
   expect_read("HAKMEM_CONF_FILE=/nowhere/hakmem.conf", NULL, preset,
               "hakmem: /nowhere/hakmem.conf: cannot be read; its options are not set\n");
+  char *fifo = file_entry + strlen("HAKMEM_CONF_FILE=");
+  strcpy(fifo, "/tmp/hakmem-fifo-XXXXXX");
+  assert_non_null(mkdtemp(fifo));
+  strcat(fifo, "/f");
+  assert_int_equal(mkfifo(fifo, 0600), 0);
+  char fifo_err[256];
+  snprintf(fifo_err, sizeof fifo_err, "hakmem: %s: cannot be read; its options are not set\n",
+           fifo);
+  expect_read(file_entry, NULL, preset, fifo_err);
+  unlink(fifo);
+  *strrchr(fifo, '/') = '\0';
+  rmdir(fifo);
   expect_read("HAKMEM_CONF_FILE=/tmp", NULL, preset,
               "hakmem: /tmp: cannot be read; its options are not set\n");
   static char text[20000];

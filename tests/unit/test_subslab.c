@@ -155,6 +155,40 @@ static void a_drop_purges_there_and_then(void **state) {
   run_child(drop);
 }
 
+/* SS_RELEASE=off means these pages too. */
+static void off(void) {
+  (void)heap_own();
+  NEED(hak_option_set("SUBSLAB_PURGE", "1") == 0 && hak_option_set("SS_RELEASE", "off") == 0);
+  fill(600);
+  thin_out();
+  NEED(purge_events().slab_bytes == 0);
+  NEED(hak_purge() > COUNT * (size_t)600 / 2 && kept_are_intact(600));
+}
+static void off_purges_when_asked_only(void **state) {
+  (void)state;
+  run_child(off);
+}
+
+/* Two threads that ask at once both get what they ask for. */
+static void *purges_all(void *unused) {
+  (void)unused;
+  (void)hak_purge();
+  return NULL;
+}
+static void asked_by_two(void) {
+  pthread_t thread;
+  fill(600);
+  thin_out();
+  NEED(pthread_create(&thread, NULL, purges_all, NULL) == 0);
+  (void)hak_purge();
+  only_kept_are_resident(600);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void who_asks_gets_all(void **state) {
+  (void)state;
+  run_child(asked_by_two);
+}
+
 /* Where memory is locked all bits come back all the same. */
 static void refused(void) {
   struct heap *own = heap_own();
@@ -235,6 +269,8 @@ int main(void) {
       cmocka_unit_test(free_pages_go_back_and_no_others),
       cmocka_unit_test(malloc_trim_purges_slabs_too),
       cmocka_unit_test(a_drop_purges_there_and_then),
+      cmocka_unit_test(off_purges_when_asked_only),
+      cmocka_unit_test(who_asks_gets_all),
       cmocka_unit_test(a_refusal_loses_nothing),
       cmocka_unit_test(others_work_on_meanwhile),
   };
