@@ -120,8 +120,9 @@ void hak_malloc_stats(void) HAK_NOTHROW;
 /* Set an option by its name ("PROFILE", "WARM_POOL_BYTES"; in any case) to what one would write
  * into the environment, from now on and against what any other source says. 0; ENOENT: there is no
  * such option; EINVAL: `value` is none of its values; EPERM: it holds from the start of the
- * process, see docs/options.md; EBUSY: from a signal handler that has interrupted the allocator. What threads
- * keep more than the new value allows they give back in the course of their next slow paths. */
+ * process, see docs/options.md; EBUSY: from a signal handler that has interrupted the allocator.
+ * What threads keep more than the new value allows they give back in the course of their next slow
+ * paths. */
 int hak_option_set(const char *name, const char *value) HAK_NOTHROW;
 /* Its value now, as one would write it, into value[capacity]. 0; ENOENT; ERANGE: it does not fit,
  * 64 bytes are enough for any. */
