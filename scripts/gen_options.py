@@ -108,9 +108,9 @@ Where a value comes from; a later source beats an earlier one:
 5. `hak_option_set` while the program runs (hakmem.h).
 
 A file has lines `NAME=VALUE`, and comments that begin with `#`. Everywhere but in the environment
-a name may be written in any case, and the prefix be left out. In each source a profile is set first, so that what is named
-beside it holds; `PROFILE` beats `SS_MEM_LEAN`. Options that are *live* take effect when
-`hak_option_set` changes them; the others hold from the start.
+a name may be written in any case, and with the prefix too. In each source a profile is set first,
+so that what is named beside it holds; `PROFILE` beats `SS_MEM_LEAN`. Options that are *live* take
+effect when `hak_option_set` changes them; the others hold from the start.
 
 Bytes take a suffix K, M or G; a bool is 0 or 1. A bad value is reported in one line and the value
 kept that an earlier source has set; an unknown name is reported once, with the nearest one;
