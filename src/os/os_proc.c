@@ -92,10 +92,13 @@ int os_append_file(const char *path, const char *text, size_t length) {
   return (size_t)written == length ? 0 : EIO;
 }
 
-/* Anything but a file (a FIFO, a terminal) may have nothing to say, for ever. */
-static bool is_regular(long fd) {
+/* 0 for a file; else why not: anything else (a FIFO, a terminal) may have nothing to say, for ever.
+ */
+static long why_unreadable(long fd) {
   struct stat s = {0};
-  return os_syscall3(SYS_fstat, fd, (long)&s, 0) == 0 && S_ISREG(s.st_mode);
+  long error = os_syscall3(SYS_fstat, fd, (long)&s, 0);
+  if (error < 0) return error;
+  return S_ISREG(s.st_mode) ? 0 : S_ISDIR(s.st_mode) ? -EISDIR : -EINVAL;
 }
 
 /* openat, fstat, read. Any errno: handed to the caller. Each round reads at least one byte. */
@@ -103,9 +106,10 @@ long os_read_file(const char *path, char *out, size_t capacity) {
   out[0] = '\0';
   long fd = file_open(path, O_RDONLY | O_NONBLOCK); /* else opening a FIFO waits for a writer */
   if (fd < 0) return fd;
-  if (!is_regular(fd)) {
+  long error = why_unreadable(fd);
+  if (error != 0) {
     file_close(fd);
-    return -EINVAL;
+    return error;
   }
   size_t length = 0;
   long got = 1;
