@@ -217,7 +217,6 @@ static void put(enum rt_option option, uint64_t value, bool is_call) {
 }
 
 static void put_profile(enum rt_profile profile, bool is_call) {
-  if (!is_call && load_relaxed(&is_called[RT_OPTION_PROFILE])) return;
   put(RT_OPTION_PROFILE, profile, is_call);
   put(RT_OPTION_SS_MEM_LEAN, profile == RT_PROFILE_LEAN, is_call);
   for (size_t i = 0; i < HAK_COUNT_OF(bundles); i++) {
