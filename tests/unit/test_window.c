@@ -26,22 +26,24 @@ static void a_window_opens_small_and_once(void **state) {
   run_child(opens);
 }
 
+/* A load under which a bin grows as far as it may. */
+static void swing(void *object[OBJECTS]) {
+  for (int round = 0; round < 4; round++) {
+    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
+    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  }
+}
+
 /* BIN_BYTES bounds every bin, also of those that were larger when it was set. */
 static void bounded(void) {
   static void *object[OBJECTS];
   struct heap *h = heap_own();
-  for (int round = 0; round < 4; round++) {
-    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
-    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
-  }
+  swing(object);
   uint32_t c = object_class(object[0]);
   NEED(heap_bin_count(h, c) > 16 && window_max(h, c) == size_classes[c].magazine_capacity);
   NEED(hak_option_set("BIN_BYTES", "4K") == 0);
   NEED(window_max(h, c) == 16);
-  for (int round = 0; round < 4; round++) {
-    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
-    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
-  }
+  swing(object);
   NEED(heap_bin_count(h, c) <= 16 && h->cls[c].window <= 16);
   NEED(hak_option_set("BIN_BYTES", "0") == 0);
   for (uint32_t i = 0; i < CLASS_COUNT; i++) NEED(window_max(h, i) == 1);
@@ -54,10 +56,7 @@ static void bounded(void) {
 static void bounded_late(void) {
   static void *object[OBJECTS];
   struct heap *h = heap_own();
-  for (int round = 0; round < 4; round++) {
-    for (size_t i = 0; i < OBJECTS; i++) NEED((object[i] = hak_malloc(256)) != NULL);
-    for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
-  }
+  swing(object);
   uint32_t c = object_class(object[0]);
   NEED(rt_option_set(RT_OPTION_BIN_BYTES, "4K"));
   NEED(heap_bin_count(h, c) > 16 && h->cls[c].window > 16);
