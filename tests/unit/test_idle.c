@@ -275,9 +275,25 @@ static void no_slow_path_looks_at_every_heap(void **state) {
   run_child(among_many);
 }
 
+/* The new bounds hold from the next slow path on. */
+static void changes_an_option(void) {
+  fill_caches();
+  struct heap *h = heap_current;
+  NEED(h->depot_bytes != 0 && cached_count(h) != 0);
+  NEED(hak_option_set("BIN_BYTES", "4K") == 0);
+  void *p = hak_malloc(OTHER_BYTES); /* a slow path */
+  NEED(cached_count(h) <= size_classes[object_class(p)].magazine_capacity);
+  hak_free(p);
+}
+static void after_a_change_of_options_all_goes_back(void **state) {
+  (void)state;
+  run_child(changes_an_option);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(after_a_change_of_options_all_goes_back),
       cmocka_unit_test(slow_paths_are_counted),
       cmocka_unit_test(a_trim_reaches_other_threads),
       cmocka_unit_test(an_idle_thread_keeps_nothing),
