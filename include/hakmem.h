@@ -128,6 +128,19 @@ int hak_option_set(const char *name, const char *value) HAK_NOTHROW;
  * 64 bytes are enough for any. */
 int hak_option_get(const char *name, char *value, size_t capacity) HAK_NOTHROW;
 
+/* Have `call` called when the process comes near a limit of memory, from the thread that notices,
+ * inside of malloc, free or one of their kin, with nothing of ours held: it may allocate and free.
+ *   soft_bytes 0   when 90 % of the nearest limit that MEMORY_LIMIT=auto finds, or of its number,
+ *                  are used; used_bytes and limit_bytes say of that limit
+ *   else           when so many bytes are in live objects and what is kept for more; limit_bytes is
+ *                  soft_bytes
+ * It is called again once less than 80 % have been used in between. One callback a process: a later
+ * call replaces it, NULL ends it (a thread may be inside it still). 0; EBUSY as hak_option_set;
+ * ENOMEM. Each call takes 32 bytes for good. A process is looked at from 8 MiB on. */
+int hak_limit_callback(size_t soft_bytes,
+                       void (*call)(size_t used_bytes, size_t limit_bytes, void *context),
+                       void *context) HAK_NOTHROW;
+
 /* Version of the library that runs, "0.1.0": compare with HAK_VERSION_… of the header. The text is
  * the library's and constant. */
 const char *hak_version(void) HAK_NOTHROW;

@@ -19,6 +19,7 @@ MAN = os.path.join(ROOT, "man", "hakmem.1")
 PROFILES = os.path.join(ROOT, "src", "rt", "profiles.def")
 LINE = re.compile(r'^KNOB\((\w+), (\w+), (\d+), (\d+), (\d+), (\w+), "(.*?)", "(.*)"\)$')
 BUNDLE = re.compile(r"^PROFILE\((\w+), (\d+), (\d+)\)$")
+TIGHT = re.compile(r"^TIGHT\((\w+), (\d+)\)$")
 ALIAS = re.compile(r"^PROFILE_ALIAS\((\w+), (\w+)\)$")
 BEGIN = '.\\" Generated from knobs.def by scripts/gen_options.py: begin\n'
 END = '.\\" Generated: end\n'
@@ -44,14 +45,14 @@ class Knob:
 
     def value(self, number):
         """A number as one would write it into the environment."""
-        if self.words:
-            return self.words.split("|")[int(number)]
-        return value(self.kind, number)
+        words = self.words.split("|") if self.words else []
+        return words[int(number)] if int(number) < len(words) else value(self.kind, number)
 
     def range(self):
-        if self.words:
-            return self.words.replace("|", ", ")
-        return f"{self.value(self.low)} to {self.value(self.high)}"
+        words = self.words.replace("|", ", ")
+        if self.kind == "choice":
+            return words
+        return (words and words + ", ") + f"{self.value(self.low)} to {self.value(self.high)}"
 
 
 def lines(path):
@@ -71,18 +72,20 @@ def knobs():
 
 
 def profiles(table):
-    """([(Knob, speed, lean)], [(alias, profile)])."""
+    """([(Knob, speed, lean)], [(alias, profile)], [(Knob, most)])."""
     named = {knob.name: knob for knob in table}
-    bundles, aliases = [], []
+    bundles, aliases, tights = [], [], []
     for line in lines(PROFILES):
-        bundle, alias = BUNDLE.match(line), ALIAS.match(line)
+        bundle, alias, tight = BUNDLE.match(line), ALIAS.match(line), TIGHT.match(line)
         if alias:
             aliases.append((alias.group(1), alias.group(2).lower()))
+        elif tight and tight.group(1) in named:
+            tights.append((named[tight.group(1)], tight.group(2)))
         elif bundle and bundle.group(1) in named:
             bundles.append((named[bundle.group(1)], bundle.group(2), bundle.group(3)))
         else:
             fail(f"profiles.def: malformed line, or no such option: {line}")
-    return bundles, aliases
+    return bundles, aliases, tights
 
 
 def value(kind, number):
@@ -126,7 +129,7 @@ Reserved names, no options: `HAKMEM_CONF` and `HAKMEM_CONF_FILE` (above), `HAKME
 
 
 def markdown(table):
-    bundles, aliases = profiles(table)
+    bundles, aliases, tights = profiles(table)
     out = [HEAD, "| option | type | default | range | live | meaning |",
            "|---|---|---|---|---|---|"]
     for knob in table:
@@ -138,6 +141,9 @@ def markdown(table):
     for knob, speed, lean in bundles:
         out.append(f"| `{knob.name}` | {knob.value(speed)} | {knob.value(knob.default)} | "
                    f"{knob.value(lean)} |")
+    most = ", ".join(f"`{knob.name}` {knob.value(number)}" for knob, number in tights)
+    out += ["", "Near a limit of memory (`MEMORY_LIMIT`, [tuning.md](tuning.md)) they move to those of",
+            f"lean by steps; at the last step no more holds than: {most}."]
     names = " and ".join(f"`{alias}` (= {profile})" for alias, profile in aliases)
     out += ["", f"Names of an earlier hakmem are accepted: {names}.", "", TAIL]
     return "\n".join(out)

@@ -46,6 +46,9 @@ size_t entry_good_size(size_t n);
 /* rt_option_change; what threads keep in bins and depots goes at their next slow path, so that the
  * new bounds hold. */
 HAK_MUST_USE int entry_option_set(const char *name, const char *value);
+/* See hak_limit_callback. */
+typedef void entry_limit_call(size_t used_bytes, size_t limit_bytes, void *context);
+HAK_MUST_USE int entry_limit_callback(size_t soft_bytes, entry_limit_call *call, void *context);
 /* Give all memory that is free back to the kernel, see hak_purge. Bytes. The caller holds no lock.
  */
 size_t entry_purge(void);

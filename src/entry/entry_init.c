@@ -6,13 +6,13 @@
  */
 #include "entry.h"
 
-#include <errno.h>
-
+#include "entry_limit.h"
 #include "entry_signal.h"
 #include "entry_thread.h"
 #include "flush.h"
 #include "home.h"
 #include "idle.h"
+#include "limit.h"
 #include "mail.h"
 #include "os_check.h"
 #include "os_mem.h"
@@ -85,17 +85,6 @@ entry_init_at_load(int argument_count, char **arguments, char **environment) {
   os_environ_end();
 }
 
-int entry_option_set(const char *name, const char *value) {
-  struct heap *h = entry_enter(); /* a handler amid a slow path must not wait for a fork */
-  if (h == NULL) return EBUSY;
-  entry_leave(h);
-  if (h->is_owned) heap_busy_begin();
-  int error = rt_option_change(name, value);
-  if (h->is_owned) heap_busy_end(h);
-  if (error == 0) add_relaxed(&trim_epoch, 1u);
-  return error;
-}
-
 struct heap *entry_enter(void) {
   struct heap *h = entry_thread_heap();
   if (h == NULL || !lock_enter(&h->home->lock)) return NULL;
@@ -127,8 +116,10 @@ static HAK_NOINLINE void tick(struct heap *h) {
   uint64_t now_ms = os_coarse_ms();
   struct heap_fault fault = idle_tick(h, now_ms);
   purge_tick(now_ms);
+  bool has_news = entry_limit_tick(now_ms);
   heap_busy_end(h);
   entry_report_fault(fault);
+  if (HAK_UNLIKELY(has_news)) entry_limit_settle();
 }
 
 /* A handler that comes in between does without: fork waits for this purge, so it must not wait for
@@ -155,7 +146,7 @@ void entry_leave(struct heap *h) {
   if (h->is_owned) {
     if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
-    is_tick = idle_count(home);
+    is_tick = idle_count(home) || limit_is_due();
     is_subslab_due = subslab_is_due(home);
     flush_take_strays(home, &h->to_free);
   }

@@ -8,8 +8,10 @@
 #include "base_mem.h"
 #include "base_size.h"
 #include "entry.h"
+#include "entry_limit.h"
 #include "entry_signal.h"
 #include "large.h"
+#include "limit.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "region.h"
@@ -40,6 +42,7 @@ static void *mapping_try(size_t n, size_t align) {
   size_t bytes;
   if (!size_add(n, page - 1, &bytes)) return NULL;
   bytes = size_max(size_round_down(bytes, page), page);
+  if (HAK_UNLIKELY(limit_refuses(bytes))) return NULL;
   void *p = align > page ? os_map_aligned(bytes, align) : os_map(bytes);
   if (p == NULL) return NULL;
   struct heap *h = entry_enter();
@@ -52,18 +55,21 @@ static void *mapping_try(size_t n, size_t align) {
 
 void *entry_large_try_mapping(size_t n) { return mapping_try(n, 1); }
 
+static void *run_or_mapping(size_t n, size_t align, bool zero) {
+  bool may_run = align <= SUPERSLAB_BYTES;
+  /* Where address space is limited, a run's rounding and the holes between runs are dear. */
+  bool is_run_first = may_run && n <= RUN_MAX && !region_is_scarce();
+  void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
+  if (p != NULL) return p;
+  if (is_run_first) return mapping_try(n, align);
+  return may_run && n <= RUN_FALLBACK_MAX ? run_try(n, align, zero) : NULL;
+}
+
 void *entry_large_alloc(size_t n, size_t align, bool zero) {
   entry_init();
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
-    bool may_run = align <= SUPERSLAB_BYTES;
-    /* Where address space is limited, a run's rounding and the holes between runs are dear. */
-    bool is_run_first = may_run && n <= RUN_MAX && !region_is_scarce();
-    void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
-    if (p == NULL && is_run_first) {
-      p = mapping_try(n, align);
-    } else if (p == NULL && may_run && n <= RUN_FALLBACK_MAX) {
-      p = run_try(n, align, zero);
-    }
+    void *p = run_or_mapping(n, align, zero);
+    if (HAK_UNLIKELY(p == NULL) && entry_reclaim(n)) p = run_or_mapping(n, align, zero);
     if (p != NULL) return p;
   }
   errno = ENOMEM;
@@ -143,7 +149,8 @@ enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size
   struct large object = large_begin_move(p);
   entry_leave(h);
   if (object.address == NULL) abort_foreign(p);
-  void *moved = os_remap(p, old_bytes, bytes);
+  bool is_refused = bytes > old_bytes && limit_refuses(bytes - old_bytes);
+  void *moved = is_refused ? NULL : os_remap(p, old_bytes, bytes);
   if (moved != NULL) object = (struct large){moved, bytes};
   h = entry_enter();
   /* A handler cannot be inside: this very thread was outside a slow path a moment ago. */

@@ -11,6 +11,7 @@
 #include "entry.h"
 #include "entry_hot.h"
 #include "entry_large.h"
+#include "entry_limit.h"
 #include "entry_signal.h"
 #include "entry_thread.h"
 #include "flush.h"
@@ -79,7 +80,8 @@ static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
     if (p != NULL) return p;
     if (purge_events().run_count == count) break; /* none came in between */
   }
-  return out_of_memory();
+  void *p = entry_reclaim(size_classes[c].size) ? try_locked(c, align) : NULL;
+  return p != NULL ? p : out_of_memory();
 }
 
 static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {

@@ -44,6 +44,10 @@ long os_sys_thp_modes(char *out, size_t capacity) {
   return os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", out, capacity);
 }
 
+long os_sys_read_file(const char *path, char *out, size_t capacity) {
+  return os_read_file(path, out, capacity);
+}
+
 /* AT_PAGESZ is there on every Linux: libc itself does not start without it. */
 size_t os_sys_page_bytes(void) {
   size_t page = getauxval(AT_PAGESZ);

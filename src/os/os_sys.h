@@ -18,6 +18,9 @@ long os_sys_prctl_name(void *p, size_t size, const char *name);
 /* Read the modes of transparent huge pages as the kernel lists them, the chosen one in brackets,
  * NUL-terminated. Bytes read. */
 HAK_MUST_USE long os_sys_thp_modes(char *out, size_t capacity);
+/* os_read_file of what the kernel says of itself, under /proc and /sys; the twin has a tree of its
+ * own where a test wants one. */
+HAK_MUST_USE long os_sys_read_file(const char *path, char *out, size_t capacity);
 /* The page size that the kernel (or the twin) reports. */
 size_t os_sys_page_bytes(void);
 

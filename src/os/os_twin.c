@@ -1,9 +1,10 @@
 /* os_twin.c — the fault-injecting twin of os_sys.c, built into libhakmem-twin.so only, for tests.
  * Owns: counting, failing chosen calls with ENOMEM, pretending a larger page. Environment:
  *   HAKMEM_TWIN_FAIL_NTH=N   fail the Nth call   HAKMEM_TWIN_FAIL_FROM=N   and all from the Nth on
- *   HAKMEM_TWIN_FAIL_CALL=mmap|munmap|madvise|mprotect|mremap|prctl|thp   count only that one
+ *   HAKMEM_TWIN_FAIL_CALL=mmap|munmap|madvise|mprotect|mremap|prctl|thp|read   count only that one
  *   HAKMEM_TWIN_PAGE=16384|65536   report that page, refuse unaligned calls with EINVAL
  *   HAKMEM_TWIN_THP=always|madvise|never   the mode of huge pages that is read
+ *   HAKMEM_TWIN_ROOT=dir   the tree in which /proc and /sys lie, of what os_limit.c reads
  *   HAKMEM_TWIN_COUNT=file   append `calls=C injected=I` at exit
  * Settings are read at the first call that finds an environment; a fork's child counts on.
  * Atomics: written by whichever thread is first, all with the same values.
@@ -32,6 +33,8 @@
 
 #define THP_PATH "/sys/kernel/mm/transparent_hugepage/enabled"
 
+enum { PATH_BYTES = 4096 };
+
 enum twin_call {
   CALL_ANY,
   CALL_MMAP,
@@ -41,10 +44,12 @@ enum twin_call {
   CALL_MREMAP,
   CALL_PRCTL,
   CALL_THP,
+  CALL_READ,
   CALL_COUNT
 };
 static const char *const call_names[CALL_COUNT] = {"",         "mmap",   "munmap", "madvise",
-                                                   "mprotect", "mremap", "prctl",  "thp"};
+                                                   "mprotect", "mremap", "prctl",  "thp",
+                                                   "read"};
 
 static _Atomic(bool) settings_are_read;
 static _Atomic(uint64_t) fail_nth;  /* 0: none */
@@ -207,6 +212,18 @@ long os_sys_thp_modes(char *out, size_t capacity) {
   format_text(&f, mode);
   format_text(&f, "]");
   return (long)f.length;
+}
+
+long os_sys_read_file(const char *path, char *out, size_t capacity) {
+  if (fault_is_due(CALL_READ)) return -ENOMEM;
+  const char *root = setting("HAKMEM_TWIN_ROOT");
+  char whole[PATH_BYTES];
+  struct format_buf f;
+  format_init(&f, whole, sizeof whole);
+  if (root != NULL) format_text(&f, root);
+  format_text(&f, path);
+  CHECK(f.length + 1 < sizeof whole);
+  return os_read_file(whole, out, capacity);
 }
 
 __attribute__((destructor)) static void counts_write(void) {

@@ -10,6 +10,7 @@
 
 #include "base_atomic.h"
 #include "base_size.h"
+#include "limit.h"
 #include "meta.h"
 #include "os_check.h"
 #include "os_mem.h"
@@ -94,6 +95,7 @@ static void add(struct large object) {
   slot_store(&t->slots[i], object);
   bump_relaxed(&mapped_count, (size_t)1);
   bump_relaxed(&mapped_bytes, object.bytes);
+  limit_note_growth(object.bytes);
   if (load_relaxed(&mapped_bytes) > load_relaxed(&mapped_peak))
     store_relaxed(&mapped_peak, load_relaxed(&mapped_bytes));
 }

@@ -40,6 +40,11 @@ void purge_init(void) {
   lock_register(&purge_lock);
 }
 
+/* What purged memory that came back lets stay, where there is room for it. */
+static size_t regretted_bytes(uint64_t now_ms) {
+  return rt_options_pressure() >= RT_PRESSURE_CLOSE ? 0 : regret_keep_bytes(now_ms);
+}
+
 static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
 
 bool purge_is_due(void) {
@@ -47,7 +52,7 @@ bool purge_is_due(void) {
     return false; /* before the clock is read */
   uint64_t now_ms = os_coarse_ms();
   return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
-         now_ms >= load_relaxed(&refused_until_ms) && is_over(regret_keep_bytes(now_ms));
+         now_ms >= load_relaxed(&refused_until_ms) && is_over(regretted_bytes(now_ms));
 }
 
 struct purge {
@@ -115,7 +120,7 @@ size_t purge_chunks(bool all) {
   uint64_t now_ms = os_coarse_ms();
   struct purge p = {.all = all, .to = all ? CHUNK_ZERO : automatic_state()};
   if (!all)
-    p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regret_keep_bytes(now_ms));
+    p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regretted_bytes(now_ms));
   purge(&p);
   /* What the program asked to purge is no mistake of ours; what is lazy costs nothing to need. */
   if (p.bytes != 0 && !all && p.to == CHUNK_ZERO && !region_is_scarce())
@@ -131,7 +136,7 @@ void purge_note_dirty(size_t count) {
 /* What is above keep_bytes, a slice of it. */
 static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
   struct purge p = {.to = automatic_state(),
-                    .keep_bytes = size_max(keep_bytes, regret_keep_bytes(now_ms))};
+                    .keep_bytes = size_max(keep_bytes, regretted_bytes(now_ms))};
   purge(&p);
   if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
     regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);

@@ -5,6 +5,7 @@
 #include "base_atomic.h"
 #include "base_bits.h"
 #include "base_size.h"
+#include "limit.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
@@ -69,6 +70,7 @@ static void count_claimed(size_t chunks, bool is_zero) {
   /* Not above the peak: there were pages for it once. */
   if (is_zero && now <= peak && HAK_UNLIKELY(regret_is_open()))
     regret_note_claim(chunks * CHUNK_BYTES, peak, os_coarse_ms());
+  limit_note_growth(is_zero ? chunks * CHUNK_BYTES : 0);
   while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now)) { /* ends: the peak only rises */
   }
 }
@@ -173,6 +175,7 @@ struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred
   ASSERT(count != 0);
   ASSERT(step != 0 && step <= SUPERSLAB_CHUNKS && (step & (step - 1)) == 0);
   struct chunk_run run = {CHUNK_NONE, 0, false};
+  if (HAK_UNLIKELY(limit_refuses((size_t)count * CHUNK_BYTES))) return run;
   size_t whole = (count + SUPERSLAB_CHUNKS - 1) / SUPERSLAB_CHUNKS;
   bool is_whole = count > SUPERSLAB_CHUNKS;
   bool is_found = !is_whole && preferred < load_acquire(&superslab_count) &&
@@ -192,6 +195,7 @@ bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero) {
   size_t index = first / SUPERSLAB_CHUNKS;
   uint32_t at = first % SUPERSLAB_CHUNKS;
   if (count == 0 || at + count > SUPERSLAB_CHUNKS) return false;
+  if (HAK_UNLIKELY(limit_refuses((size_t)count * CHUNK_BYTES))) return false;
   if (index >= load_acquire(&superslab_count)) return false;
   uint32_t mask = bits32_run(at, count);
   uint64_t word = load_relaxed(&superslab_words[index]);

@@ -13,7 +13,7 @@ enum option_when { WHEN_live, WHEN_start };
 
 struct option {
   const char *name;  /* without the prefix */
-  const char *words; /* of a choice, between bars */
+  const char *words; /* of a choice, between bars; of bytes: for 0, 1 and on, below `min` */
   enum option_type type;
   enum option_when when;
   uint64_t preset, min, max;
@@ -33,37 +33,62 @@ HAK_CACHE_ALIGNED _Atomic(uint64_t) rt_option_values[RT_OPTION_ROOM] = {
 };
 
 #define KNOB(name, type, def, min, max, when, words, doc)                                          \
-  _Static_assert((uint64_t)(min) <= (def) && (def) <= (max), #name ": default outside its range");
+  _Static_assert(((uint64_t)(min) <= (def) || sizeof(words) > 1) && (def) <= (max),                \
+                 #name ": default outside its range");
 #include "knobs.def"
 #undef KNOB
+
+#define PROFILE(name, speed, lean)
+#define PROFILE_ALIAS(name, profile)
+#define TIGHT(name, value)
 
 static const struct bundle {
   enum rt_option option;
   uint64_t speed, lean;
 } bundles[] = {
+#undef PROFILE
 #define PROFILE(name, speed, lean) {RT_OPTION_##name, speed, lean},
-#define PROFILE_ALIAS(name, profile)
 #include "profiles.def"
 #undef PROFILE
-#undef PROFILE_ALIAS
+#define PROFILE(name, speed, lean)
+};
+
+static const struct tight {
+  enum rt_option option;
+  uint64_t value;
+} tights[] = {
+#undef TIGHT
+#define TIGHT(name, value) {RT_OPTION_##name, value},
+#include "profiles.def"
+#undef TIGHT
+#define TIGHT(name, value)
 };
 
 static const struct alias {
   const char *name;
   enum rt_profile profile;
 } aliases[] = {
-#define PROFILE(name, speed, lean)
+#undef PROFILE_ALIAS
 #define PROFILE_ALIAS(name, profile) {#name, RT_PROFILE_##profile},
 #include "profiles.def"
 #undef PROFILE
 #undef PROFILE_ALIAS
+#undef TIGHT
 };
 
 enum { CUT_NAME_MIN = 3 };  /* letters from which the start of a name is taken for it */
 enum { NAME_BYTES = 64 };   /* more than any name has */
+enum { NEAR_SHARE = 4 };    /* of what is said, that stays at RT_PRESSURE_NEAR; arbitrary */
 enum { NAME_DISTANCE = 4 }; /* edits up to which a name is taken for another's misspelling */
 
 static struct rt_lock options_lock = LOCK_INIT(LOCK_RANK_OPTIONS);
+/* As they were said; rt_option_values has what pressure makes of them. */
+static _Atomic(uint64_t) said_values[RT_OPTION_COUNT] = {
+#define KNOB(name, type, def, min, max, when, words, doc) def,
+#include "knobs.def"
+#undef KNOB
+};
+static _Atomic(uint32_t) pressure_now; /* enum rt_pressure */
 /* Set by a call: what is read at the start, later than such a call, leaves it alone. */
 static _Atomic(bool) is_called[RT_OPTION_COUNT];
 
@@ -124,8 +149,15 @@ static const char *word_at(const struct option *o, uint64_t index) {
   return word;
 }
 
-static bool choice_parse(const struct option *o, const char *text, uint64_t *out) {
-  for (uint64_t i = o->min; i <= o->max; i++) {
+/* 0 where there are none. */
+static uint64_t word_count(const struct option *o) {
+  uint64_t count = *o->words != '\0';
+  for (const char *s = o->words; *s != '\0'; s++) count += *s == '|';
+  return count;
+}
+
+static bool word_parse(const struct option *o, const char *text, uint64_t *out) {
+  for (uint64_t i = 0; i < word_count(o); i++) {
     const char *word = word_at(o, i);
     size_t length = (size_t)(word_end(word) - word);
     if (text_length(text) != length || __builtin_memcmp(text, word, length) != 0) continue;
@@ -154,9 +186,11 @@ static uint64_t suffix_factor(char c) {
   }
 }
 
-/* Decimal digits, for bytes with one suffix; false for anything else and for what does not fit. */
+/* A word; or decimal digits, for bytes with one suffix. False for anything else and for what does
+ * not fit. */
 static bool value_parse(const struct option *o, const char *text, uint64_t *out) {
-  if (o->type == TYPE_choice) return choice_parse(o, text, out);
+  if (word_parse(o, text, out)) return true;
+  if (o->type == TYPE_choice) return false;
   uint64_t value = 0;
   const char *s = text;
   for (; *s >= '0' && *s <= '9'; s++) {
@@ -176,7 +210,7 @@ static bool value_parse(const struct option *o, const char *text, uint64_t *out)
 /* As one would write it: 16384G, not 17592186044416. */
 static void format_value(struct format_buf *f, const struct option *o, uint64_t value) {
   static const char suffixes[] = {'K', 'M', 'G'};
-  if (o->type == TYPE_choice) {
+  if (value < word_count(o)) {
     const char *word = word_at(o, value);
     format_bytes(f, word, (size_t)(word_end(word) - word));
     return;
@@ -190,16 +224,15 @@ static void format_value(struct format_buf *f, const struct option *o, uint64_t 
 }
 
 void rt_option_format(struct format_buf *f, enum rt_option option) {
-  format_value(f, &options[option], rt_option(option));
+  format_value(f, &options[option], load_relaxed(&said_values[option]));
 }
 
 void rt_option_format_expected(struct format_buf *f, enum rt_option option) {
   static const char *const type_words[] = {"bool", "count", "bytes with suffix K, M or G,"};
   const struct option *o = &options[option];
-  if (o->type == TYPE_choice) {
-    format_text(f, o->words);
-    return;
-  }
+  format_text(f, o->words);
+  if (o->type == TYPE_choice) return;
+  if (*o->words != '\0') format_text(f, "|");
   format_text(f, type_words[o->type]);
   format_text(f, " ");
   format_value(f, o, o->min);
@@ -209,11 +242,36 @@ void rt_option_format_expected(struct format_buf *f, enum rt_option option) {
 
 /* --- Changes --- */
 
+/* Half way to what lean has, in whichever direction that lies, and then as lean. */
+static uint64_t towards_lean(const struct bundle *b, uint64_t value, enum rt_pressure pressure) {
+  if (b->lean > b->speed) return value >= b->lean || pressure == RT_PRESSURE_NEAR ? value : b->lean;
+  if (value <= b->lean) return value;
+  uint64_t share = pressure == RT_PRESSURE_NEAR ? value / NEAR_SHARE : 0;
+  return share > b->lean ? share : b->lean;
+}
+
+static uint64_t under_pressure(enum rt_option option, uint64_t value, enum rt_pressure pressure) {
+  if (pressure == RT_PRESSURE_NONE) return value;
+  for (size_t i = 0; i < HAK_COUNT_OF(bundles); i++)
+    if (bundles[i].option == option) value = towards_lean(&bundles[i], value, pressure);
+  if (pressure != RT_PRESSURE_TIGHT) return value;
+  for (size_t i = 0; i < HAK_COUNT_OF(tights); i++)
+    if (tights[i].option == option && tights[i].value < value) value = tights[i].value;
+  return value;
+}
+
+static void apply(enum rt_option option) {
+  enum rt_pressure pressure = (enum rt_pressure)load_relaxed(&pressure_now);
+  uint64_t value = under_pressure(option, load_relaxed(&said_values[option]), pressure);
+  store_relaxed(&rt_option_values[option], value);
+}
+
 static void put(enum rt_option option, uint64_t value, bool is_call) {
-  ASSERT(value >= options[option].min && value <= options[option].max);
+  ASSERT(value <= options[option].max);
   if (!is_call && load_relaxed(&is_called[option])) return;
   if (is_call) store_relaxed(&is_called[option], true);
-  store_relaxed(&rt_option_values[option], value);
+  store_relaxed(&said_values[option], value);
+  apply(option);
 }
 
 static void put_profile(enum rt_profile profile, bool is_call) {
@@ -229,7 +287,7 @@ static void put_profile(enum rt_profile profile, bool is_call) {
 }
 
 static void put_any(enum rt_option option, uint64_t value, bool is_call) {
-  bool is_lean = rt_option(RT_OPTION_PROFILE) == RT_PROFILE_LEAN;
+  bool is_lean = rt_option(RT_OPTION_PROFILE) == RT_PROFILE_LEAN; /* pressure leaves it alone */
   if (option == RT_OPTION_PROFILE) {
     put_profile((enum rt_profile)value, is_call);
   } else if (option != RT_OPTION_SS_MEM_LEAN) {
@@ -256,4 +314,17 @@ int rt_option_change(const char *name, const char *text) {
   put_any(option, value, true);
   lock_leave(&options_lock);
   return 0;
+}
+
+enum rt_pressure rt_options_pressure(void) {
+  return (enum rt_pressure)load_relaxed(&pressure_now);
+}
+
+bool rt_options_tighten(enum rt_pressure pressure) {
+  ASSERT(pressure <= RT_PRESSURE_TIGHT);
+  if (!lock_try_enter(&options_lock)) return false;
+  store_relaxed(&pressure_now, (uint32_t)pressure);
+  for (size_t i = 0; i < RT_OPTION_COUNT; i++) apply((enum rt_option)i);
+  lock_leave(&options_lock);
+  return true;
 }

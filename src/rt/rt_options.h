@@ -23,11 +23,19 @@ enum rt_option {
 
 enum rt_profile { RT_PROFILE_SPEED, RT_PROFILE_BALANCED, RT_PROFILE_LEAN }; /* words of PROFILE */
 
+/* How near the process is to what it may have (limit.h), and what follows for what threads keep. */
+enum rt_pressure {
+  RT_PRESSURE_NONE,  /* options are as they are said */
+  RT_PRESSURE_NEAR,  /* what a profile sets: a quarter of it, no less than lean's */
+  RT_PRESSURE_CLOSE, /* as lean */
+  RT_PRESSURE_TIGHT, /* as lean, and as TIGHT in profiles.def says */
+};
+
 /* On cache lines of their own: slow paths of all threads read them. */
 enum { RT_OPTION_ROOM = (RT_OPTION_COUNT + 7) / 8 * 8 };
 extern _Atomic(uint64_t) rt_option_values[RT_OPTION_ROOM] HAK_HIDDEN;
 
-/* The value now: bytes, a count, 0/1, or the number of a choice. */
+/* The value in force now: bytes, a count, 0/1, or the number of a choice. */
 HAK_INLINE uint64_t rt_option(enum rt_option option) {
   return load_relaxed(&rt_option_values[option]);
 }
@@ -50,7 +58,13 @@ HAK_MUST_USE bool rt_option_set(enum rt_option option, const char *text);
  * a fork that is under way: hold no lock. */
 HAK_MUST_USE int rt_option_change(const char *name, const char *text);
 
-/* The value now as one would write it ("256K", "lean"), and what would be accepted. */
+/* What holds from now on is what was said and what pressure makes of it; what is said later, too.
+ * False, and nothing changed: another thread changes options. The caller holds no lock. */
+HAK_MUST_USE bool rt_options_tighten(enum rt_pressure pressure);
+HAK_MUST_USE enum rt_pressure rt_options_pressure(void);
+
+/* The value said, as one would write it ("256K", "lean"), whatever pressure makes of it; and what
+ * would be accepted. */
 void rt_option_format(struct format_buf *f, enum rt_option option);
 void rt_option_format_expected(struct format_buf *f, enum rt_option option);
 /* Make fork know the lock. Once, at init. */

@@ -26,7 +26,7 @@ TWINS = [
     for name in """malloc calloc realloc reallocarray free free_sized free_aligned_sized
     aligned_alloc posix_memalign memalign valloc pvalloc malloc_usable_size malloc_trim mallinfo2
     malloc_info malloc_stats mallinfo mallopt cfree version good_size thread_idle
-    option_set option_get purge""".split()
+    option_set option_get purge limit_callback""".split()
 ]
 
 NOTHROW = "RKSt9nothrow_t"

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "entry.h"
+#include "os_limit.h"
 #include "os_mem.h"
 #include "os_proc.h"
 #include "region.h"
@@ -42,6 +43,9 @@ uint64_t os_ram_bytes(void) { return (uint64_t)1 << 30; }
 uint32_t os_cpu_count(void) { return 64; }
 uint64_t os_address_limit_bytes(void) { return UINT64_MAX; }
 bool os_thp_is_always(void) { return false; }
+bool os_group_room(struct os_room *nearest) { return nearest == NULL; }
+bool os_address_room(struct os_room *room) { return room == NULL; }
+struct os_stall os_memory_stall(void) { return (struct os_stall){0, 0}; }
 /* Tables lie in the arena, and are put back. What objects hold is the program's affair. */
 void *os_reserve(size_t size, size_t align) {
   if (size < REGION_LEAST) return arena_take(size, align);

@@ -1,0 +1,97 @@
+/* entry_limit.c — near a limit: less is kept, what is free goes back, the program is told. And
+ * options that change while it runs.
+ */
+#include "entry_limit.h"
+
+#include <errno.h>
+
+#include "entry.h"
+#include "entry_thread.h"
+#include "idle.h"
+#include "limit.h"
+#include "meta.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "os_proc.h"
+#include "purge.h"
+#include "rt_options.h"
+#include "superslab.h"
+
+enum {
+  CALL_PERCENT = 90,  /* of the nearest limit, where the program names no bytes of its own */
+  AGAIN_PERCENT = 80, /* below it, the program is called anew. Arbitrary */
+};
+
+/* Who wants to be told. Constant once published; never given back, since another thread may be
+ * about to call. */
+struct watcher {
+  size_t soft_bytes; /* 0: CALL_PERCENT */
+  entry_limit_call *call;
+  void *context;
+};
+static _Atomic(struct watcher *) watcher;
+static _Atomic(bool) is_told;   /* since it was last well below */
+static _Atomic(bool) is_purged; /* since memory became tight */
+
+int entry_option_set(const char *name, const char *value) {
+  struct heap *h = entry_enter(); /* a handler amid a slow path must not wait for a fork */
+  if (h == NULL) return EBUSY;
+  entry_leave(h);
+  if (h->is_owned) heap_busy_begin();
+  int error = rt_option_change(name, value);
+  if (h->is_owned) heap_busy_end(h);
+  if (error == 0) {
+    add_relaxed(&trim_epoch, 1u);
+    limit_look_soon();
+  }
+  return error;
+}
+
+int entry_limit_callback(size_t soft_bytes, entry_limit_call *call, void *context) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return EBUSY;
+  struct watcher *w = call != NULL ? meta_alloc(sizeof *w) : NULL;
+  if (w != NULL) *w = (struct watcher){soft_bytes, call, context};
+  if (w != NULL || call == NULL) {
+    store_relaxed(&is_told, false);
+    store_release(&watcher, w); /* pairs with the acquire of who calls */
+    limit_watch(w != NULL ? soft_bytes : 0);
+  }
+  entry_leave(h);
+  return w == NULL && call != NULL ? ENOMEM : 0;
+}
+
+bool entry_limit_tick(uint64_t now_ms) {
+  bool is_looked = limit_look(now_ms, false);
+  enum rt_pressure before = rt_options_pressure(), now = limit_pressure();
+  if (HAK_LIKELY(now == before)) return is_looked;
+  return rt_options_tighten(now) || is_looked; /* else another tick will */
+}
+
+static void tell(const struct watcher *w) {
+  struct limit_room room = limit_nearest();
+  if (w->soft_bytes != 0) room = (struct limit_room){w->soft_bytes, limit_held_bytes()};
+  size_t percent = room.limit_bytes / 100;
+  size_t call_at = w->soft_bytes != 0 ? w->soft_bytes : percent * CALL_PERCENT;
+  if (room.limit_bytes == 0 || room.used_bytes < percent * AGAIN_PERCENT)
+    store_relaxed(&is_told, false);
+  if (room.limit_bytes == 0 || room.used_bytes < call_at) return;
+  if (!swap_acq_rel(&is_told, true)) w->call(room.used_bytes, room.limit_bytes, w->context);
+}
+
+void entry_limit_settle(void) {
+  bool is_tight = rt_options_pressure() == RT_PRESSURE_TIGHT;
+  if (!is_tight) store_relaxed(&is_purged, false);
+  if (is_tight && !swap_acq_rel(&is_purged, true)) (void)entry_purge();
+  const struct watcher *w = load_acquire(&watcher); /* pairs with its publication */
+  if (w != NULL) tell(w);
+}
+
+bool entry_reclaim(size_t bytes) {
+  if (entry_thread_is_amid()) return false; /* what it waits for may wait for us */
+  if (bytes > limit_held_bytes() + superslab_dirty_bytes()) return false; /* no purge gives that */
+  size_t purged = entry_purge();
+  ASSERT(purged % os_page_bytes() == 0);
+  limit_look(os_coarse_ms(), true);
+  return true;
+}

@@ -1,0 +1,174 @@
+/* limit.c — see limit.h. Owns: what the last look found, and when the next one is due.
+ * In between, growth is counted, so that nothing passes a limit by much: a look is due when a
+ * quarter of the room is used up.
+ */
+#include "limit.h"
+
+#include "base_size.h"
+#include "large.h"
+#include "os_check.h"
+#include "os_limit.h"
+#include "region.h"
+#include "superslab.h"
+
+enum {
+  NEAR_PERCENT = 80,
+  CLOSE_PERCENT = 90,
+  TIGHT_PERCENT = 95,
+  BACK_PERCENT = 3,   /* so much below a step before it is taken back. Arbitrary, as the next */
+  STALL_PERCENT = 10, /* of the last ten seconds */
+  LOOK_MS = 10000,    /* others in the group grow too */
+  LOOK_OFTEN_MS = 500,
+  ROOM_SHARE = 4,
+  COUNTED_SHARE = 8,
+  FULL_SHARE = 64, /* of the group's limit, left for what is not ours: stacks, tables, the kernel */
+};
+static const size_t FIRST_LOOK_BYTES = 8 * MIB; /* small programs never look */
+static const size_t GROWTH_MIN = 256 * KIB;
+static const size_t FULL_MIN = MIB;
+static const size_t COUNTED_MIN = 4 * MIB;
+
+_Atomic(bool) limit_look_due;
+static _Atomic(size_t) grown_bytes; /* since the last look */
+static _Atomic(size_t) last_bytes;  /* of that: what was handed out last */
+static _Atomic(size_t) look_at_bytes = FIRST_LOOK_BYTES; /* of growth; SIZE_MAX: by time only */
+static _Atomic(uint64_t) next_look_ms = UINT64_MAX;      /* none before the first */
+static _Atomic(size_t) nearest_limit, nearest_used; /* 0: none */
+static _Atomic(size_t) left_bytes = SIZE_MAX;       /* before who asks for more is killed */
+static _Atomic(size_t) watched_bytes;               /* 0: none */
+static _Atomic(size_t) watch_at_bytes;              /* the same until it is reached, then 0 */
+static _Atomic(uint32_t) pressure_found;            /* enum rt_pressure */
+
+enum { WORD_OFF, WORD_AUTO }; /* of MEMORY_LIMIT; else bytes */
+
+size_t limit_held_bytes(void) {
+  return superslab_claimed_bytes() + large_bytes() + region_meta_bytes();
+}
+
+bool limit_refuses(size_t bytes) {
+  uint64_t option = rt_option(RT_OPTION_MEMORY_LIMIT);
+  if (option > WORD_AUTO) return bytes > option || limit_held_bytes() > option - bytes;
+  size_t left = load_relaxed(&left_bytes), grown = load_relaxed(&grown_bytes);
+  if (HAK_LIKELY(option == WORD_OFF || left == SIZE_MAX)) return false;
+  /* A large request may be for addresses more than for memory: after a fresh look, so much of it
+   * must be left. */
+  size_t most = size_max(COUNTED_MIN, load_relaxed(&nearest_limit) / COUNTED_SHARE);
+  return grown > left || (grown != 0 ? bytes : size_min(bytes, most)) > left - grown;
+}
+
+void limit_look_soon(void) { store_relaxed(&limit_look_due, true); }
+
+void limit_note_growth(size_t fresh_bytes) {
+  size_t watched = load_relaxed(&watch_at_bytes), at = load_relaxed(&look_at_bytes);
+  if (HAK_UNLIKELY(watched != 0) && limit_held_bytes() >= watched) limit_look_soon();
+  if (HAK_LIKELY(at == SIZE_MAX) || fresh_bytes == 0) return;
+  store_relaxed(&last_bytes, fresh_bytes);
+  if (add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes >= at) limit_look_soon();
+}
+
+/* What one look finds. */
+struct finding {
+  struct os_room nearest; /* limit_bytes 0: none */
+  enum rt_pressure pressure;
+  size_t left_bytes; /* as above */
+};
+
+/* The step that `used` of `limit` is on; one once taken is held a little longer. */
+static enum rt_pressure step_of(const struct os_room *room) {
+  static const unsigned percent[] = {NEAR_PERCENT, CLOSE_PERCENT, TIGHT_PERCENT};
+  enum rt_pressure step = RT_PRESSURE_NONE, before = (enum rt_pressure)load_relaxed(&pressure_found);
+  for (unsigned i = 0; i < HAK_COUNT_OF(percent); i++) {
+    unsigned least = percent[i] - (before > i ? BACK_PERCENT : 0);
+    if (room->used_bytes >= room->limit_bytes / 100 * least) step = (enum rt_pressure)(i + 1);
+  }
+  ASSERT(step <= RT_PRESSURE_TIGHT);
+  return step;
+}
+
+static size_t room_left(const struct os_room *room) {
+  return room->used_bytes < room->limit_bytes ? room->limit_bytes - room->used_bytes : 0;
+}
+
+static void take(struct finding *f, const struct os_room *room, enum rt_pressure most) {
+  ASSERT(room->limit_bytes != 0);
+  enum rt_pressure step = step_of(room);
+  if (step > most) step = most;
+  if (step > f->pressure) f->pressure = step;
+  if (f->nearest.limit_bytes == 0 || room_left(room) < room_left(&f->nearest)) f->nearest = *room;
+}
+
+static void take_group(struct finding *f) {
+  struct os_room room;
+  if (!os_group_room(&room) || room.limit_bytes == 0) return;
+  take(f, &room, RT_PRESSURE_TIGHT);
+  if (!room.is_deadly) return;
+  size_t spare = size_max(room.limit_bytes / FULL_SHARE, FULL_MIN), left = room_left(&room);
+  f->left_bytes = left > spare ? left - spare : 0;
+}
+
+static void take_stalls(struct finding *f) {
+  struct os_stall stall = os_memory_stall();
+  enum rt_pressure step = stall.full_percent >= STALL_PERCENT   ? RT_PRESSURE_CLOSE
+                          : stall.some_percent >= STALL_PERCENT ? RT_PRESSURE_NEAR
+                                                                : RT_PRESSURE_NONE;
+  if (step > f->pressure) f->pressure = step;
+}
+
+static struct finding find(void) {
+  uint64_t option = rt_option(RT_OPTION_MEMORY_LIMIT);
+  struct finding f = {.left_bytes = SIZE_MAX};
+  struct os_room room;
+  if (option > WORD_AUTO) {
+    room = (struct os_room){option, limit_held_bytes() + superslab_dirty_bytes(), false};
+    take(&f, &room, RT_PRESSURE_TIGHT);
+  } else if (option == WORD_AUTO) {
+    take_group(&f);
+    if (os_address_room(&room) && room.limit_bytes != 0) take(&f, &room, RT_PRESSURE_CLOSE);
+    take_stalls(&f);
+  }
+  return f;
+}
+
+/* How much may be handed out before the next look. */
+static size_t growth_until_look(const struct finding *f) {
+  if (f->nearest.limit_bytes == 0) return SIZE_MAX;
+  return size_max(room_left(&f->nearest) / ROOM_SHARE, GROWTH_MIN);
+}
+
+static void publish(const struct finding *f, uint64_t now_ms) {
+  store_relaxed(&nearest_used, (size_t)f->nearest.used_bytes);
+  store_relaxed(&nearest_limit, (size_t)f->nearest.limit_bytes);
+  store_relaxed(&left_bytes, f->left_bytes);
+  store_relaxed(&pressure_found, (uint32_t)f->pressure);
+  store_relaxed(&look_at_bytes, growth_until_look(f));
+  size_t watched = load_relaxed(&watched_bytes);
+  bool is_reached = watched != 0 && limit_held_bytes() >= watched;
+  store_relaxed(&watch_at_bytes, is_reached ? 0 : watched);
+  bool is_often = f->pressure != RT_PRESSURE_NONE || is_reached;
+  store_relaxed(&next_look_ms, now_ms + (is_often ? LOOK_OFTEN_MS : LOOK_MS));
+}
+
+bool limit_look(uint64_t now_ms, bool now) {
+  uint64_t due_ms = load_relaxed(&next_look_ms);
+  if (!now && !limit_is_due() && now_ms < due_ms) return false;
+  /* Another thread's: what it finds is ours too. */
+  if (!cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS) && !now) return false;
+  store_relaxed(&limit_look_due, false);
+  /* A slow path looks before its caller has written to what it gets: that is still to come. */
+  store_relaxed(&grown_bytes, now ? (size_t)0 : load_relaxed(&last_bytes));
+  store_relaxed(&last_bytes, (size_t)0);
+  struct finding f = find();
+  publish(&f, now_ms);
+  return true;
+}
+
+enum rt_pressure limit_pressure(void) { return (enum rt_pressure)load_relaxed(&pressure_found); }
+
+struct limit_room limit_nearest(void) {
+  return (struct limit_room){load_relaxed(&nearest_limit), load_relaxed(&nearest_used)};
+}
+
+void limit_watch(size_t held_bytes) {
+  store_relaxed(&watched_bytes, held_bytes);
+  limit_look_soon();
+}

@@ -1,0 +1,53 @@
+/* limit.h — how near the process is to what it may have, and what more is refused.
+ *
+ *   pressure  nearest limit used to    the options (rt_options.h)
+ *   NEAR      80 %                     half way to lean
+ *   CLOSE     90 %                     as lean
+ *   TIGHT     95 %                     nothing is kept for later
+ *
+ * MEMORY_LIMIT=auto: the limits are those of the control group and RLIMIT_AS (CLOSE at most: what
+ * is purged keeps its addresses); that some task of it, or of the machine, stalls for memory a
+ * tenth of the time is NEAR, that all do is CLOSE. A number: our own bytes.
+ *
+ * Lock: none. Whoever moves the time of the next look on has the look.
+ */
+#ifndef LIMIT_H
+#define LIMIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_atomic.h"
+#include "base_attr.h"
+#include "rt_options.h"
+
+extern _Atomic(bool) limit_look_due HAK_HIDDEN;
+
+/* True when so much has been handed out since the last look that it is time for one. */
+HAK_INLINE bool limit_is_due(void) { return load_relaxed(&limit_look_due); }
+
+/* A tick; now_ms: a coarse clock. Looks when it is time to, or `now` says so; true when it has.
+ * Some 30 system calls. The caller holds no lock. */
+bool limit_look(uint64_t now_ms, bool now);
+/* What the last look found. */
+HAK_MUST_USE enum rt_pressure limit_pressure(void);
+
+/* True when `bytes` more, without pages so far, exceed the limit as it was at the last look. */
+HAK_MUST_USE bool limit_refuses(size_t bytes);
+/* Chunks were claimed, or something mapped; so many bytes of it had no pages. */
+void limit_note_growth(size_t fresh_bytes);
+/* What is handed out, what is kept for it, and tables, in bytes: nothing that is free. */
+HAK_MUST_USE size_t limit_held_bytes(void);
+
+/* The limit that the last look found nearest. limit_bytes is 0: none. */
+struct limit_room {
+  size_t limit_bytes, used_bytes;
+};
+HAK_MUST_USE struct limit_room limit_nearest(void);
+/* The next tick looks. */
+void limit_look_soon(void);
+/* A look is due when limit_held_bytes() reaches this; 0: never for that. */
+void limit_watch(size_t held_bytes);
+
+#endif

@@ -1,0 +1,248 @@
+/* test_entry_limit.c — near a limit: what a program sees of it; on the twin, whose tree has the
+ * control group.
+ */
+#include "unit_entry.h"
+#include "unit_tree.h"
+
+#include "entry_limit.h"
+#include "limit.h"
+#include "purge.h"
+
+static bool is(const char *name, const char *expected) {
+  char value[64];
+  return hak_option_get(name, value, sizeof value) == 0 && strcmp(value, expected) == 0;
+}
+
+static void group_set(uint64_t limit_bytes, uint64_t used_bytes) {
+  char text[32];
+  tree_put("/proc/self/cgroup", "0::/\n");
+  snprintf(text, sizeof text, "%llu\n", (unsigned long long)limit_bytes);
+  tree_put("/sys/fs/cgroup/memory.max", text);
+  snprintf(text, sizeof text, "%llu\n", (unsigned long long)used_bytes);
+  tree_put("/sys/fs/cgroup/memory.current", text);
+}
+
+/* Slow paths, so many that the clock is looked at. */
+static void tick(void) {
+  for (int i = 0; i < 200; i++) hak_free(hak_malloc(40000));
+}
+static void look(void) {
+  limit_look_soon();
+  tick();
+}
+
+struct link {
+  struct link *next;
+};
+static size_t fill(size_t n, struct link **list) {
+  size_t count = 0;
+  errno = 0;
+  for (struct link *p; count < 1000000 && (p = hak_malloc(n)) != NULL; count++) {
+    memset(p, 1, n);
+    p->next = *list;
+    *list = p;
+  }
+  NEED(errno == (count < 1000000 ? ENOMEM : 0));
+  return count * n;
+}
+static void empty(struct link *list) {
+  while (list != NULL) {
+    struct link *next = list->next;
+    hak_free(list);
+    list = next;
+  }
+}
+
+static void fills_to_its_number(void) {
+  NEED(hak_option_set("MEMORY_LIMIT", "32M") == 0);
+  static const size_t sizes[] = {64, 1000, 30000, 300000, 3000000, 6000000};
+  for (size_t i = 0; i < HAK_COUNT_OF(sizes); i++) {
+    struct link *list = NULL;
+    size_t bytes = fill(sizes[i], &list);
+    NEED(bytes > 24 * MIB && bytes <= 32 * MIB);
+    NEED(limit_held_bytes() <= 32 * MIB);
+    if (sizes[i] > MIB) {
+      void *same = list, *grown = hak_realloc(list, 33 * MIB);
+      NEED(grown == NULL && errno == ENOMEM && list == same && list->next != NULL);
+    }
+    empty(list);
+  }
+  NEED(hak_malloc(33 * MIB) == NULL && hak_calloc(1, 40 * MIB) == NULL);
+  NEED(hak_option_set("MEMORY_LIMIT", "off") == 0);
+  void *p = hak_malloc(33 * MIB);
+  NEED(p != NULL);
+  hak_free(p);
+}
+static void beyond_a_number_is_no_memory(void **state) {
+  (void)state;
+  run_child_in_tree(fills_to_its_number);
+}
+
+/* What another thread's heap keeps is given to who has nothing left. */
+static _Atomic(uint32_t) step;
+static void *keeps(void *unused) {
+  (void)unused;
+  struct link *list = NULL;
+  size_t bytes = fill(200, &list);
+  NEED(bytes > 20 * MIB);
+  empty(list);
+  step_set(&step, 1);
+  step_wait(&step, 2);
+  return NULL;
+}
+static void takes_all(void) {
+  NEED(hak_option_set("SS_RELEASE", "off") == 0 && hak_option_set("DEPOT_BYTES", "1G") == 0);
+  NEED(hak_option_set("MEMORY_LIMIT", "32M") == 0);
+  pthread_t thread;
+  NEED(pthread_create(&thread, NULL, keeps, NULL) == 0);
+  step_wait(&step, 1);
+  struct link *list = NULL;
+  NEED(fill(30000, &list) > 26 * MIB);
+  step_set(&step, 2);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void a_purge_comes_before_no_memory(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip(); /* threads after a fork, and much to stamp */
+  run_child_in_tree(takes_all);
+}
+
+static void tightens(void) {
+  group_set(100 * MIB, 10 * MIB);
+  hak_free(hak_malloc(1));
+  look();
+  NEED(rt_options_pressure() == RT_PRESSURE_NONE);
+  group_set(100 * MIB, 85 * MIB);
+  look();
+  NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 4 * MIB && is("WARM_POOL_BYTES", "16M"));
+  NEED(rt_option(RT_OPTION_DEPOT_BYTES) == 64 * KIB && rt_option(RT_OPTION_SUBSLAB_PURGE) == 0);
+  NEED(hak_option_set("WARM_POOL_BYTES", "40M") == 0); /* what is said later, too */
+  NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 10 * MIB && is("WARM_POOL_BYTES", "40M"));
+  NEED(hak_option_set("WARM_POOL_BYTES", "0") == 0 && rt_option(RT_OPTION_WARM_POOL_BYTES) == 0);
+  NEED(hak_option_set("WARM_POOL_BYTES", "40M") == 0);
+  group_set(100 * MIB, 92 * MIB);
+  look();
+  NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == MIB && rt_option(RT_OPTION_SUBSLAB_PURGE) == 1);
+  NEED(rt_option(RT_OPTION_PURGE_DELAY_MS) == 100 && is("PURGE_DELAY_MS", "1000"));
+  group_set(100 * MIB, 10 * MIB);
+  look();
+  NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 40 * MIB && rt_option(RT_OPTION_BIN_BYTES) == MIB);
+}
+static void options_tighten_and_are_as_said_again(void **state) {
+  (void)state;
+  run_child_in_tree(tightens);
+}
+
+static void gives_back(void) {
+  NEED(hak_option_set("WARM_POOL_BYTES", "1G") == 0 && hak_option_set("PURGE_DELAY_MS", "0") == 0);
+  struct link *list = NULL;
+  for (int i = 0; i < 2000; i++) {
+    struct link *p = hak_malloc(30000);
+    NEED(p != NULL);
+    p->next = list;
+    list = p;
+  }
+  empty(list);
+  NEED(superslab_dirty_bytes() > 50 * MIB);
+  group_set(100 * MIB, 96 * MIB);
+  look();
+  NEED(rt_options_pressure() == RT_PRESSURE_TIGHT && superslab_dirty_bytes() == 0);
+  NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 0 && is("WARM_POOL_BYTES", "1G"));
+}
+static void what_is_free_goes_when_it_is_tight(void **state) {
+  (void)state;
+  run_child_in_tree(gives_back);
+}
+
+struct told {
+  int count;
+  size_t used, limit;
+};
+static void tell(size_t used_bytes, size_t limit_bytes, void *context) {
+  struct told *told = context;
+  *told = (struct told){told->count + 1, used_bytes, limit_bytes};
+  look(); /* it may allocate, and is not called in between */
+}
+
+static void is_told(void) {
+  struct told told = {0};
+  group_set(100 * MIB, 89 * MIB);
+  NEED(hak_limit_callback(0, tell, &told) == 0);
+  look();
+  NEED(told.count == 0);
+  group_set(100 * MIB, 90 * MIB);
+  look();
+  NEED(told.count == 1 && told.used == 90 * MIB && told.limit == 100 * MIB);
+  group_set(100 * MIB, 99 * MIB);
+  look();
+  NEED(told.count == 1);
+  group_set(100 * MIB, 79 * MIB);
+  look();
+  group_set(100 * MIB, 90 * MIB);
+  look();
+  NEED(told.count == 2);
+  NEED(hak_limit_callback(0, NULL, NULL) == 0);
+  group_set(100 * MIB, 79 * MIB);
+  look();
+  group_set(100 * MIB, 99 * MIB);
+  look();
+  NEED(told.count == 2);
+}
+static void the_program_is_told_once_a_time(void **state) {
+  (void)state;
+  run_child_in_tree(is_told);
+}
+
+static void is_told_of_its_own(void) {
+  struct told told = {0};
+  NEED(hak_limit_callback(40 * MIB, tell, &told) == 0);
+  for (int round = 1; round <= 2; round++) {
+    struct link *list = NULL;
+    size_t count = 0;
+    while (told.count < round && count < 3000) {
+      struct link *p = hak_malloc(30000);
+      NEED(p != NULL);
+      p->next = list;
+      list = p;
+      count++;
+    }
+    NEED(told.count == round && told.limit == 40 * MIB);
+    NEED(told.used >= 40 * MIB && told.used < 42 * MIB);
+    empty(list);
+    look();
+  }
+  struct heap *h = heap_own();
+  heap_busy_begin();
+  NEED(hak_limit_callback(1, tell, &told) == EBUSY);
+  heap_busy_end(h);
+}
+static void a_number_of_its_own_too(void **state) {
+  (void)state;
+  run_child_in_tree(is_told_of_its_own);
+}
+
+static void reclaim(void) {
+  struct heap *h = heap_own();
+  NEED(!entry_reclaim(SIZE_MAX)); /* nothing gives that */
+  NEED(entry_reclaim(1));
+  heap_busy_begin();
+  NEED(!entry_reclaim(1)); /* a handler amid a slow path waits for nobody */
+  heap_busy_end(h);
+}
+static void reclaim_is_tried_where_it_can_help(void **state) {
+  (void)state;
+  run_child_in_tree(reclaim);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(beyond_a_number_is_no_memory),
+      cmocka_unit_test(a_purge_comes_before_no_memory),
+      cmocka_unit_test(options_tighten_and_are_as_said_again),
+      cmocka_unit_test(what_is_free_goes_when_it_is_tight),
+      cmocka_unit_test(the_program_is_told_once_a_time),
+      cmocka_unit_test(a_number_of_its_own_too),
+      cmocka_unit_test(reclaim_is_tried_where_it_can_help),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,193 @@
+/* test_limit.c — how near the limit is, what is refused, and when the next look is due; on the
+ * twin, whose tree has the control group.
+ */
+#include "unit_region.h"
+#include "unit_tree.h"
+
+#include "limit.h"
+#include "region.h"
+
+static uint64_t clock_ms = 1000;
+
+static enum rt_pressure look_after(uint64_t ms) {
+  clock_ms += ms;
+  limit_look(clock_ms, false);
+  return limit_pressure();
+}
+
+static void group_set(uint64_t limit_bytes, uint64_t used_bytes) {
+  char text[32];
+  snprintf(text, sizeof text, "%llu\n", (unsigned long long)limit_bytes);
+  tree_put("/sys/fs/cgroup/memory.max", text);
+  snprintf(text, sizeof text, "%llu\n", (unsigned long long)used_bytes);
+  tree_put("/sys/fs/cgroup/memory.current", text);
+}
+
+static void group_begin(void) {
+  layers_init(256 * MIB);
+  tree_put("/proc/self/cgroup", "0::/\n");
+  group_set(100 * MIB, 10 * MIB);
+}
+
+static void steps(void) {
+  group_begin();
+  NEED(look_after(100000) == RT_PRESSURE_NONE && limit_nearest().limit_bytes == 0);
+  limit_look_soon(); /* a small program has not looked */
+  NEED(look_after(1) == RT_PRESSURE_NONE && limit_nearest().limit_bytes == 100 * MIB);
+  static const struct {
+    unsigned used_mib;
+    enum rt_pressure pressure;
+  } expected[] = {{79, RT_PRESSURE_NONE},  {80, RT_PRESSURE_NEAR},  {89, RT_PRESSURE_NEAR},
+                  {90, RT_PRESSURE_CLOSE}, {95, RT_PRESSURE_TIGHT}, {200, RT_PRESSURE_TIGHT},
+                  {93, RT_PRESSURE_TIGHT}, {91, RT_PRESSURE_CLOSE}, {88, RT_PRESSURE_CLOSE},
+                  {86, RT_PRESSURE_NEAR},  {78, RT_PRESSURE_NEAR},  {76, RT_PRESSURE_NONE}};
+  for (size_t i = 0; i < HAK_COUNT_OF(expected); i++) {
+    group_set(100 * MIB, expected[i].used_mib * MIB);
+    NEED(look_after(10001) == expected[i].pressure);
+    NEED(limit_nearest().used_bytes == expected[i].used_mib * MIB);
+  }
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "off"));
+  group_set(100 * MIB, 99 * MIB);
+  NEED(look_after(10001) == RT_PRESSURE_NONE && limit_nearest().limit_bytes == 0);
+}
+static void each_step_has_its_share_and_is_left_later(void **state) {
+  (void)state;
+  run_child_in_tree(steps);
+}
+
+static void times(void) {
+  group_begin();
+  limit_look_soon();
+  NEED(limit_look(clock_ms, false) && !limit_look(clock_ms + 9999, false));
+  NEED(limit_look(clock_ms += 10000, false)); /* others may have grown */
+  group_set(100 * MIB, 90 * MIB);
+  NEED(limit_look(clock_ms += 10000, false) && !limit_look(clock_ms + 499, false));
+  NEED(limit_look(clock_ms += 500, false));
+  /* A quarter of what is left may go before the next look. */
+  group_set(100 * MIB, 20 * MIB);
+  NEED(limit_look(clock_ms += 500, false) && !limit_is_due());
+  struct chunk_run run = claim_chunks(0, 9 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && !limit_is_due());
+  struct chunk_run more = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
+  NEED(more.first != CHUNK_NONE && limit_is_due());
+  NEED(limit_look(clock_ms, false) && !limit_is_due());
+  superslab_release(run.first, run.count); /* memory that has pages is no growth */
+  for (int i = 0; i < 20; i++) {
+    run = claim_chunks(0, 5 * SUPERSLAB_CHUNKS, 1, 0);
+    superslab_release(run.first, run.count);
+  }
+  NEED(!limit_is_due());
+}
+static void looks_are_due_by_time_and_by_growth(void **state) {
+  (void)state;
+  run_child_in_tree(times);
+}
+
+static void kills(void) {
+  group_begin();
+  NEED(!limit_refuses(1000 * MIB)); /* nothing is known yet */
+  group_set(100 * MIB, 60 * MIB);
+  NEED(limit_look(clock_ms, true));
+  /* Left: 40 MiB without a 64th of the limit; a large request counts an eighth. */
+  NEED(!limit_refuses(38 * MIB) && !limit_refuses(1000 * MIB));
+  struct chunk_run run = claim_chunks(0, 10 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(!limit_refuses(18 * MIB) && limit_refuses(19 * MIB) && limit_refuses(1000 * MIB));
+  group_set(100 * MIB, 80 * MIB);
+  NEED(limit_look(clock_ms, true)); /* the run is written to now */
+  NEED(!limit_refuses(1000 * MIB));
+  group_set(100 * MIB, 90 * MIB);
+  NEED(limit_look(clock_ms, true) && limit_refuses(1000 * MIB) && !limit_refuses(8 * MIB));
+  group_set(100 * MIB, 99 * MIB);
+  NEED(limit_look(clock_ms, true) && limit_refuses(1));
+  NEED(claim_chunks(0, 1, 1, 0).first == CHUNK_NONE);
+  bool is_zero;
+  NEED(!superslab_claim_at(run.first + run.count, 1, &is_zero));
+  tree_put("/proc/meminfo", "SwapFree: 99 kB\n");
+  NEED(limit_look(clock_ms, true) && !limit_refuses(1000 * MIB));
+  NEED(limit_pressure() == RT_PRESSURE_TIGHT);
+  NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE);
+}
+static void what_would_kill_is_refused(void **state) {
+  (void)state;
+  run_child_in_tree(kills);
+}
+
+/* What a slow path looks at has not been written to: it counts still. */
+static void unwritten(void) {
+  group_begin();
+  NEED(limit_look(clock_ms, true));
+  struct chunk_run run = claim_chunks(0, 25 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && limit_is_due());
+  NEED(limit_look(clock_ms, false) && limit_refuses(39 * MIB) && !limit_refuses(38 * MIB));
+  NEED(limit_look(clock_ms, true) && !limit_refuses(88 * MIB)); /* who asks anew has written */
+}
+static void what_was_just_handed_out_counts(void **state) {
+  (void)state;
+  run_child_in_tree(unwritten);
+}
+
+static void own_bytes(void) {
+  layers_init(256 * MIB);
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "20M"));
+  size_t tables = region_meta_bytes();
+  NEED(limit_held_bytes() == tables && !limit_refuses(20 * MIB - tables));
+  NEED(limit_refuses(20 * MIB - tables + 1) && limit_refuses(SIZE_MAX));
+  struct chunk_run run = claim_chunks(0, 6 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && limit_held_bytes() == 12 * MIB + region_meta_bytes());
+  NEED(claim_chunks(0, 5 * SUPERSLAB_CHUNKS, 1, 0).first == CHUNK_NONE);
+  limit_look_soon();
+  NEED(look_after(1) == RT_PRESSURE_NONE && limit_nearest().limit_bytes == 20 * MIB);
+  struct chunk_run more = claim_chunks(0, 3 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(more.first != CHUNK_NONE && limit_is_due() && look_after(1) == RT_PRESSURE_CLOSE);
+  chunks_stamp(more, 1);
+  superslab_release(more.first, more.count); /* resident: it counts for the steps alone */
+  limit_look_soon();
+  NEED(look_after(1) == RT_PRESSURE_CLOSE && !limit_refuses(6 * MIB));
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "off") && !limit_refuses(SIZE_MAX));
+}
+static void a_number_limits_our_own_bytes(void **state) {
+  (void)state;
+  run_child_in_tree(own_bytes);
+}
+
+static void stalls(void) {
+  layers_init(64 * MIB);
+  tree_put("/proc/pressure/memory", "some avg10=9.99 total=9\nfull avg10=9.99 total=1\n");
+  limit_look_soon();
+  NEED(look_after(1) == RT_PRESSURE_NONE);
+  tree_put("/proc/pressure/memory", "some avg10=10.00 total=9\nfull avg10=1.00 total=1\n");
+  NEED(look_after(10000) == RT_PRESSURE_NEAR);
+  tree_put("/proc/pressure/memory", "some avg10=10.00 total=9\nfull avg10=10.00 total=1\n");
+  NEED(look_after(500) == RT_PRESSURE_CLOSE && !limit_refuses(SIZE_MAX));
+}
+static void stalls_count_before_any_limit(void **state) {
+  (void)state;
+  run_child_in_tree(stalls);
+}
+
+static void watched(void) {
+  layers_init(64 * MIB);
+  limit_watch(limit_held_bytes() + 12 * MIB);
+  NEED(limit_is_due() && look_after(1) == RT_PRESSURE_NONE && !limit_is_due());
+  struct chunk_run run = claim_chunks(0, 5 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && !limit_is_due());
+  run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && limit_is_due());
+}
+static void who_watches_is_told_in_time(void **state) {
+  (void)state;
+  run_child_in_tree(watched);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(each_step_has_its_share_and_is_left_later),
+      cmocka_unit_test(looks_are_due_by_time_and_by_growth),
+      cmocka_unit_test(what_would_kill_is_refused),
+      cmocka_unit_test(what_was_just_handed_out_counts),
+      cmocka_unit_test(a_number_limits_our_own_bytes),
+      cmocka_unit_test(stalls_count_before_any_limit),
+      cmocka_unit_test(who_watches_is_told_in_time),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
