@@ -10,8 +10,6 @@
 #include "idle.h"
 #include "limit.h"
 #include "meta.h"
-#include "os_check.h"
-#include "os_mem.h"
 #include "os_proc.h"
 #include "purge.h"
 #include "rt_options.h"
@@ -89,9 +87,9 @@ void entry_limit_settle(void) {
 
 bool entry_reclaim(size_t bytes) {
   if (entry_thread_is_amid()) return false; /* what it waits for may wait for us */
-  if (bytes > limit_held_bytes() + superslab_dirty_bytes()) return false; /* no purge gives that */
-  size_t purged = entry_purge();
-  ASSERT(purged % os_page_bytes() == 0);
+  bool may_help = bytes <= limit_held_bytes() + superslab_dirty_bytes();
+  if (may_help) (void)entry_purge();
+  if (!limit_is_deadly()) return may_help;
   limit_look(os_coarse_ms(), true);
   return true;
 }

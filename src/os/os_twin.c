@@ -47,9 +47,8 @@ enum twin_call {
   CALL_READ,
   CALL_COUNT
 };
-static const char *const call_names[CALL_COUNT] = {"",         "mmap",   "munmap", "madvise",
-                                                   "mprotect", "mremap", "prctl",  "thp",
-                                                   "read"};
+static const char *const call_names[CALL_COUNT] = {
+    "", "mmap", "munmap", "madvise", "mprotect", "mremap", "prctl", "thp", "read"};
 
 static _Atomic(bool) settings_are_read;
 static _Atomic(uint64_t) fail_nth;  /* 0: none */

@@ -8,6 +8,8 @@
 #include "large.h"
 #include "os_check.h"
 #include "os_limit.h"
+#include "os_proc.h"
+#include "os_thread.h"
 #include "region.h"
 #include "superslab.h"
 
@@ -21,7 +23,9 @@ enum {
   LOOK_OFTEN_MS = 500,
   ROOM_SHARE = 4,
   COUNTED_SHARE = 8,
-  FULL_SHARE = 64, /* of the group's limit, left for what is not ours: stacks, tables, the kernel */
+  FRESH_PLACES = 16,
+  FRESH_MS = 100, /* then it is written to, or never. Arbitrary: a few slices of a busy scheduler */
+  FULL_SHARE = 32, /* of the group's limit, left for what is not ours: stacks, tables, the kernel */
 };
 static const size_t FIRST_LOOK_BYTES = 8 * MIB; /* small programs never look */
 static const size_t GROWTH_MIN = 256 * KIB;
@@ -30,14 +34,20 @@ static const size_t COUNTED_MIN = 4 * MIB;
 
 _Atomic(bool) limit_look_due;
 static _Atomic(size_t) grown_bytes; /* since the last look */
-static _Atomic(size_t) last_bytes;  /* of that: what was handed out last */
+/* What a thread was handed last: it may not have written to it yet, so that no file counts it.
+ * Threads share the places by their address, and lose then: they are an estimate. */
+static struct fresh {
+  _Atomic(uintptr_t) thread;
+  _Atomic(size_t) bytes;
+  _Atomic(uint64_t) at_ms;
+} fresh[FRESH_PLACES];
 static _Atomic(size_t) look_at_bytes = FIRST_LOOK_BYTES; /* of growth; SIZE_MAX: by time only */
 static _Atomic(uint64_t) next_look_ms = UINT64_MAX;      /* none before the first */
-static _Atomic(size_t) nearest_limit, nearest_used; /* 0: none */
-static _Atomic(size_t) left_bytes = SIZE_MAX;       /* before who asks for more is killed */
-static _Atomic(size_t) watched_bytes;               /* 0: none */
-static _Atomic(size_t) watch_at_bytes;              /* the same until it is reached, then 0 */
-static _Atomic(uint32_t) pressure_found;            /* enum rt_pressure */
+static _Atomic(size_t) nearest_limit, nearest_used;      /* 0: none */
+static _Atomic(size_t) left_bytes = SIZE_MAX;            /* before who asks for more is killed */
+static _Atomic(size_t) watched_bytes;                    /* 0: none */
+static _Atomic(size_t) watch_at_bytes;                   /* the same until it is reached, then 0 */
+static _Atomic(uint32_t) pressure_found;                 /* enum rt_pressure */
 
 enum { WORD_OFF, WORD_AUTO }; /* of MEMORY_LIMIT; else bytes */
 
@@ -58,11 +68,34 @@ bool limit_refuses(size_t bytes) {
 
 void limit_look_soon(void) { store_relaxed(&limit_look_due, true); }
 
+/* What threads may not have written to yet; the calling one has, if it asks for more. */
+static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
+  size_t sum = 0;
+  for (size_t i = 0; i < FRESH_PLACES; i++) {
+    bool is_mine = load_relaxed(&fresh[i].thread) == os_thread_self();
+    bool is_over = is_mine ? asks : now_ms - load_relaxed(&fresh[i].at_ms) > FRESH_MS;
+    if (!is_over) sum += load_relaxed(&fresh[i].bytes);
+  }
+  return sum;
+}
+
+static void note_fresh(size_t bytes) {
+  uintptr_t thread = os_thread_self();
+  struct fresh *f = &fresh[((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32) % FRESH_PLACES];
+  store_relaxed(&f->thread, thread);
+  store_relaxed(&f->bytes, bytes);
+  store_relaxed(&f->at_ms, os_coarse_ms());
+}
+
+bool limit_is_deadly(void) {
+  return rt_option(RT_OPTION_MEMORY_LIMIT) > WORD_AUTO || load_relaxed(&left_bytes) != SIZE_MAX;
+}
+
 void limit_note_growth(size_t fresh_bytes) {
   size_t watched = load_relaxed(&watch_at_bytes), at = load_relaxed(&look_at_bytes);
   if (HAK_UNLIKELY(watched != 0) && limit_held_bytes() >= watched) limit_look_soon();
   if (HAK_LIKELY(at == SIZE_MAX) || fresh_bytes == 0) return;
-  store_relaxed(&last_bytes, fresh_bytes);
+  note_fresh(fresh_bytes);
   if (add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes >= at) limit_look_soon();
 }
 
@@ -76,7 +109,8 @@ struct finding {
 /* The step that `used` of `limit` is on; one once taken is held a little longer. */
 static enum rt_pressure step_of(const struct os_room *room) {
   static const unsigned percent[] = {NEAR_PERCENT, CLOSE_PERCENT, TIGHT_PERCENT};
-  enum rt_pressure step = RT_PRESSURE_NONE, before = (enum rt_pressure)load_relaxed(&pressure_found);
+  enum rt_pressure step = RT_PRESSURE_NONE,
+                   before = (enum rt_pressure)load_relaxed(&pressure_found);
   for (unsigned i = 0; i < HAK_COUNT_OF(percent); i++) {
     unsigned least = percent[i] - (before > i ? BACK_PERCENT : 0);
     if (room->used_bytes >= room->limit_bytes / 100 * least) step = (enum rt_pressure)(i + 1);
@@ -154,9 +188,8 @@ bool limit_look(uint64_t now_ms, bool now) {
   /* Another thread's: what it finds is ours too. */
   if (!cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS) && !now) return false;
   store_relaxed(&limit_look_due, false);
-  /* A slow path looks before its caller has written to what it gets: that is still to come. */
-  store_relaxed(&grown_bytes, now ? (size_t)0 : load_relaxed(&last_bytes));
-  store_relaxed(&last_bytes, (size_t)0);
+  /* A slow path looks before its caller has written to what it gets. */
+  store_relaxed(&grown_bytes, unwritten_bytes(now, now_ms));
   struct finding f = find();
   publish(&f, now_ms);
   return true;

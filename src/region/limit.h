@@ -27,7 +27,8 @@ extern _Atomic(bool) limit_look_due HAK_HIDDEN;
 /* True when so much has been handed out since the last look that it is time for one. */
 HAK_INLINE bool limit_is_due(void) { return load_relaxed(&limit_look_due); }
 
-/* A tick; now_ms: a coarse clock. Looks when it is time to, or `now` says so; true when it has.
+/* A tick; now_ms: a coarse clock. Looks when it is time to; or now, for who asks for memory and has
+ * written to all it got. True when it has looked.
  * Some 30 system calls. The caller holds no lock. */
 bool limit_look(uint64_t now_ms, bool now);
 /* What the last look found. */
@@ -35,6 +36,8 @@ HAK_MUST_USE enum rt_pressure limit_pressure(void);
 
 /* True when `bytes` more, without pages so far, exceed the limit as it was at the last look. */
 HAK_MUST_USE bool limit_refuses(size_t bytes);
+/* True when there is a limit that limit_refuses knows. */
+HAK_MUST_USE bool limit_is_deadly(void);
 /* Chunks were claimed, or something mapped; so many bytes of it had no pages. */
 void limit_note_growth(size_t fresh_bytes);
 /* What is handed out, what is kept for it, and tables, in bytes: nothing that is free. */

@@ -119,8 +119,7 @@ static enum chunk_state automatic_state(void) {
 size_t purge_chunks(bool all) {
   uint64_t now_ms = os_coarse_ms();
   struct purge p = {.all = all, .to = all ? CHUNK_ZERO : automatic_state()};
-  if (!all)
-    p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regretted_bytes(now_ms));
+  if (!all) p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regretted_bytes(now_ms));
   purge(&p);
   /* What the program asked to purge is no mistake of ours; what is lazy costs nothing to need. */
   if (p.bytes != 0 && !all && p.to == CHUNK_ZERO && !region_is_scarce())

@@ -31,7 +31,8 @@ void superslab_announce(size_t index, uint32_t usable_chunks);
 /* Take `count` neighbouring chunks whose first is a multiple of `step` (a power of two, at most
  * 32) within its superslab; for count > 32 whole superslabs from the first on. Tries superslab
  * `preferred` first. Grows the region when nothing fits. The caller holds an outermost lock.
- * run.first is CHUNK_NONE when there is no memory, or a limit (limit.h) refuses it. O(superslabs) only when the heap is full. */
+ * run.first is CHUNK_NONE when there is no memory, or a limit (limit.h) refuses it. O(superslabs)
+ * only when the heap is full. */
 HAK_MUST_USE struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred);
 /* Take exactly these chunks, all within one superslab, if they are free now. */
 HAK_MUST_USE bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero);

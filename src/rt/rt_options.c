@@ -316,9 +316,7 @@ int rt_option_change(const char *name, const char *text) {
   return 0;
 }
 
-enum rt_pressure rt_options_pressure(void) {
-  return (enum rt_pressure)load_relaxed(&pressure_now);
-}
+enum rt_pressure rt_options_pressure(void) { return (enum rt_pressure)load_relaxed(&pressure_now); }
 
 bool rt_options_tighten(enum rt_pressure pressure) {
   ASSERT(pressure <= RT_PRESSURE_TIGHT);

@@ -88,15 +88,15 @@ static void kills(void) {
   NEED(!limit_refuses(1000 * MIB)); /* nothing is known yet */
   group_set(100 * MIB, 60 * MIB);
   NEED(limit_look(clock_ms, true));
-  /* Left: 40 MiB without a 64th of the limit; a large request counts an eighth. */
-  NEED(!limit_refuses(38 * MIB) && !limit_refuses(1000 * MIB));
+  /* Left: 40 MiB without a 32nd of the limit; a large request counts an eighth. */
+  NEED(!limit_refuses(36 * MIB) && !limit_refuses(1000 * MIB));
   struct chunk_run run = claim_chunks(0, 10 * SUPERSLAB_CHUNKS, 1, 0);
-  NEED(!limit_refuses(18 * MIB) && limit_refuses(19 * MIB) && limit_refuses(1000 * MIB));
+  NEED(!limit_refuses(16 * MIB) && limit_refuses(17 * MIB) && limit_refuses(1000 * MIB));
   group_set(100 * MIB, 80 * MIB);
   NEED(limit_look(clock_ms, true)); /* the run is written to now */
   NEED(!limit_refuses(1000 * MIB));
   group_set(100 * MIB, 90 * MIB);
-  NEED(limit_look(clock_ms, true) && limit_refuses(1000 * MIB) && !limit_refuses(8 * MIB));
+  NEED(limit_look(clock_ms, true) && limit_refuses(1000 * MIB) && !limit_refuses(6 * MIB));
   group_set(100 * MIB, 99 * MIB);
   NEED(limit_look(clock_ms, true) && limit_refuses(1));
   NEED(claim_chunks(0, 1, 1, 0).first == CHUNK_NONE);
@@ -118,8 +118,8 @@ static void unwritten(void) {
   NEED(limit_look(clock_ms, true));
   struct chunk_run run = claim_chunks(0, 25 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE && limit_is_due());
-  NEED(limit_look(clock_ms, false) && limit_refuses(39 * MIB) && !limit_refuses(38 * MIB));
-  NEED(limit_look(clock_ms, true) && !limit_refuses(88 * MIB)); /* who asks anew has written */
+  NEED(limit_look(clock_ms, false) && limit_refuses(37 * MIB) && !limit_refuses(36 * MIB));
+  NEED(limit_look(clock_ms, true) && !limit_refuses(86 * MIB)); /* who asks anew has written */
 }
 static void what_was_just_handed_out_counts(void **state) {
   (void)state;

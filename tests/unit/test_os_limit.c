@@ -104,8 +104,8 @@ static void who_can_swap_is_not_killed(void **state) {
 }
 
 static void malformed(void) {
-  static const char *const texts[] = {"", "\n", ":", "4:", "4:memory", "4:memory:", "x", "0::",
-                                      "0:memory", "::", "\n\n::\n"};
+  static const char *const texts[] = {
+      "", "\n", ":", "4:", "4:memory", "4:memory:", "x", "0::", "0:memory", "::", "\n\n::\n"};
   struct os_room room;
   for (size_t i = 0; i < HAK_COUNT_OF(texts); i++) {
     tree_put("/proc/self/cgroup", texts[i]);
