@@ -3,6 +3,7 @@
 #include "subslab.h"
 
 #include "flush.h"
+#include "huge.h"
 #include "mail.h"
 #include "os_check.h"
 #include "os_mem.h"
@@ -156,6 +157,7 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
   if (!has_run) return 0;
   ASSERT((run.first_page + run.page_count) * os_page_bytes() <= s->chunk_count * CHUNK_BYTES);
   size_t page_bytes = os_page_bytes(), bytes = run.page_count * page_bytes;
+  huge_break(chunk / SUPERSLAB_CHUNKS);
   walk->is_refused = !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
   home = walk->locked[1] = owner_lock(chunk);
   CHECK(home != NULL); /* it cannot have been released: objects of it were out */

@@ -77,16 +77,14 @@ uint64_t os_address_limit_bytes(void) {
   return limit.soft;
 }
 
-/* Any errno (no /sys, no such kernel option): not always. The chosen mode stands in brackets. */
-bool os_thp_is_always(void) {
+/* Any errno (no /sys, no such kernel option): nobody. The chosen mode stands in brackets. */
+enum os_thp_mode os_thp_mode(void) {
   char modes[64];
-  if (os_sys_thp_modes(modes, sizeof modes) <= 0) return false;
+  if (os_sys_thp_modes(modes, sizeof modes) <= 0) return OS_THP_NEVER;
   const char *chosen = modes;
   while (*chosen != '\0' && *chosen != '[') chosen++;
-  static const char always[] = "[always]";
-  size_t i = 0;
-  while (always[i] != '\0' && chosen[i] == always[i]) i++;
-  return always[i] == '\0';
+  if (text_starts_with(chosen, "[always]")) return OS_THP_ALWAYS;
+  return text_starts_with(chosen, "[madvise]") ? OS_THP_MADVISE : OS_THP_NEVER;
 }
 
 static bool range_is_valid(const void *p, size_t size) {
@@ -183,6 +181,11 @@ void os_name(void *p, size_t size, const char *name) {
 /* madvise(MADV_NOHUGEPAGE). Any errno (EINVAL: kernel without huge pages): nothing to turn off. */
 void os_no_huge(void *p, size_t size) {
   if (range_is_valid(p, size)) (void)os_sys_madvise(p, size, MADV_NOHUGEPAGE); /* advice only */
+}
+
+/* madvise(MADV_HUGEPAGE). Any errno (EINVAL: kernel without huge pages): false, small ones do. */
+bool os_huge(void *p, size_t size) {
+  return range_is_valid(p, size) && os_sys_madvise(p, size, MADV_HUGEPAGE) == 0;
 }
 
 /* madvise(MADV_WIPEONFORK), since Linux 4.14. Any errno: false, the caller relies on its fork

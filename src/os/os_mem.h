@@ -22,8 +22,9 @@ uint64_t os_ram_bytes(void);
 HAK_MUST_USE uint32_t os_cpu_count(void);
 /* RLIMIT_AS in bytes; UINT64_MAX when unlimited or unknown. */
 uint64_t os_address_limit_bytes(void);
-/* True where transparent huge pages are set to "always"; false when it cannot be read. */
-bool os_thp_is_always(void);
+/* Who gets transparent huge pages: nobody (also when it cannot be read), who asks, all. */
+enum os_thp_mode { OS_THP_NEVER, OS_THP_MADVISE, OS_THP_ALWAYS };
+HAK_MUST_USE enum os_thp_mode os_thp_mode(void);
 
 /* Address space without memory (PROT_NONE, no swap reserved), aligned to `align` (a power of two
  * >= the page size). NULL on any errno: the caller asks for less. Given back by os_unmap. */
@@ -55,6 +56,8 @@ HAK_MUST_USE void *os_remap(void *p, size_t old_size, size_t new_size);
 /* Advice only; every errno is survived by doing without. */
 void os_name(void *p, size_t size, const char *name);
 void os_no_huge(void *p, size_t size);
+/* Ask for huge pages where whole ones fit. False on any errno: there are none. */
+HAK_MUST_USE bool os_huge(void *p, size_t size);
 /* Ask that the (page-aligned) range read as zero in the child of any fork, handlers or not
  * (MADV_WIPEONFORK). False when the kernel cannot. */
 HAK_MUST_USE bool os_wipe_on_fork(void *p, size_t size);

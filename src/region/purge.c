@@ -5,6 +5,7 @@
 #include "base_atomic.h"
 #include "base_bits.h"
 #include "base_size.h"
+#include "huge.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
@@ -16,14 +17,17 @@
 #include "superslab_word.h"
 
 enum {
-  REFUSED_MS = 1000,     /* arbitrary */
+  REFUSED_MS = 1000,     /* arbitrary, as the next */
+  NONE_FOUND_MS = 100,
+  WHOLE_FREE_MIN = SUPERSLAB_CHUNKS / 2, /* chunks, for which a huge page is broken */
   SLICE_BYTES = 8 * MIB, /* of one automatic purge: a pause of about a millisecond */
 };
 
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 static _Atomic(size_t) run_count, run_bytes, slab_bytes; /* ever */
-/* The kernel refuses to purge what the program has locked in memory: no purge is due until then. */
-static _Atomic(uint64_t) refused_until_ms;
+/* The kernel refuses to purge what the program has locked in memory, or what is free lies on huge
+ * pages that are in use: no purge is due until then. */
+static _Atomic(uint64_t) quiet_until_ms;
 /* Fewest dirty chunks since delay_start_ms: so many nobody has needed. */
 static _Atomic(size_t) dirty_least;
 static _Atomic(uint64_t) delay_start_ms;
@@ -52,7 +56,7 @@ bool purge_is_due(void) {
     return false; /* before the clock is read */
   uint64_t now_ms = os_coarse_ms();
   return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
-         now_ms >= load_relaxed(&refused_until_ms) && is_over(regretted_bytes(now_ms));
+         now_ms >= load_relaxed(&quiet_until_ms) && is_over(regretted_bytes(now_ms));
 }
 
 struct purge {
@@ -74,14 +78,22 @@ static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   uint64_t word = superslab_word(index);
   if (!superslab_take(index, mask, &word)) return;
   size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
+  if (mask != ALL_FREE) huge_break(index);
   void *first = chunk_address(index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask));
   p->is_refused = !(p->to == CHUNK_LAZY ? os_purge_lazily(first, bytes) : os_purge(first, bytes));
   superslab_give(index, mask, p->is_refused ? CHUNK_DIRTY : p->to);
   if (p->is_refused) return;
+  if (mask == ALL_FREE) huge_note_purge(index);
   p->bytes += bytes;
   p->dirty_bytes += (size_t)__builtin_popcount(word_dirty(word) & mask) * CHUNK_BYTES;
   add_relaxed(&run_count, (size_t)1);
   add_relaxed(&run_bytes, bytes);
+}
+
+/* A huge page of which most is in use is worth more than the rest, while there is memory. */
+static bool is_better_whole(size_t index, uint64_t word) {
+  bool is_used = __builtin_popcount(word_free(word)) < WHOLE_FREE_MIN;
+  return is_used && huge_is_whole(index) && rt_options_pressure() < RT_PRESSURE_CLOSE;
 }
 
 /* From the highest address down: empty superslabs first, one call each; then the free chunks of
@@ -91,6 +103,7 @@ static void purge_from_top(struct purge *p, bool only_empty) {
   for (size_t i = superslab_chunk_end() / SUPERSLAB_CHUNKS; i > 0 && goes_on(p); i--) {
     uint64_t word = superslab_word(i - 1);
     if (only_empty && !word_is_empty_resident(word)) continue;
+    if (!only_empty && !p->all && is_better_whole(i - 1, word)) continue;
     uint32_t left = only_empty ? ALL_FREE
                     : p->all   ? word_free(word) & ~word_zero(word)
                                : word_dirty(word);
@@ -109,6 +122,7 @@ static void purge(struct purge *p) {
   if (!purge_begin(p->all)) return;
   purge_from_top(p, true);
   purge_from_top(p, false);
+  if (p->bytes == 0 && !p->all) store_relaxed(&quiet_until_ms, os_coarse_ms() + NONE_FOUND_MS);
   purge_end(0, p->is_refused);
 }
 
@@ -145,7 +159,7 @@ static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
 void purge_tick(uint64_t now_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
   bool may =
-      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
+      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&quiet_until_ms);
   size_t keep_bytes = load_relaxed(&delay_keep_bytes);
   if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
   if (delay_ms == 0 || now_ms - start < delay_ms) return;
@@ -166,7 +180,7 @@ bool purge_begin(bool waits) {
 
 void purge_end(size_t bytes, bool is_refused) {
   ASSERT(lock_is_mine(&purge_lock));
-  if (is_refused) store_relaxed(&refused_until_ms, os_coarse_ms() + REFUSED_MS);
+  if (is_refused) store_relaxed(&quiet_until_ms, os_coarse_ms() + REFUSED_MS);
   ASSERT(bytes % os_page_bytes() == 0);
   if (bytes != 0) add_relaxed(&slab_bytes, bytes);
   lock_leave(&purge_lock);

@@ -1,8 +1,8 @@
 /* region.c — see region.h for the two ways of getting address space.
  *
  *   reserved:  [ superslab 0 | 1 | ... committed ... | ... PROT_NONE ... ]
- *   tables:    slab map 4 B, slab record 64 B a chunk, superslab words 8 B a superslab: reserved
- *              whole, committed in step with the region (rounded up to pages)
+ *   tables:    slab map 4 B, slab record 64 B a chunk; words 8 B, huge pages 1 B a superslab:
+ *              reserved whole, committed in step with the region (rounded up to pages)
  *
  * Invariants: the slab map is readable whole and written only where committed; a superslab is
  * announced only once its map entries, records and word are committed.
@@ -10,6 +10,7 @@
 #include "region.h"
 
 #include "base_size.h"
+#include "huge.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "purge.h"
@@ -38,11 +39,10 @@ struct table {
 };
 
 static struct rt_lock region_lock = LOCK_INIT(LOCK_RANK_REGION);
-static struct table tables[3]; /* slab map, slab records, superslab words */
-enum { TABLE_MAP, TABLE_RECORDS, TABLE_WORDS };
+enum { TABLE_MAP, TABLE_RECORDS, TABLE_WORDS, TABLE_HUGE, TABLE_COUNT };
+static struct table tables[TABLE_COUNT];
 static size_t superslab_limit;       /* constant after init */
 static bool is_window;               /* constant after init */
-static bool no_huge_pages;           /* constant after init: the kernel would make some unasked */
 static size_t superslabs_committed;  /* reserved mode; under region_lock */
 static size_t superslabs_announced;  /* under region_lock */
 static _Atomic(size_t) memory_bytes; /* of the region: readable and writable */
@@ -85,6 +85,7 @@ static bool tables_map(void) {
   tables[TABLE_MAP].bytes_per_superslab = SUPERSLAB_CHUNKS * sizeof(uint32_t);
   tables[TABLE_RECORDS].bytes_per_superslab = SUPERSLAB_CHUNKS * RECORD_BYTES;
   tables[TABLE_WORDS].bytes_per_superslab = SUPERSLAB_WORD_BYTES;
+  tables[TABLE_HUGE].bytes_per_superslab = 1;
   bool is_mapped = true;
   for (size_t i = 0; i < HAK_COUNT_OF(tables) && is_mapped; i++) {
     size_t size = table_bytes(&tables[i], superslab_limit);
@@ -104,6 +105,7 @@ static bool tables_map(void) {
   region_records = tables[TABLE_RECORDS].start;
   purge_init();
   superslab_init((void *)tables[TABLE_WORDS].start);
+  huge_init(is_window ? NULL : tables[TABLE_HUGE].start);
   return true;
 }
 
@@ -146,7 +148,6 @@ static bool window_init(uint64_t limit_bytes) {
 
 bool region_init(uint64_t wanted_bytes) {
   uint64_t limit = os_address_limit_bytes();
-  no_huge_pages = os_thp_is_always(); /* here, not with each growth under the lock */
   bool is_ready = limit == UINT64_MAX ? reserve_init(wanted_bytes) : window_init(limit);
   if (!is_ready) superslab_limit = 0;
   region_chunk_count = superslab_limit * SUPERSLAB_CHUNKS;
@@ -156,6 +157,7 @@ bool region_init(uint64_t wanted_bytes) {
 static void announce(size_t index, uint32_t usable_chunks) {
   ASSERT(index < superslab_limit);
   superslabs_announced = index + 1;
+  if (usable_chunks == SUPERSLAB_CHUNKS) huge_note_growth(index);
   superslab_announce(index, usable_chunks);
 }
 
@@ -169,7 +171,6 @@ static bool reserve_grow(void) {
       char *from = (char *)region_base + superslabs_committed * SUPERSLAB_BYTES;
       if (!tables_commit(superslabs_committed + step)) continue;
       if (!os_commit(from, step * SUPERSLAB_BYTES)) continue;
-      if (no_huge_pages) os_no_huge(from, step * SUPERSLAB_BYTES);
       superslabs_committed += step;
       bump_relaxed(&memory_bytes, step * SUPERSLAB_BYTES);
       break;
@@ -193,7 +194,6 @@ static bool window_grow(void) {
     }
     if (chunks > 0) {
       size_t size = (size_t)chunks * CHUNK_BYTES;
-      if (no_huge_pages) os_no_huge(at, size);
       os_name(at, size, "hakmem:heap");
       bump_relaxed(&memory_bytes, size);
       announce(index, chunks);

@@ -42,7 +42,7 @@ uint64_t os_ram_bytes(void) { return (uint64_t)1 << 30; }
 /* So many that each thread has a home of its own, but where a scenario shares them. */
 uint32_t os_cpu_count(void) { return 64; }
 uint64_t os_address_limit_bytes(void) { return UINT64_MAX; }
-bool os_thp_is_always(void) { return false; }
+enum os_thp_mode os_thp_mode(void) { return OS_THP_NEVER; }
 bool os_group_room(struct os_room *nearest) { return nearest == NULL; }
 bool os_address_room(struct os_room *room) { return room == NULL; }
 struct os_stall os_memory_stall(void) { return (struct os_stall){0, 0}; }
@@ -76,6 +76,7 @@ void *os_remap(void *p, size_t old_size, size_t new_size) {
 }
 void os_name(void *p, size_t size, const char *name) { (void)p, (void)size, (void)name; }
 void os_no_huge(void *p, size_t size) { (void)p, (void)size; }
+bool os_huge(void *p, size_t size) { return p != NULL && size == 0; }
 static void *wiped;
 static size_t wiped_bytes;
 bool os_wipe_on_fork(void *p, size_t size) {

@@ -242,7 +242,8 @@ static void the_huge_page_mode_is_as_sysfs_says(void **state) {
     assert_non_null(fgets(modes, sizeof modes, file));
     fclose(file);
   }
-  assert_int_equal(os_thp_is_always(), strstr(modes, "[always]") != NULL);
+  assert_int_equal(os_thp_mode() == OS_THP_ALWAYS, strstr(modes, "[always]") != NULL);
+  assert_int_equal(os_thp_mode() == OS_THP_MADVISE, strstr(modes, "[madvise]") != NULL);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, errno_is_set, errno_is_kept)

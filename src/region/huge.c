@@ -1,0 +1,90 @@
+/* huge.c — see huge.h. Owns: the bytes, the kernel's mode as it was at the start.
+ */
+#include "huge.h"
+
+#include "base_atomic.h"
+#include "base_size.h"
+#include "os_check.h"
+#include "os_mem.h"
+#include "os_proc.h"
+#include "region.h"
+#include "rt_options.h"
+#include "slab_map.h"
+#include "superslab.h"
+#include "superslab_word.h"
+
+enum {
+  GROUP_SUPERSLABS = 4, /* 8 MiB: at most two mappings more for each that is broken */
+  FAST_MS = 16,         /* some coarse ticks for a group: 500 MB a second, a load that fills memory */
+};
+/* Each home begins superslabs of its own: two are a 16th of it. */
+static const size_t AUTO_MIN_BYTES = 64 * MIB;
+static const size_t FAST_MIN_BYTES = 16 * MIB;
+
+static _Atomic(uint8_t) *whole_bytes; /* 1: advised and not broken; constant after init */
+static enum os_thp_mode mode;         /* constant after init */
+/* Under the region's lock: of the group that the heap grows into. */
+static uint64_t group_ms;
+static bool group_is_huge;
+
+void huge_init(void *bytes) {
+  whole_bytes = bytes;
+  mode = os_thp_mode();
+}
+
+static void *address_of(size_t superslab) { return chunk_address(superslab * SUPERSLAB_CHUNKS); }
+
+/* Of the group that begins there, which the heap is about to grow into. */
+static bool is_wanted(size_t superslab, bool is_fast) {
+  uint64_t option = rt_option(RT_OPTION_THP);
+  if (mode == OS_THP_NEVER || whole_bytes == NULL || option == HUGE_NEVER) return false;
+  size_t in_use = superslab_claimed_bytes();
+  return option == HUGE_ALWAYS || in_use >= AUTO_MIN_BYTES ||
+         (is_fast && superslab * SUPERSLAB_BYTES >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
+}
+
+void huge_note_growth(size_t superslab) {
+  ASSERT(superslab * SUPERSLAB_BYTES < region_bytes());
+  if (superslab % GROUP_SUPERSLABS == 0) {
+    uint64_t now_ms = os_coarse_ms();
+    group_is_huge = is_wanted(superslab, now_ms - group_ms <= FAST_MS);
+    group_ms = now_ms;
+  }
+  bool is_whole = group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES);
+  if (!is_whole && mode == OS_THP_ALWAYS) os_no_huge(address_of(superslab), SUPERSLAB_BYTES);
+  if (is_whole) store_relaxed(&whole_bytes[superslab], (uint8_t)1);
+}
+
+bool huge_is_whole(size_t superslab) {
+  return whole_bytes != NULL && load_relaxed(&whole_bytes[superslab]) != 0;
+}
+
+struct group {
+  size_t first, count; /* superslabs, of those announced */
+};
+
+static struct group group_of(size_t superslab) {
+  size_t first = superslab / GROUP_SUPERSLABS * GROUP_SUPERSLABS;
+  size_t end = superslab_chunk_end() / SUPERSLAB_CHUNKS;
+  ASSERT(superslab < end);
+  return (struct group){first, size_min(GROUP_SUPERSLABS, end - first)};
+}
+
+void huge_break(size_t superslab) {
+  if (HAK_LIKELY(!huge_is_whole(superslab))) return;
+  struct group g = group_of(superslab);
+  os_no_huge(address_of(g.first), g.count * SUPERSLAB_BYTES);
+  for (size_t i = g.first; i < g.first + g.count; i++) store_relaxed(&whole_bytes[i], (uint8_t)0);
+}
+
+void huge_note_purge(size_t superslab) {
+  if (whole_bytes == NULL || huge_is_whole(superslab)) return;
+  if (mode == OS_THP_NEVER || rt_option(RT_OPTION_THP) == HUGE_NEVER) return;
+  struct group g = group_of(superslab);
+  if (g.first * SUPERSLAB_BYTES < AUTO_MIN_BYTES && rt_option(RT_OPTION_THP) != HUGE_ALWAYS)
+    return; /* what a small heap grows into */
+  for (size_t i = g.first; i < g.first + g.count; i++)
+    if (word_zero(superslab_word(i)) != ALL_FREE) return;
+  if (!os_huge(address_of(g.first), g.count * SUPERSLAB_BYTES)) return;
+  for (size_t i = g.first; i < g.first + g.count; i++) store_relaxed(&whole_bytes[i], (uint8_t)1);
+}

@@ -1,0 +1,36 @@
+/* huge.h — which memory of the region may have huge pages (transparent ones, of SUPERSLAB_BYTES).
+ *
+ *   THP=auto    what the heap grows by once 64 MiB are in use, or 16 MiB where it grows by 8 MiB
+ *               in 16 ms: it then faults 512 times less, and what lies on a huge page and is never
+ *               used is little beside it
+ *   THP=always  all that it grows by; never: nothing
+ *
+ * A superslab whose pages are given back one by one is broken first, with the group of 8 MiB around
+ * it, so that khugepaged does not fill the holes and mappings stay few; a group that is empty and
+ * purged is whole again. None of this matters where the kernel has no huge pages to give.
+ * Lock: none. A byte a superslab; racing threads give the kernel the same advice twice.
+ */
+#ifndef HUGE_H
+#define HUGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base_attr.h"
+
+enum huge_option { HUGE_AUTO, HUGE_ALWAYS, HUGE_NEVER }; /* words of THP */
+
+/* `bytes`: one a superslab, zero, readable as far as superslabs are committed; NULL where there are
+ * to be none (the window). Reads the kernel's mode. Called by region_init. */
+void huge_init(void *bytes);
+/* The superslab is committed, and about to be announced. The caller holds the region's lock. */
+void huge_note_growth(size_t superslab);
+/* True when the superslab may lie on a huge page: giving back a part of it would break that. */
+HAK_MUST_USE bool huge_is_whole(size_t superslab);
+/* Before a part of the superslab is given back. */
+void huge_break(size_t superslab);
+/* The superslab has been given back whole. */
+void huge_note_purge(size_t superslab);
+
+#endif
