@@ -12,8 +12,9 @@ from collections import namedtuple
 
 from bench_machine import OWN_NAMES, BadInput, RunFailed
 
-# expect: the base name of the library whose malloc the process must call.
-Allocator = namedtuple("Allocator", "name path expect")
+# expect: the base name of the library whose malloc the process must call. profile: hakmem's, None:
+# as the environment has it.
+Allocator = namedtuple("Allocator", "name path expect profile", defaults=(None,))
 
 LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64",
                    "/usr/lib"]
@@ -76,6 +77,8 @@ def environment(allocator, report=None):
     env = {name: value for name, value in os.environ.items() if name not in OWN_NAMES}
     if allocator.path is not None:
         env["LD_PRELOAD"] = allocator.path
+    if allocator.profile is not None:
+        env["HAKMEM_PROFILE"] = allocator.profile
     if report is not None:
         env["HAKMEM_REPORT"] = report
     return env

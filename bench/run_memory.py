@@ -7,19 +7,13 @@ rounds: resident MiB at the end or at most, what is kept of the most, or ns an o
 runs once a profile. A smoke run does a hundredth of the work in one round, and judges nothing.
 Exit 0, 2 bad input.
 """
-import argparse
-import json
-import pathlib
-import random
-import subprocess
 import sys
 from collections import namedtuple
 from statistics import median
 
 import bench_allocators
-import bench_machine
+import bench_rows
 import run_stats
-from quiet_pipe import quiet  # by the path that bench_machine adds
 
 PROFILES = ("balanced", "lean", "speed")
 # value: what is measured; less: options by which a smoke run does less.
@@ -111,42 +105,22 @@ def lessened(row):
     return row._replace(args=tuple(args))
 
 
-def environment(allocator, profile):
-    env = bench_allocators.environment(allocator)
-    if profile is not None:
-        env["HAKMEM_PROFILE"] = profile
-    return env
-
-
-def run(row, allocator, profile, build):
-    command = [str(build / row.program), *row.args, "--json"]
-    done = subprocess.run(command, env=environment(allocator, profile), text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        raise bench_machine.BadInput(f"{allocator.name}: {' '.join(command)} ended with "
-                                     f"{done.returncode}: {done.stderr.strip()[:200]}")
-    figures = json.loads(done.stdout.splitlines()[-1])
-    if figures["allocator"] != allocator.expect:
-        raise bench_machine.BadInput(f"{allocator.name} is not in place: "
-                                     f"{figures['allocator']} is")
+def figure(row, record):
     if row.value == "time":
-        return figures["cpu_ns"] / figures["ops"]
+        return record["cpu_ns"] / record["ops"]
     if row.value == "kept":
-        return figures["rss_end_bytes"] / figures["rss_peak_bytes"]
-    return figures[f"rss_{row.value}_bytes"] / 2**20
+        return record["rss_end_bytes"] / record["rss_peak_bytes"]
+    return record[f"rss_{row.value}_bytes"] / 2**20
 
 
-def measure(row, columns, build, rounds, order):
-    """Samples by the name of the column."""
-    samples = {name: [] for name, _, _ in columns}
-    for _ in range(rounds):
-        for name, allocator, profile in order.sample(columns, len(columns)):
-            samples[name].append(run(row, allocator, profile, build))
-    return samples
+def measure(row, columns, options):
+    return bench_rows.in_turns(columns, options, lambda allocator: figure(
+        row, bench_rows.record_of(row.program, row.args, allocator, options.build)))
 
 
-def verdicts(row, values):
-    """Pairs of a word for the target and whether it is met; of what was not measured, none."""
+def verdicts(row, samples):
+    """Of what was not measured, none."""
+    values = {name: median(sample) for name, sample in samples.items()}
     for target in row.targets:
         if target.than is None:
             yield f"{target.of} {values[target.of]:.3f} ({target.factor})", \
@@ -171,72 +145,25 @@ def verdicts(row, values):
         yield said, values[target.of] <= limit
 
 
-def row_print(row, samples, is_judged):
-    values = {name: median(sample) for name, sample in samples.items()}
-    cells = []
-    for name, sample in samples.items():
-        spread = run_stats.spread_percent(sample)
-        text = f"{100 * values[name]:.1f} %" if row.value == "kept" else f"{values[name]:.2f}"
-        cells.append(f"{text} ±{spread:.0f} %" if row.value == "time" else text)
-    said = "smoke: not judged"
-    if is_judged:
-        said = "; ".join(text if met else f"**{text}**" for text, met in verdicts(row, values))
-    print(f"| {row.name} | {row.value} | " + " | ".join(cells) + f" | {said} |", flush=True)
+def texts(row, samples):
+    yield row.name
+    yield row.value
+    for sample in samples.values():
+        value, spread = median(sample), run_stats.spread_percent(sample)
+        text = f"{100 * value:.1f} %" if row.value == "kept" else f"{value:.2f}"
+        yield f"{text} ±{spread:.0f} %" if row.value == "time" else text
 
 
-def find_columns(build):
-    subjects = [allocator for allocator in bench_allocators.find_subjects(build)
-                if allocator.name == "hakmem"]
-    if not subjects:
-        raise bench_machine.BadInput(f"--build {build}: no libhakmem.so there; make build")
-    columns = [(profile, subjects[0], profile) for profile in PROFILES]
-    peers = bench_allocators.find_peers([], bench_allocators.QUICK_PEERS)
-    return columns + [(peer.name, peer, None) for peer in peers]
+def columns_find(options):
+    subject = bench_rows.find_subject(options.build)
+    return [*(subject._replace(name=profile, profile=profile) for profile in PROFILES),
+            *bench_allocators.find_peers([], bench_allocators.QUICK_PEERS)]
 
 
-def compare():
-    parser = argparse.ArgumentParser(description=__doc__.split(": ", 1)[1])
-    parser.add_argument("--rounds", type=int, help="default: 7; of a smoke run 1")
-    parser.add_argument("--smoke", action="store_true", help="does it work? Judges nothing")
-    parser.add_argument("--row", default="", help="rows whose name has this")
-    parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build")
-    parser.add_argument("--json", type=pathlib.Path)
-    args = parser.parse_args()
-    rounds = args.rounds if args.rounds is not None else 1 if args.smoke else 7
-    if rounds < 1:
-        raise bench_machine.BadInput("--rounds: at least 1")
-    rows = [row for row in ROWS if args.row in row.name]
-    if not rows:
-        raise bench_machine.BadInput(f"--row {args.row}: no row's name has that")
-    if args.json is not None:
-        bench_machine.check_writable("--json", args.json)
-    columns = find_columns(args.build)
-    machine = bench_machine.machine()
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
-          f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
-          f"{rounds} rounds{', smoke: not to be judged' if args.smoke else ''}\n")
-    print("| row | value | " + " | ".join(name for name, _, _ in columns)
-          + " | target: bold is missed |")
-    print("|---" * (len(columns) + 3) + "|")
-    order, results = random.Random(1), []
-    for row in map(lessened, rows) if args.smoke else rows:
-        samples = measure(row, columns, args.build, rounds, order)
-        row_print(row, samples, not args.smoke)
-        results.append({"row": row.name, "value": row.value, "samples": samples})
-    if args.json is not None:
-        args.json.write_text(json.dumps({"machine": machine, "smoke": args.smoke,
-                                         "rows": results}, indent=1) + "\n",
-                             encoding="utf-8")
-    return 0
-
-
-def main():
-    try:
-        return quiet(compare)
-    except (bench_machine.BadInput, OSError) as error:
-        print(f"bench/run_memory.py: {error}", file=sys.stderr)
-        return 2
-
+DRIVER = bench_rows.Driver(
+    name="bench/run_memory.py", doc=__doc__, rows=ROWS, lessened=lessened, columns=columns_find,
+    heading=["row", "value"], measure=measure, texts=texts, verdicts=verdicts,
+    result=lambda row, samples: {"row": row.name, "value": row.value, "samples": samples})
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(bench_rows.main(DRIVER))

@@ -1,0 +1,141 @@
+"""What run_memory.py and run_threads.py share: rows that every allocator runs in turns, the command
+line, the table, and the JSON file.
+"""
+import argparse
+import json
+import pathlib
+import random
+import subprocess
+import sys
+from collections import namedtuple
+
+import bench_allocators
+import bench_interrupt
+import bench_machine
+from quiet_pipe import quiet  # by the path that bench_machine adds
+
+ROUNDS = 7
+# rows: namedtuples with a `name`; lessened(row): the same for a smoke run. columns(options): the
+# allocators. measure(row, columns, options): samples by the column's name, or Skipped. texts(row,
+# samples): the cells, those of `heading` before the allocators'; verdicts(row, samples): pairs of
+# a word for the target and whether it is met. result(row, samples): what the JSON keeps. flags:
+# adds flags of its own to the parser; settle(options): the checks of these.
+Driver = namedtuple("Driver", "name doc rows lessened columns heading measure texts verdicts "
+                    "result flags settle", defaults=(None, None))
+
+
+class Skipped(Exception):
+    """Why a row cannot be measured here; it is shown in the row's place."""
+
+
+def find_subject(build):
+    for allocator in bench_allocators.find_subjects(build):
+        if allocator.name == "hakmem":
+            return allocator
+    raise bench_machine.BadInput(f"--build {build}: no libhakmem.so there; make build")
+
+
+def record_of(program, args, allocator, build):
+    """The JSON record of one run of a benchmark program, with the allocator seen in place."""
+    command = [str(build / program), *args, "--json"]
+    done = subprocess.run(command, env=bench_allocators.environment(allocator), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise bench_machine.BadInput(f"{allocator.name}: {' '.join(command)} ended with "
+                                     f"{done.returncode}: {done.stderr.strip()[:200]}")
+    record = json.loads(done.stdout.splitlines()[-1])
+    if record["allocator"] != allocator.expect:
+        raise bench_machine.BadInput(f"{allocator.name} is not in place: "
+                                     f"{record['allocator']} is")
+    return record
+
+
+def in_turns(columns, options, once):
+    """once(column) of each in every round, in an order drawn anew; lists by the column's name."""
+    taken = {column.name: [] for column in columns}
+    for _ in range(options.rounds):
+        for column in options.order.sample(columns, len(columns)):
+            taken[column.name].append(once(column))
+    return taken
+
+
+def parse(driver, words):
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            raise bench_machine.BadInput(message)
+
+    parser = Parser(prog=driver.name, description=driver.doc.split(": ", 1)[1])
+    parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}; of a smoke run 1")
+    parser.add_argument("--smoke", action="store_true", help="does it work? Judges nothing")
+    parser.add_argument("--row", default="", help="rows whose name has this")
+    parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build")
+    parser.add_argument("--json", type=pathlib.Path)
+    if driver.flags is not None:
+        driver.flags(parser)
+    options = parser.parse_args(words)
+    if options.rounds is None:
+        options.rounds = 1 if options.smoke else ROUNDS
+    if options.rounds < 1:
+        raise bench_machine.BadInput("--rounds: at least 1")
+    if driver.settle is not None:
+        driver.settle(options)
+    options.rows = [row for row in driver.rows if options.row in row.name]
+    if not options.rows:
+        raise bench_machine.BadInput(f"--row {options.row}: no row's name has that")
+    if options.json is not None:
+        bench_machine.check_writable("--json", options.json)
+    options.order = random.Random(1)
+    return options
+
+
+def heading_print(driver, machine, columns, options):
+    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
+          f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
+          f"{options.rounds} rounds{', smoke: not to be judged' if options.smoke else ''}\n")
+    cells = [*driver.heading, *(column.name for column in columns), "target: bold is missed"]
+    print("| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|")
+
+
+def row_print(driver, row, samples, options):
+    said = "smoke: not judged"
+    if not options.smoke:
+        said = "; ".join(text if met else f"**{text}**"
+                         for text, met in driver.verdicts(row, samples))
+    print("| " + " | ".join([*driver.texts(row, samples), said]) + " |", flush=True)
+
+
+def row_measure(driver, row, columns, options):
+    """Prints the row; what the JSON keeps of it."""
+    try:
+        samples = driver.measure(row, columns, options)
+    except Skipped as skipped:
+        print(f"| {row.name} " + "| " * (len(driver.heading) + len(columns) - 1)
+              + f"| skipped: {skipped} |", flush=True)
+        return {"row": row.name, "skipped": str(skipped)}
+    row_print(driver, row, samples, options)
+    return driver.result(row, samples)
+
+
+def compare(driver, words):
+    options = parse(driver, words)
+    columns = driver.columns(options)
+    machine = bench_machine.machine()
+    heading_print(driver, machine, columns, options)
+    rows = map(driver.lessened, options.rows) if options.smoke else options.rows
+    record = {"machine": machine, "smoke": options.smoke, "rows": []}
+    for row in rows:
+        record["rows"].append(row_measure(driver, row, columns, options))
+        if options.json is not None:  # anew after each, so that a signal loses the one at hand
+            options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def main(driver):
+    bench_interrupt.install()
+    try:
+        return quiet(compare, driver, sys.argv[1:])
+    except (bench_machine.BadInput, OSError) as error:
+        print(f"{driver.name}: {error}", file=sys.stderr)
+        return 2
+    except bench_interrupt.Interrupted as stop:
+        return 128 + stop.number

@@ -1,0 +1,96 @@
+#!/usr/bin/python3
+"""bench_rows.py, by the drivers that are made of it and by one that measures nothing: bad input,
+rows that are skipped, signals, what the JSON holds."""
+import contextlib
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import types
+import unittest
+
+import bench_rows
+from bench_machine import ROOT
+
+BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
+DRIVERS = ("run_threads.py", "run_memory.py")
+
+
+def command(driver, *words):
+    return [sys.executable, str(ROOT / "bench" / driver), "--build", BUILD, *words]
+
+
+class Refusals(unittest.TestCase):
+    def test_one_line_and_status_2(self):
+        cases = [(["--rounds", "0"], "--rounds: at least 1"),
+                 (["--rounds", "x"], ".*--rounds.*'x'"),
+                 (["--row", "none"], "--row none: no row's name has that"), (["more"], ".*more"),
+                 (["--json", "/nowhere/file"], "--json /nowhere/file: cannot be written"),
+                 (["--build", "/nowhere"], "--build /nowhere: no libhakmem.so there.*")]
+        for driver in DRIVERS:
+            for words, said in cases:
+                done = subprocess.run(command(driver, *words), capture_output=True, text=True,
+                                      check=False, timeout=60)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), words)
+                self.assertRegex(done.stderr, rf"\Abench/{driver}: {said}\n\Z")
+
+    def test_a_signal_ends_it_without_a_trace(self):
+        for driver in DRIVERS:
+            child = subprocess.Popen(command(driver, "--rounds", "1000", "--row", "0"),
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            child.stdout.readline()  # the heading: rows are under way
+            time.sleep(0.2)
+            child.send_signal(signal.SIGTERM)
+            _, said = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, said), (128 + signal.SIGTERM, ""), driver)
+
+
+class Made(unittest.TestCase):
+    """A driver whose rows are names, and whose figures are made up."""
+
+    def made(self, measure, *words):
+        rows = [types.SimpleNamespace(name=name) for name in ("first", "second")]
+        driver = bench_rows.Driver(
+            name="bench/made.py", doc="made.py: of nothing", rows=rows, lessened=lambda row: row,
+            columns=lambda options: [types.SimpleNamespace(name=name) for name in "AB"],
+            heading=["row"], measure=measure,
+            texts=lambda row, samples: [row.name, *map(str, samples.values())],
+            verdicts=lambda row, samples: [("within", True), ("beyond", False)],
+            result=lambda row, samples: {"row": row.name, "samples": samples})
+        out = io.StringIO()
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
+            file = pathlib.Path(folder, "out.json")
+            self.assertEqual(bench_rows.compare(driver, [*words, "--json", str(file)]), 0)
+            record = json.loads(file.read_text(encoding="utf-8"))
+        return out.getvalue().splitlines()[2:], record
+
+    def test_everyone_runs_once_a_round(self):
+        seen = []
+
+        def measure(row, columns, options):
+            return bench_rows.in_turns(columns, options,
+                                       lambda column: seen.append(column.name) or len(seen))
+        lines, record = self.made(measure, "--rounds", "2", "--row", "first")
+        self.assertEqual([sorted(seen[:2]), sorted(seen[2:])], [["A", "B"]] * 2)
+        self.assertEqual(lines[0], "| row | A | B | target: bold is missed |")
+        self.assertRegex(lines[2], r"\| first \| \[.*\] \| \[.*\] \| within; \*\*beyond\*\* \|")
+        self.assertEqual([row["row"] for row in record["rows"]], ["first"])
+
+    def test_a_row_that_is_skipped_is_seen(self):
+        def measure(row, columns, options):
+            if row.name == "first":
+                raise bench_rows.Skipped("nothing to measure")
+            return {column.name: [1] for column in columns}
+        lines, record = self.made(measure, "--smoke")
+        self.assertEqual(lines[2:], ["| first | | | skipped: nothing to measure |",
+                                     "| second | [1] | [1] | smoke: not judged |"])
+        self.assertEqual(record["rows"][0], {"row": "first", "skipped": "nothing to measure"})
+
+
+if __name__ == "__main__":
+    unittest.main()
