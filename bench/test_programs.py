@@ -17,6 +17,8 @@ FIELDS = {"schema": int, "bench": str, "args": list, "ops": int, "cpu_ns": int, 
           "rss_end_bytes": int, "rss_peak_bytes": int, "faults": int, "allocator": str}
 IDLE = {"rss_idle_bytes": int}
 FILLED = {"rss_filled_bytes": int}
+MAPPINGS = {"mappings": int, "live_bytes": int}
+GROWN = {"requested_bytes": int, "rss_begin_bytes": int}
 
 # Every program: words for a short run, its operations, calls of the allocator an operation (None:
 # not a constant), fields of its own. Operations None: as many as whole rounds give.
@@ -38,6 +40,8 @@ SHORT = {
     "bench_thread_churn": (["--objects", 50, "--ops", 2000], 2000, 2, {}),
     "bench_bursts": (["--mib", 1, "--idle-ms", 2, "--ops", 4000], None, 2, IDLE),
     "bench_release": (["--count", 1000, "--wait-ms", 2], None, None, FILLED),
+    "bench_mappings": (["--mib", 1, "--times", 1], None, None, MAPPINGS),
+    "bench_grow": (["--mib", 1], None, None, GROWN),
 }
 # A producer needs a consumer.
 LEAST_THREADS = {"bench_prodcons": 2}
@@ -109,6 +113,7 @@ class EveryProgram(Case):
             words = ["--seconds", "0.02", "--markers", "--threads", LEAST_THREADS.get(program, 1)]
             words += {"bench_fragment": ["--mib", 1],
                       "bench_release": ["--count", 1000, "--wait-ms", 2],
+                      "bench_mappings": ["--mib", 1], "bench_grow": ["--mib", 1],
                       "bench_bursts": ["--mib", 1, "--idle-ms", 2]}.get(program, [])
             self.assertGreaterEqual(self.record(program, *words, fields=fields)["wall_ns"],
                                     20_000_000)
@@ -280,6 +285,24 @@ class Shapes(Case):
                       ["--threads", 1]):
             self.refuses("bench_prodcons", *words, saying="--threads")
         self.refuses("bench_prodcons", "--producers", 2000)
+
+    def test_mappings(self):
+        """With glibc, which maps objects of 1 MiB one by one: some 8 live ones, and no others."""
+        one = self.record("bench_mappings", "--mib", 16, "--size", "1M", fields=MAPPINGS)
+        self.assertEqual(one["live_bytes"], 8 << 20)
+        self.assertLessEqual(one["mappings"], 12)
+        none = self.record("bench_mappings", "--mib", 16, "--size", 64, fields=MAPPINGS)
+        self.assertLessEqual(none["mappings"], one["mappings"])
+
+    def test_growth(self):
+        """Every byte is written, and nothing is resident beside the objects but their headers."""
+        record = self.record("bench_grow", "--mib", 16, "--size", 1024, fields=GROWN)
+        grown = record["rss_end_bytes"] - record["rss_begin_bytes"]
+        self.assertEqual((record["requested_bytes"], record["ops"]), (16 << 20, 16 << 10))
+        self.assertGreaterEqual(grown, 16 << 20)
+        self.assertLess(grown, 1.05 * (16 << 20))
+        self.assertGreaterEqual(record["faults"], 4096 * 4096 // os.sysconf("SC_PAGESIZE") / 2)
+        self.refuses("bench_grow", "--min", 4, saying="--min must be a number of bytes")
 
     def test_backlog_stays_alive_and_memory_bounded(self):
         mib = 1 << 20
