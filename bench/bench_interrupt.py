@@ -1,23 +1,25 @@
-"""SIGINT and SIGTERM as an exception, and stretches of a program that hear of them at their end."""
+"""SIGINT, SIGTERM and SIGHUP as an exception, and stretches of a program that hear of them at their
+end."""
 import contextlib
 import signal
 
 
 class Interrupted(Exception):
-    """The first SIGINT or SIGTERM; what cleans up after it is not interrupted again."""
+    """The first of the signals; what cleans up after it is not interrupted again."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
         self.number = number
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _held = False
 _pending = None  # the signal that came while held
 
 
 def _on_signal(number, _):
     global _pending
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     if _held:
         _pending = number
@@ -26,8 +28,9 @@ def _on_signal(number, _):
 
 
 def install():
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _on_signal)
+    for each in SIGNALS:
+        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:  # nohup's stays
+            signal.signal(each, _on_signal)
 
 
 @contextlib.contextmanager

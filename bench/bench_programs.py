@@ -109,7 +109,14 @@ PROGRAMS = [
             [("/usr/bin/zstd", "zstd")], "zstd", bench_inputs.text_data,
             "exec /usr/bin/zstd -q -T1 -6 -c ../inputs/data"),
 ]
-BY_NAME = {program.name: program for program in PROGRAMS}
+# In run_memory.py's rows alone: with another row in run.py's table, the files of results that are
+# there would be unfinished ones.
+PROGRAMS_OF_MEMORY = [
+    Program("prog_ruby", "ruby: hashes, strings, objects, blocks", [("/usr/bin/ruby", "ruby")],
+            "ruby", bench_inputs.copied("script.rb"),
+            "exec /usr/bin/ruby --disable-gems ../inputs/script.rb"),
+]
+BY_NAME = {program.name: program for program in (*PROGRAMS, *PROGRAMS_OF_MEMORY)}
 
 
 def needs_check(program):

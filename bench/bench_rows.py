@@ -5,6 +5,7 @@ import argparse
 import json
 import pathlib
 import random
+import re
 import subprocess
 import sys
 from collections import namedtuple
@@ -15,13 +16,13 @@ import bench_machine
 from quiet_pipe import quiet  # by the path that bench_machine adds
 
 ROUNDS = 7
-# rows: namedtuples with a `name`; lessened(row): the same for a smoke run. columns(options): the
-# allocators. measure(row, columns, options): samples by the column's name, or Skipped. texts(row,
-# samples): the cells, those of `heading` before the allocators'; verdicts(row, samples): pairs of
-# a word for the target and whether it is met. result(row, samples): what the JSON keeps. flags:
-# adds flags of its own to the parser; settle(options): the checks of these.
+# rows(options): namedtuples with a `name`; lessened(row): the same for a smoke run. columns(
+# options): the allocators. measure(row, columns, options): samples by the column's name, or
+# Skipped. texts(row, samples): the cells, those of `heading` before the allocators'; verdicts(row,
+# samples): pairs of a word for the target and whether it is met. result(row, samples): what the
+# JSON keeps. flags(parser): adds those of its own.
 Driver = namedtuple("Driver", "name doc rows lessened columns heading measure texts verdicts "
-                    "result flags settle", defaults=(None, None))
+                    "result flags", defaults=(None,))
 
 
 class Skipped(Exception):
@@ -64,7 +65,7 @@ def parse(driver, words):
         def error(self, message):
             raise bench_machine.BadInput(message)
 
-    parser = Parser(prog=driver.name, description=driver.doc.split(": ", 1)[1])
+    parser = Parser(prog=driver.name, description=re.split(r":\s", driver.doc, maxsplit=1)[1])
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}; of a smoke run 1")
     parser.add_argument("--smoke", action="store_true", help="does it work? Judges nothing")
     parser.add_argument("--row", default="", help="rows whose name has this")
@@ -77,13 +78,12 @@ def parse(driver, words):
         options.rounds = 1 if options.smoke else ROUNDS
     if options.rounds < 1:
         raise bench_machine.BadInput("--rounds: at least 1")
-    if driver.settle is not None:
-        driver.settle(options)
-    options.rows = [row for row in driver.rows if options.row in row.name]
+    options.rows = [row for row in driver.rows(options) if options.row in row.name]
     if not options.rows:
         raise bench_machine.BadInput(f"--row {options.row}: no row's name has that")
     if options.json is not None:
         bench_machine.check_writable("--json", options.json)
+    options.build = options.build.resolve()  # real programs run in folders of their own
     options.order = random.Random(1)
     return options
 
@@ -106,12 +106,17 @@ def row_print(driver, row, samples, options):
 
 def row_measure(driver, row, columns, options):
     """Prints the row; what the JSON keeps of it."""
+    said = {}
     try:
         samples = driver.measure(row, columns, options)
     except Skipped as skipped:
+        said["skipped"] = str(skipped)
+    except bench_machine.RunFailed as failure:
+        said["failed"] = str(failure)
+    for word, text in said.items():
         print(f"| {row.name} " + "| " * (len(driver.heading) + len(columns) - 1)
-              + f"| skipped: {skipped} |", flush=True)
-        return {"row": row.name, "skipped": str(skipped)}
+              + f"| {word}: {text} |", flush=True)
+        return {"row": row.name, **said}
     row_print(driver, row, samples, options)
     return driver.result(row, samples)
 
@@ -127,7 +132,7 @@ def compare(driver, words):
         record["rows"].append(row_measure(driver, row, columns, options))
         if options.json is not None:  # anew after each, so that a signal loses the one at hand
             options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return 1 if any("failed" in row for row in record["rows"]) else 0
 
 
 def main(driver):

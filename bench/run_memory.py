@@ -1,23 +1,46 @@
 #!/usr/bin/python3
-"""run_memory.py [--smoke] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: memory of each
-profile beside the peers.
+"""run_memory.py [--smoke] [--rounds N] [--row TEXT] [--heap-mib N] [--build DIR] [--json FILE]:
+memory of each profile beside the peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
-rounds: resident MiB at the end or at most, what is kept of the most, or ns an operation. hakmem
-runs once a profile. A smoke run does a hundredth of the work in one round, and judges nothing.
-Exit 0, 2 bad input.
+rounds (VALUES says of what). hakmem runs once a profile. Rows of the same runs are taken of the
+same ones. A smoke run does a hundredth of the work in one round, without real programs and without
+switching the machine's huge pages, and judges nothing. Exit 0, 1 a real program failed, 2 bad
+input.
 """
 import sys
+import tempfile
 from collections import namedtuple
 from statistics import median
 
 import bench_allocators
+import bench_machine
+import bench_programs
 import bench_rows
+import bench_thp
 import run_stats
 
 PROFILES = ("balanced", "lean", "speed")
-# value: what is measured; less: options by which a smoke run does less.
+# value: of VALUES; less: options by which a smoke run does less.
 Row = namedtuple("Row", "name program args value targets less")
+MIB = 2**20
+MAPPING_MIB = 8
+# What a row shows: how it is taken of a run's record, and how it is written.
+VALUES = {
+    "end": (lambda r: r["rss_end_bytes"] / MIB, "{:.2f}"),  # MiB
+    "peak": (lambda r: r["rss_peak_bytes"] / MIB, "{:.2f}"),
+    "kept": (lambda r: r["rss_end_bytes"] / r["rss_peak_bytes"], "{:.1%}"),  # of the most
+    "time": (lambda r: r["cpu_ns"] / r["ops"], "{:.2f}"),  # ns an operation
+    "seconds": (lambda r: r["cpu_ns"] / 1e9, "{:.3f}"),  # of CPU time, of a program
+    "faults": (lambda r: r["faults"], "{:,.0f}"),
+    # What became resident, over what was requested.
+    "over": (lambda r: (r["rss_peak_bytes"] - r["rss_begin_bytes"]) / r["requested_bytes"] - 1,
+             "{:+.1%}"),
+    "mappings": (lambda r: r["mappings"] / (r["live_bytes"] / MIB / MAPPING_MIB), "{:.2f}"),
+    # RSS under THP always, of that under never.
+    "always": (lambda r: r["always"] / r["never"], "{:.2f}"),
+}
+TIMES = ("time", "seconds")
 # of: profile; than: peers of which the least, or a profile, or None for a limit by itself.
 Target = namedtuple("Target", "of than factor plus")
 PEERS = ("glibc", "mimalloc", "jemalloc", "tcmalloc")
@@ -50,10 +73,30 @@ def grown_mib():
     return size / 2**20
 
 
+def grown(name, size):
+    """Where huge pages can be had, faults are a fiftieth of those of a peer that takes none."""
+    args = ("--mib", "1024", "--size", size)
+    return (Row(f"1 GiB of {name}: faults", "bench_grow", args, "faults",
+                (of_peers("balanced", 0.02, "mimalloc"),), "--mib"),
+            Row(f"1 GiB of {name}: resident beyond", "bench_grow", args, "over",
+                (at_most("balanced", 0.06),), "--mib"))
+
+
+def real(name):
+    """Rows of a real program."""
+    short = name.removeprefix("prog_")
+    return (Row(f"{short}, peak", name, (), "peak",
+                (of_peers("balanced", 1.03, "glibc"), of_peers("balanced", 1.0, *OTHERS)), None),
+            Row(f"{short}, time", name, (), "seconds", THROUGHPUT, None))
+
+
 RELEASE = ("--count", "400000")
 THIN = (*RELEASE, "--min", "600", "--max", "600", "--keep", "64")
 REFILL = ("--mib", "191", "--min", "200", "--max", "200", "--refill-min", "300", "--refill-max",
           "300", "--stop-full", "--ops", "1")
+THROUGHPUT = (Target("balanced", ("lean",), 0.90, 0), Target("speed", ("balanced",), 0.98, 0))
+REAL = ("prog_python", "prog_sqlite", "prog_redis", "prog_gcc", "prog_z3", "prog_ghostscript",
+        "prog_ruby")
 BULK = ("--count", "100000", "--order", "forward", "--ops", "20000000")
 ROWS = [
     Row("hello", "bench_hello", (), "end", small(), None),
@@ -76,18 +119,27 @@ ROWS = [
     Row("100,000 of 64 B in a loop", "bench_batch", BULK, "time",
         (of_peers("balanced", 1.10, *PEERS), of_peers("speed", 1.0, *PEERS)), "--ops"),
     Row("random mixed, 400 slots", "bench_random_mixed", ("40000000", "400"), "time",
-        (Target("balanced", ("lean",), 0.90, 0), Target("speed", ("balanced",), 0.98, 0)), None),
+        THROUGHPUT, None),
     Row("random mixed, 40,000 slots", "bench_random_mixed", ("20000000", "40000"), "time",
-        (Target("balanced", ("lean",), 0.90, 0), Target("speed", ("balanced",), 0.98, 0)), None),
+        THROUGHPUT, None),
     Row("random mixed, 400,000 slots", "bench_random_mixed", ("8000000", "400000"), "time",
-        (Target("balanced", ("lean",), 0.90, 0), Target("speed", ("balanced",), 0.98, 0)), None),
+        THROUGHPUT, None),
     Row("one block to 1 GiB by realloc, time", "bench_realloc",
         ("--arrays", "1", "--min", "16", "--max", "1G", "--fill", "--ops", "36"), "time",
         (of_peers("balanced", 1.0, *PEERS),), "--max"),
     Row("one block to 1 GiB by realloc, peak", "bench_realloc",
         ("--arrays", "1", "--min", "16", "--max", "1G", "--fill", "--ops", "36"), "peak",
         (at_most("balanced", round(1.1 * grown_mib(), 1)),), "--max"),
+    *grown("64 B", "64"),
+    *grown("64 KiB", "64K"),
+    *(Row(f"{slots:,} slots, THP always of never", "bench_random_mixed", (str(ops), str(slots)),
+          "always", tuple(at_most(profile, 1.15) for profile in PROFILES), None)
+      for slots, ops in ((400, 2000000), (40000, 4000000), (400000, 8000000))),
+    *(row for name in REAL for row in real(name)),
 ]
+MAPPINGS = Row("16 B to 8 MiB, 67 % freed 3 times", "bench_mappings", ("--mib", "1024"),
+               "mappings", (at_most("balanced", 1.0),), "--mib")
+HEAP_SHARE, HEAP_MIB_LEAST, HEAP_MIB_MOST = 16, 1024, 16384  # of the machine's memory
 LESS = {"--count": "4000", "--mib": "2", "--ops": "200000", "--max": "10M"}
 
 
@@ -105,22 +157,69 @@ def lessened(row):
     return row._replace(args=tuple(args))
 
 
-def figure(row, record):
-    if row.value == "time":
-        return record["cpu_ns"] / record["ops"]
-    if row.value == "kept":
-        return record["rss_end_bytes"] / record["rss_peak_bytes"]
-    return record[f"rss_{row.value}_bytes"] / 2**20
+def figures(row, samples):
+    """{name: [the row's value of each record]}"""
+    value = VALUES[row.value][0]
+    return {name: [value(record) for record in records] for name, records in samples.items()}
+
+
+def measure_loop(row, columns, options):
+    key = row.program, row.args
+    if key not in options.taken:
+        options.taken[key] = bench_rows.in_turns(
+            columns, options, lambda allocator: bench_rows.record_of(
+                row.program, row.args, allocator, options.build))
+    return options.taken[key]
+
+
+def measure_program(row, columns, options):
+    if options.smoke:
+        raise bench_rows.Skipped("a smoke run leaves out real programs")
+    if row.program not in options.taken:
+        with tempfile.TemporaryDirectory(prefix="hakmem-memory-") as scratch:
+            try:
+                runs = bench_programs.Runs(bench_programs.BY_NAME[row.program], options.build,
+                                           scratch)
+            except bench_programs.Missing as missing:
+                raise bench_rows.Skipped(str(missing)) from None
+            for allocator in columns:  # a warm-up, in which each is seen to be in place
+                runs.run(allocator, check=True)
+            options.taken[row.program] = bench_rows.in_turns(columns, options, runs.run)
+    return options.taken[row.program]
+
+
+def measure_thp(row, columns, options):
+    """RSS at the end under each mode, in MiB; the machine's is back after each run."""
+    if options.smoke:
+        raise bench_rows.Skipped("a smoke run leaves the machine's huge pages alone")
+    if (refused := bench_thp.refusal()) is not None:
+        raise bench_rows.Skipped(refused)
+
+    def once(allocator):
+        ends = {}
+        for mode in bench_thp.MODES:
+            with bench_thp.restored():
+                bench_thp.write(mode)
+                record = bench_rows.record_of(row.program, row.args, allocator, options.build)
+            ends[mode] = VALUES["end"][0](record)
+        return ends
+    return bench_rows.in_turns(columns, options, once)
 
 
 def measure(row, columns, options):
-    return bench_rows.in_turns(columns, options, lambda allocator: figure(
-        row, bench_rows.record_of(row.program, row.args, allocator, options.build)))
+    if row.value == "always":
+        return measure_thp(row, columns, options)
+    if row.program in bench_programs.BY_NAME:
+        return measure_program(row, columns, options)
+    return measure_loop(row, columns, options)
 
 
 def verdicts(row, samples):
     """Of what was not measured, none."""
-    values = {name: median(sample) for name, sample in samples.items()}
+    if row.value == "faults" and bench_thp.mode() not in ("always", "madvise"):
+        yield "not judged: no huge pages here", True
+        return
+    values = {name: median(sample) for name, sample in figures(row, samples).items()}
     for target in row.targets:
         if target.than is None:
             yield f"{target.of} {values[target.of]:.3f} ({target.factor})", \
@@ -148,10 +247,36 @@ def verdicts(row, samples):
 def texts(row, samples):
     yield row.name
     yield row.value
-    for sample in samples.values():
-        value, spread = median(sample), run_stats.spread_percent(sample)
-        text = f"{100 * value:.1f} %" if row.value == "kept" else f"{value:.2f}"
-        yield f"{text} ±{spread:.0f} %" if row.value == "time" else text
+    for sample in figures(row, samples).values():
+        text = VALUES[row.value][1].format(median(sample))
+        yield f"{text} ±{run_stats.spread_percent(sample):.0f} %" if row.value in TIMES else text
+
+
+def result(row, samples):
+    """For the JSON; of a row with several figures a run, all of these."""
+    kept = {"row": row.name, "program": row.program, "args": list(row.args), "value": row.value,
+            "samples": figures(row, samples)}
+    if row.value == "always":
+        kept["mib"] = samples
+    return kept
+
+
+def flags_add(parser):
+    parser.add_argument("--heap-mib", type=int, metavar="N",
+                        help="of the row of mappings; default: a sixteenth of the machine's "
+                             f"memory, {HEAP_MIB_LEAST} to {HEAP_MIB_MOST}")
+
+
+def rows_of(options):
+    """ROWS and that of mappings, whose heap is 16 GiB scaled down to the machine."""
+    options.taken = {}
+    mib = options.heap_mib
+    if mib is None:
+        share = int(bench_machine.machine()["ram_gib"]) * 1024 // HEAP_SHARE // 1024 * 1024
+        mib = min(max(share, HEAP_MIB_LEAST), HEAP_MIB_MOST)
+    elif not 1 <= mib <= 65536:
+        raise bench_machine.BadInput("--heap-mib: from 1 to 65536")
+    return [*ROWS, MAPPINGS._replace(args=("--mib", str(mib)))]
 
 
 def columns_find(options):
@@ -161,9 +286,9 @@ def columns_find(options):
 
 
 DRIVER = bench_rows.Driver(
-    name="bench/run_memory.py", doc=__doc__, rows=ROWS, lessened=lessened, columns=columns_find,
-    heading=["row", "value"], measure=measure, texts=texts, verdicts=verdicts,
-    result=lambda row, samples: {"row": row.name, "value": row.value, "samples": samples})
+    name="bench/run_memory.py", doc=__doc__, rows=rows_of, lessened=lessened, columns=columns_find,
+    heading=["row", "value"], measure=measure, texts=texts, verdicts=verdicts, result=result,
+    flags=flags_add)
 
 if __name__ == "__main__":
     sys.exit(bench_rows.main(DRIVER))

@@ -116,7 +116,8 @@ def columns_find(options):
 
 
 DRIVER = bench_rows.Driver(
-    name="bench/run_threads.py", doc=__doc__, rows=ROWS, lessened=hundredth, columns=columns_find,
+    name="bench/run_threads.py", doc=__doc__, rows=lambda options: ROWS, lessened=hundredth,
+    columns=columns_find,
     heading=["ns an operation (wall), ± spread; MiB or of the backlog"], measure=measure,
     texts=texts, verdicts=verdicts,
     result=lambda row, samples: {"row": row.name, "samples": samples})

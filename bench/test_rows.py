@@ -15,7 +15,7 @@ import types
 import unittest
 
 import bench_rows
-from bench_machine import ROOT
+from bench_machine import ROOT, RunFailed
 
 BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 DRIVERS = ("run_threads.py", "run_memory.py")
@@ -53,10 +53,11 @@ class Refusals(unittest.TestCase):
 class Made(unittest.TestCase):
     """A driver whose rows are names, and whose figures are made up."""
 
-    def made(self, measure, *words):
+    def made(self, measure, *words, status=0):
         rows = [types.SimpleNamespace(name=name) for name in ("first", "second")]
         driver = bench_rows.Driver(
-            name="bench/made.py", doc="made.py: of nothing", rows=rows, lessened=lambda row: row,
+            name="bench/made.py", doc="made.py: of nothing", rows=lambda options: rows,
+            lessened=lambda row: row,
             columns=lambda options: [types.SimpleNamespace(name=name) for name in "AB"],
             heading=["row"], measure=measure,
             texts=lambda row, samples: [row.name, *map(str, samples.values())],
@@ -65,7 +66,8 @@ class Made(unittest.TestCase):
         out = io.StringIO()
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
             file = pathlib.Path(folder, "out.json")
-            self.assertEqual(bench_rows.compare(driver, [*words, "--json", str(file)]), 0)
+            self.assertEqual(bench_rows.compare(driver, [*words, "--json", str(file)]),
+                             status)
             record = json.loads(file.read_text(encoding="utf-8"))
         return out.getvalue().splitlines()[2:], record
 
@@ -90,6 +92,13 @@ class Made(unittest.TestCase):
         self.assertEqual(lines[2:], ["| first | | | skipped: nothing to measure |",
                                      "| second | [1] | [1] | smoke: not judged |"])
         self.assertEqual(record["rows"][0], {"row": "first", "skipped": "nothing to measure"})
+
+    def test_a_program_that_fails_is_status_1(self):
+        def measure(row, columns, options):
+            raise RunFailed("it fails")
+        lines, record = self.made(measure, "--row", "first", status=1)
+        self.assertEqual(lines[2:], ["| first | | | failed: it fails |"])
+        self.assertEqual(record["rows"], [{"row": "first", "failed": "it fails"}])
 
 
 if __name__ == "__main__":

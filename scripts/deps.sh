@@ -13,7 +13,7 @@ test=(libcmocka-dev valgrind=valgrind gdb=gdb clang-14 clang-format-14 clang-tid
   strace=strace libmimalloc2.0 spin=spin)
 bench=(strace=strace libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2
   libclang-rt-19-dev sqlite3=sqlite3 redis-tools clang-14 lua5.4 ghostscript=gs git=git z3=z3
-  zstd=zstd python3-matplotlib)
+  zstd=zstd ruby=ruby python3-matplotlib)
 long=(gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user=qemu-aarch64)
 
 usage() {
