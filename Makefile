@@ -6,14 +6,16 @@
 #   make check            style, layers, generated files, clang-format, clang-tidy, cppcheck
 #   make format           let clang-format change the files
 #   make bench            benchmark against four peers, some 7 minutes (all: bench/run.py)
-#   make scorecard        targets beside results: docs/PERFORMANCE_TARGETS_SCORECARD.md
+#   make scorecard        from docs/results/: docs/PERFORMANCE_TARGETS_SCORECARD.md (targets beside
+#                         figures) and docs/profiles.svg (profiles and peers in one picture)
 #   make install [PREFIX=/usr/local] [DESTDIR=]
 #   make clean
 BUILD := build
 PREFIX ?= /usr/local
 CHECKS := check-style check-layers check-options check-format check-tidy check-cppcheck \
-  check-scorecard
+  check-scorecard check-profiles
 PY := /usr/bin/python3
+PROFILES := $(PY) bench/plot.py profiles docs/results/memory.json --out docs/profiles.svg
 
 .PHONY: all run test test-long check format bench scorecard install clean print-checks \
   build-release $(CHECKS)
@@ -68,6 +70,9 @@ check-cppcheck:
 check-scorecard:
 	@$(PY) scripts/scorecard.py --check
 
+check-profiles:
+	@$(PROFILES) --check
+
 format:
 	@scripts/lint.sh reformat
 
@@ -78,6 +83,7 @@ bench:
 
 scorecard:
 	@$(PY) scripts/scorecard.py
+	@$(PROFILES)
 
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"

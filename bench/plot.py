@@ -6,8 +6,11 @@
   latency FILE.json       cumulative distribution of single calls of --workload NAME
   rss FILE...             RSS over time (a soak's CSV) or over operations (a record of bench_replay,
                           .json); each may be NAME=FILE
+  profiles FILE.json      throughput against memory of each profile and peer, a panel a workload.
+                          --check draws nothing: is the SVG of these figures?
 
-FILE.json is what bench/run.py --json wrote. Exit status: 0 good, 2 bad input.
+FILE.json is what bench/run.py --json wrote, of profiles what bench/run_memory.py --json did.
+Exit status: 0 good, 1 the picture is of other figures (--check), 2 bad input.
 """
 import argparse
 import math
@@ -22,11 +25,13 @@ from bench_output import count_text
 from quiet_pipe import quiet  # by the path that bench_machine adds
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; one an allocator in every picture.
-COLOURS = {"hakmem": "#d55e00", "hakmem-minimal": "#e69f00", "glibc": "#000000",
+COLOURS = {"hakmem": "#d55e00", "hakmem-minimal": "#e69f00", "balanced": "#d55e00",
+           "lean": "#e69f00", "speed": "#a5301a", "glibc": "#000000",
            "mimalloc": "#0072b2", "jemalloc": "#009e73", "tcmalloc": "#cc79a7",
            "tbbmalloc": "#56b4e9", "scudo": "#8c6d31", "floor": "#bbbbbb"}
 MORE_COLOURS = ["#7f3fbf", "#a6761d", "#1b9e77", "#666666", "#b2182b"]
-MARKERS = {"hakmem": "*", "hakmem-minimal": "P"}
+MARKERS = {"hakmem": "*", "hakmem-minimal": "P", "balanced": "*", "lean": "v", "speed": "^"}
+OWN = ("hakmem", "balanced")  # what stands out
 PANEL_COLUMNS = 4
 DOTS_PER_INCH = 150
 
@@ -51,9 +56,10 @@ def load_matplotlib():
     return matplotlib.pyplot
 
 
-def save(figure, path):
+def save(figure, path, **more):
+    """more: metadata of an SVG."""
     figure.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight",
-                   metadata={"Date": None} if path.endswith(".svg") else None)
+                   metadata={"Date": None, **more} if path.endswith(".svg") else None)
 
 
 def thousands(value, _=None):
@@ -73,7 +79,7 @@ def points_draw(axes, points, size):
         axes.errorbar(point.peak, point.speed, yerr=[[point.speed - point.speed_low],
                                                      [point.speed_high - point.speed]],
                       fmt="none", ecolor=colour, elinewidth=1, alpha=0.6)
-        axes.scatter(point.peak, point.speed, s=size * (2.2 if point.name == "hakmem" else 1),
+        axes.scatter(point.peak, point.speed, s=size * (2.2 if point.name in OWN else 1),
                      marker=MARKERS.get(point.name, "o"), color=colour, label=point.name, zorder=3)
     axes.margins(0.15)
     axes.set_ylim(bottom=0)
@@ -101,7 +107,7 @@ def points_name(axes, points):
             line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkB": 4}
             text = axes.annotate(point.name, (point.peak, point.speed), xytext=(right, up),
                                  textcoords="offset points", ha="left" if right > 0 else "right",
-                                 fontweight="bold" if point.name == "hakmem" else "normal",
+                                 fontweight="bold" if point.name in OWN else "normal",
                                  arrowprops=line if abs(right) > 9 else None)
             text.update_positions(renderer)
             box = Text.get_window_extent(text, renderer)  # without the line
@@ -165,6 +171,44 @@ def throughput(options):
                         f"geometric means over {count_text(count, 'workload')}, glibc = 1\n"
                         "up and to the left is better",
                         "peak RSS, times glibc's", "throughput, times glibc's", options.out)
+
+
+# ---- hakmem's profiles ----
+
+PROFILE_COLUMNS = 2
+
+
+def draw_profiles(plt, panels, path):
+    rows = math.ceil(len(panels) / PROFILE_COLUMNS)
+    figure, grid = plt.subplots(rows, PROFILE_COLUMNS, squeeze=False,
+                                figsize=(5.2 * PROFILE_COLUMNS, 3.7 * rows))
+    for axes, panel in zip(grid.flat, panels):
+        points_draw(axes, panel.points, 50)
+        axes.margins(x=0.3)
+        axes.set_ylim(top=1.35 * max(point.speed for point in panel.points))  # room for names
+        axes.set_title(panel.title, loc="left", fontsize=11)
+        axes.set_xlabel(panel.x_label)
+        axes.set_ylabel(panel.y_label, fontsize=9)
+        axes.yaxis.set_major_formatter(thousands)
+    for axes in grid.flat[len(panels):]:
+        axes.set_visible(False)
+    figure.tight_layout()
+    for axes, panel in zip(grid.flat, panels):
+        points_name(axes, panel.points)
+    save(figure, path, Description=plot_data.digest_of(panels))
+
+
+def profiles(options):
+    panels = plot_data.profile_panels(options.files[0])
+    if not options.check:
+        draw_profiles(load_matplotlib(), panels, options.out)
+        return 0
+    with open(options.out, encoding="utf-8") as file:
+        if plot_data.digest_of(panels) in file.read():
+            return 0
+    print(f"bench/plot.py: {options.out} is of other figures than {options.files[0]}; "
+          "make scorecard", file=sys.stderr)
+    return 1
 
 
 # ---- latency ----
@@ -270,11 +314,12 @@ def parse(words):
 
     parser = Parser(prog="bench/plot.py", description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture", choices=["throughput", "latency", "rss"])
+    parser.add_argument("picture", choices=["throughput", "latency", "rss", "profiles"])
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--out", required=True, metavar="PICTURE.png|.svg")
     parser.add_argument("--workload", metavar="NAME")
     parser.add_argument("--each", action="store_true", help="a panel a timed workload")
+    parser.add_argument("--check", action="store_true", help="of profiles: draw nothing")
     options = parser.parse_args(words)
     if not options.out.endswith((".png", ".svg")):
         raise BadInput(f"--out must end in .png or .svg, not '{options.out}'")
@@ -282,15 +327,18 @@ def parse(words):
         raise BadInput(f"{options.picture} takes one FILE")
     if options.picture != "throughput" and options.each:
         raise BadInput("--each is for throughput")
-    if options.each and options.workload or options.picture == "rss" and options.workload:
-        raise BadInput("--workload does not go with " + ("--each" if options.each else "rss"))
+    if options.workload and (options.each or options.picture in ("rss", "profiles")):
+        raise BadInput("--workload does not go with "
+                       + ("--each" if options.each else options.picture))
+    if options.check and (options.picture != "profiles" or not options.out.endswith(".svg")):
+        raise BadInput("--check is for profiles, in an SVG")
     return options
 
 
 def draw(words):
     options = parse(words)
-    {"throughput": throughput, "latency": latency, "rss": rss}[options.picture](options)
-    return 0
+    pictures = {"throughput": throughput, "latency": latency, "rss": rss, "profiles": profiles}
+    return pictures[options.picture](options) or 0
 
 
 def main(words):

@@ -1,9 +1,10 @@
 """What plot.py draws, read and checked: points, distributions and time series. No drawing here."""
 import csv
+import hashlib
 import json
 import math
 from collections import namedtuple
-from statistics import geometric_mean, median, quantiles
+from statistics import StatisticsError, geometric_mean, median, quantiles
 
 import bench_workloads
 from bench_machine import BadInput
@@ -62,6 +63,10 @@ def result_named(results, name, path):
     return results[name]
 
 
+def quarters_of(samples):
+    return quantiles(samples, n=4) if len(samples) > 1 else [samples[0]] * 3
+
+
 def points_of(result):
     """Operations (or runs) a second and peak MiB of each allocator."""
     unit = 1 if result["metric"] == "program" else 1e9
@@ -70,7 +75,7 @@ def points_of(result):
         if name == "floor":
             continue
         samples = entry["figure"]["samples"]
-        quarters = quantiles(samples, n=4) if len(samples) > 1 else [samples[0]] * 3
+        quarters = quarters_of(samples)
         points.append(Point(name, unit / median(samples), unit / quarters[2], unit / quarters[0],
                             entry["rss_peak_bytes"] / MIB))
     return points
@@ -123,6 +128,91 @@ def latencies_of(result, path):
     if not curves:
         raise BadInput(f"{path} has no latency buckets of workload '{result['workload']}'")
     return curves
+
+
+# ---- hakmem's profiles beside the peers ----
+
+# One picture of run_memory.py's figures. time, size: names of the rows that the axes are of.
+Panel = namedtuple("Panel", "title time size x_label y_label")
+# points: as above, where the panel's rows were measured.
+Drawn = namedtuple("Drawn", "title x_label y_label points")
+A_SECOND = "operations per second of CPU time"
+MIXED_PANELS = [Panel(f"random mixed, {slots} slots", f"random mixed, {slots} slots",
+                      f"{slots} slots, {ops} M operations", "RSS at the end (MiB)", A_SECOND)
+                for slots, ops in (("400", 2), ("40,000", 4), ("400,000", 8))]
+SHRINKS = Panel("a heap that shrinks, a loop that does not", "100,000 of 64 B in a loop",
+                "the same, 1 s of small work, no malloc_trim",
+                "RSS 1 s after 63 of 64 were freed (MiB)",
+                "operations per second, 100,000 in a loop")
+
+
+def read_memory(path):
+    """The rows of run_memory.py's JSON file but those that were skipped, by their names."""
+    record = read_json(path)
+    try:
+        if record["smoke"]:
+            raise BadInput(f"{path} is of a smoke run, whose figures mean nothing")
+        rows = {row["row"]: row for row in record["rows"] if "samples" in row}
+        for row in rows.values():
+            if not all(math.isfinite(sum(samples)) and samples
+                       for samples in row["samples"].values()):
+                raise ValueError(f"samples of {row['row']}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{path} is no result of bench/run_memory.py ({error})") from None
+    return rows
+
+
+def panel_points(rows, panel):
+    sizes = rows[panel.size]["samples"]
+    points = []
+    for name, samples in rows[panel.time]["samples"].items():
+        low, _, high = quarters_of(samples)
+        points.append(Point(name, 1e9 / median(samples), 1e9 / high, 1e9 / low,
+                            median(sizes[name])))
+    return points
+
+
+def programs_of(rows):
+    """[(samples of CPU time, samples of the peak)] of each real program that has both."""
+    found = {}
+    for row in rows.values():
+        if row.get("program", "").startswith("prog_"):
+            found.setdefault(row["program"], {})[row["value"]] = row["samples"]
+    return [(each["seconds"], each["peak"]) for each in found.values()
+            if {"seconds", "peak"} <= each.keys()]
+
+
+def programs_points(programs, base="glibc"):
+    """Geometric means over the programs, each over the base's."""
+    points = []
+    for name in programs[0][0]:
+        time, peak = (geometric_mean(median(figures[axis][name]) / median(figures[axis][base])
+                                     for figures in programs) for axis in (0, 1))
+        points.append(Point(name, 1 / time, 1 / time, 1 / time, peak))
+    return points
+
+
+def profile_panels(path):
+    """Of what the file has; BadInput where that is nothing."""
+    rows = read_memory(path)
+    try:
+        drawn = [Drawn(panel.title, panel.x_label, panel.y_label, panel_points(rows, panel))
+                 for panel in (*MIXED_PANELS, SHRINKS)
+                 if panel.time in rows and panel.size in rows]
+        if programs := programs_of(rows):
+            drawn.append(Drawn(count_text(len(programs), "real program"),
+                               "peak RSS, times glibc's", "throughput, times glibc's",
+                               programs_points(programs)))
+    except (KeyError, ZeroDivisionError, StatisticsError) as error:
+        raise BadInput(f"{path}: rows whose figures do not go together ({error})") from None
+    if not drawn:
+        raise BadInput(f"{path} has no rows of time and memory")
+    return drawn
+
+
+def digest_of(panels):
+    """What a picture says it was drawn from; the same of the same figures."""
+    return hashlib.sha256(json.dumps(panels).encode()).hexdigest()
 
 
 # ---- resident memory over time ----

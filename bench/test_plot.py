@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """plot.py: what it reads, on known answers; that each picture is one; its refusals."""
 import contextlib
+import copy
 import importlib.util
 import io
 import json
@@ -154,6 +155,72 @@ class Drawn(Pictures):
         self.assertIn(b"<!-- 99 % -->", picture)
         self.assertEqual(picture, self.drawn("latency", self.results, "--workload", "one",
                                              out="b.svg"))
+
+
+def memory_rows(scale=1):
+    """Of run_memory.py: random mixed at 400 slots, a skipped row, a real program."""
+    def row(name, value, balanced, glibc, program="bench_x"):
+        return {"row": name, "program": program, "value": value,
+                "samples": {"balanced": [figure * scale for figure in balanced], "glibc": glibc}}
+    return [row("400 slots, 2 M operations", "end", [2, 3, 4], [1, 1, 1]),
+            row("random mixed, 400 slots", "time", [10, 10, 10], [20, 20, 20]),
+            row("one block to 1 GiB by realloc, time", "time", [7], [7]),
+            row("lua, peak", "peak", [6, 6, 6], [4, 4, 4], "prog_lua"),
+            row("lua, time", "seconds", [1, 1, 1], [2, 2, 2], "prog_lua"),
+            {"row": "ruby, peak", "skipped": "not there"}]
+
+
+class Profiles(Pictures):
+    def memory(self, rows, name=None, smoke=False):
+        name = name or f"memory{len(os.listdir(self.folder))}.json"
+        return self.file(name, json.dumps({"machine": {}, "smoke": smoke, "rows": rows}))
+
+    def test_points(self):
+        mixed, programs = plot_data.profile_panels(self.memory(memory_rows()))
+        self.assertEqual(mixed.title, "random mixed, 400 slots")
+        self.assertEqual(mixed.points, [plot_data.Point("balanced", 1e8, 1e8, 1e8, 3),
+                                        plot_data.Point("glibc", 5e7, 5e7, 5e7, 1)])
+        self.assertEqual(programs.title, "1 real program")
+        self.assertEqual([(p.name, p.speed, p.peak) for p in programs.points],
+                         [("balanced", 2.0, 1.5), ("glibc", 1.0, 1.0)])
+
+    def test_the_rows_are_those_of_the_driver(self):
+        import run_memory
+        names = {row.name for row in run_memory.ROWS}
+        for panel in (*plot_data.MIXED_PANELS, plot_data.SHRINKS):
+            self.assertLessEqual({panel.time, panel.size}, names)
+
+    def test_drawn_and_checked(self):
+        if not HAS_MATPLOTLIB:
+            self.skipTest("matplotlib is not installed")
+        file, other = self.memory(memory_rows()), self.memory(memory_rows(2), "other.json")
+        self.assertEqual(self.call("profiles", file, out="p.svg")[:2], (0, ""))
+        self.assertEqual(self.call("profiles", file, "--check", out="p.svg")[:2], (0, ""))
+        status, said, path = self.call("profiles", other, "--check", out="p.svg")
+        self.assertEqual(status, 1)
+        self.assertEqual(said, f"bench/plot.py: {path} is of other figures than {other}; "
+                               "make scorecard\n")
+
+    def test_refusals(self):
+        rows = memory_rows()
+        lame = copy.deepcopy(rows)
+        del lame[0]["samples"]["glibc"]
+        empty = copy.deepcopy(rows)
+        empty[1]["samples"]["glibc"] = []
+        for words, said in (
+                ([self.memory(rows, smoke=True)], "is of a smoke run"),
+                ([self.memory([])], "has no rows of time and memory"),
+                ([self.memory(lame)], "figures do not go together"),
+                ([self.memory(empty)], "is no result of bench/run_memory.py"),
+                ([self.results], "is no result of bench/run_memory.py"),
+                ([self.memory(rows), "--check"], "--check is for profiles, in an SVG"),
+                ([self.memory(rows), "--workload", "one"], "--workload does not go with profiles")):
+            status, text, _ = self.call("profiles", *words)
+            self.assertEqual((status, text.count("\n")), (2, 1))
+            self.assertIn(said, text)
+        status, text, path = self.call("profiles", self.memory(rows), "--check", out="none.svg")
+        self.assertEqual((status, text.count("\n")), (2, 1))
+        self.assertIn("none.svg", text)
 
 
 class Refusals(Pictures):
