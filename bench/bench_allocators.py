@@ -27,6 +27,7 @@ SCUDO_PATTERN = "/usr/lib/llvm-*/lib/clang/*/lib/linux/" + SCUDO_FILE
 TARGET_PEERS = ["glibc", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "scudo"]
 QUICK_PEERS = TARGET_PEERS[:4]
 SUBJECTS = {"hakmem": "libhakmem.so", "hakmem-minimal": "libhakmem-minimal.so"}
+PROFILES = ("balanced", "lean", "speed")  # hakmem's, the one that it has unasked first
 SYSTEM = Allocator("glibc", None, "libc.so.6")
 FLOOR = Allocator("floor", None, "floor")  # the loop without an allocator
 

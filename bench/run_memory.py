@@ -19,8 +19,8 @@ import bench_programs
 import bench_rows
 import bench_thp
 import run_stats
+from bench_allocators import PROFILES
 
-PROFILES = ("balanced", "lean", "speed")
 # value: of VALUES; less: options by which a smoke run does less.
 Row = namedtuple("Row", "name program args value targets less")
 MIB = 2**20

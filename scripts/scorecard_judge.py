@@ -12,7 +12,7 @@ from statistics import median
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 import bench_workloads
 import run_stats
-from bench_allocators import TARGET_PEERS
+from bench_allocators import PROFILES, TARGET_PEERS
 from bench_limits import (CALLS_LIMIT_100M, CALLS_LIMIT_PER_OP, CV_LIMIT_PERCENT, MEAN_LIMIT,
                           MEAN_PEER, PEAK_LIMIT_EXTRA_BYTES, PEAK_LIMIT_FACTOR, ROUNDS_LEAST,
                           RSS_LIMIT_EXTRA_BYTES, RSS_LIMIT_FACTORS, RSS_PEER, TIME_LIMIT,
@@ -274,14 +274,34 @@ def soak_flavour(soak):
     return (soak.allocator or "").removeprefix("lib").removesuffix(".so") if soak else None
 
 
-def drift_verdict(soak, flavour):
+def soak_of(soaks, flavour, profile):
+    return next((soak for soak in soaks
+                 if soak_flavour(soak) == flavour and soak.profile == profile), None)
+
+
+def soak_profiles(soaks):
+    """The default, which is in the scorecard in any case, and the others that were soaked."""
+    names = [PROFILES[0], *(soak.profile for soak in soaks)]
+    return list(dict.fromkeys(names))
+
+
+def is_long_enough(soak):
+    return soak is not None and (soak.wall_seconds or 0) >= SOAK_SECONDS_LEAST
+
+
+def drift_verdict(soak):
     """The rule is the analysis's; a run shorter than an hour settles nothing."""
-    if soak is None or soak_flavour(soak) != flavour or soak.drift is None:
+    if not is_long_enough(soak) or soak.drift is None:
         return NOT_MEASURED
     drift = soak.drift
-    if None in (drift.interval, drift.drift_kib, drift.limit_kib) or \
-            (soak.wall_seconds or 0) < SOAK_SECONDS_LEAST:
+    if None in (drift.interval, drift.drift_kib, drift.limit_kib):
         return NOT_MEASURED
     low, high = drift.interval
     within = low <= 0 <= high and drift.drift_kib <= drift.limit_kib
     return MET if within and drift.met is not False else MISSED
+
+
+def soak_calls_verdict(soak):
+    if not is_long_enough(soak) or soak.calls_per_op is None:
+        return NOT_MEASURED
+    return MET if soak.calls_per_op <= CALLS_LIMIT_PER_OP else MISSED

@@ -1,10 +1,16 @@
-"""Reads what the scorecard is made from: bench.json (bench/run.py) and soak.json (analyze_soak.py).
+"""Reads what the scorecard is made from: bench.json (bench/run.py), and soak.json and soak-*.json
+(analyze_soak.py).
 
 A file or a field that is not there is None and shows up as 'not measured'. One that is there and
 is not what it should be is BadInput, whose text names the file, the place and what was expected.
 """
 import json
+import pathlib
+import sys
 from collections import namedtuple
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+from bench_allocators import PROFILES
 
 SCHEMA = 1
 METRICS = ("cpu", "wall", "rss", "calls", "program")
@@ -18,7 +24,9 @@ Result = namedtuple("Result", "name what metric entries failures")
 # samples: one figure a round, in the order of the rounds.
 Entry = namedtuple("Entry", "samples rss_end_bytes rss_peak_bytes ops calls_per_op tail")
 Tail = namedtuple("Tail", "p99_ns p99_99_ns max_ns")
-Soak = namedtuple("Soak", "machine date allocator wall_seconds drift tail calls_per_op ops_cv")
+# file: its name; profile: hakmem's that it ran under, the default where the file names none.
+Soak = namedtuple("Soak", "file profile machine date allocator wall_seconds drift tail "
+                  "calls_per_op ops_cv")
 # interval: of the slope; met: the analysis's own verdict.
 Drift = namedtuple("Drift", "slope_kib_per_hour interval drift_kib limit_kib met")
 
@@ -194,8 +202,22 @@ def read_soak(path):
         for field in Tail._fields))
     calls, varying = root.node("syscalls_settled"), root.node("varying")
     speed = varying.node("ops_per_s") if varying else None
-    return Soak(read_soak_machine(about), about.need("a string", "started_utc")[:10],
+    return Soak(path.name, about.get("a string", "profile") or PROFILES[0],
+                read_soak_machine(about), about.need("a string", "started_utc")[:10],
                 about.need("a string", "allocator"), root.need("a number of at least 0", "wall_s"),
                 min(drifts, key=lambda drift: drift.met), tail,
                 calls.get("a number of at least 0", "per_op") if calls else None,
                 speed.get("a number of at least 0", "cv_percent") if speed else None)
+
+
+def read_soaks(folder):
+    """soak.json and those beside it; one at most of an allocator under a profile."""
+    soaks = {}
+    for path in sorted(folder.glob("soak*.json")):
+        soak = read_soak(path)
+        key = soak.allocator, soak.profile
+        if key in soaks:
+            raise BadInput(f"{path.name}: {soaks[key].file} is of {soak.allocator} under "
+                           f"{soak.profile} too")
+        soaks[key] = soak
+    return sorted(soaks.values(), key=lambda soak: soak.file != "soak.json")

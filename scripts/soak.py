@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Soaks an allocator: bench_random_mixed for hours, one CSV row an epoch on stdout.
 
-usage: soak.py single|fresh, with the environment
+usage: soak.py single|fresh [--profile NAME], with the environment
   BENCH_BIN      the program (default build/bench_random_mixed)
   DURATION_SEC   how long (default 3600), EPOCH_SEC how long an epoch (default 10)
   WS             slots (default 400)
@@ -9,6 +9,7 @@ usage: soak.py single|fresh, with the environment
   SOAK_SYSCALLS  1 (default): count system calls; 0: do not
   SOAK_RESUME    a CSV of an earlier run with the same parameters: go on in that file for the time
                  that is left (stdout stays empty)
+--profile: hakmem's, balanced, lean or speed (as HAKMEM_PROFILE, which may then not say otherwise).
 Exit status: 0 done, 128 and the signal's number after SIGINT or SIGTERM (finished epochs are kept),
 2 bad input. docs/soak.md describes the columns.
 """
@@ -26,6 +27,7 @@ from collections import namedtuple
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import soak_bench
 import soak_csv
+from bench_allocators import PROFILES  # by the path that soak_bench adds
 from soak_input import BadInput, exit_status
 
 CYCLES = 20_000_000  # bench_random_mixed's default; a tenth of it is the warm-up
@@ -65,14 +67,34 @@ def counts_read():
     return text == "1"
 
 
-def mode_read(arguments):
-    """The key of MODES, which the shell scripts put before what they are given."""
+def words_read(arguments):
+    """(the key of MODES, which the shell scripts put before what they are given; the profile)"""
     if not arguments or arguments[0] not in MODES:
         raise BadInput(f"start it by {' or '.join(SCRIPTS.values())}")
-    if len(arguments) > 1:
-        raise BadInput(f"{SCRIPTS[arguments[0]]} takes no arguments, but '{arguments[1]}' was "
-                       "given: what it needs is in the environment (see --help)")
-    return arguments[0]
+    mode, *words = arguments
+    if not words:
+        return mode, None
+    if words[0] != "--profile" or len(words) > 2:
+        word = words[2] if words[0] == "--profile" else words[0]
+        raise BadInput(f"{SCRIPTS[mode]} takes no argument but --profile, and '{word}' was given: "
+                       "what else it needs is in the environment (see --help)")
+    if words[1:] not in ([name] for name in PROFILES):
+        raise BadInput(f"--profile takes one of {', '.join(PROFILES)}"
+                       + (f", not '{words[1]}'" if words[1:] else ""))
+    return mode, words[1]
+
+
+def profile_set(profile):
+    """For every process that is started from here, and for the head of the file."""
+    if os.environ.get("HAKMEM_PROFILE", profile) != profile:
+        raise BadInput(f"--profile {profile}, but HAKMEM_PROFILE={os.environ['HAKMEM_PROFILE']} is "
+                       "in the environment")
+    os.environ["HAKMEM_PROFILE"] = profile
+
+
+def profile_check(profile, allocator):
+    if "hakmem" not in allocator:
+        raise BadInput(f"--profile {profile}: the program runs on {allocator}, which has none")
 
 
 def settings_read(mode):
@@ -110,7 +132,9 @@ def about_run(settings, allocator, refused):
         "schema": soak_csv.SCHEMA, "mode": MODES[settings.mode], "bench": settings.bench.name,
         "ws": settings.ws, "epoch_s": f"{settings.epoch_s:g}",
         "duration_s": f"{settings.duration_s:g}", "allocator": allocator,
-        "options": options or "none", "syscalls": refused or "counted by strace",
+        "options": options or "none",
+        **({"profile": os.environ["HAKMEM_PROFILE"]} if os.environ.get("HAKMEM_PROFILE") else {}),
+        "syscalls": refused or "counted by strace",
         "cpu": machine["cpu"], "cores": str(machine["cores"]),
         "ram_gib": str(machine["ram_gib"]), "kernel": machine["kernel"], "thp": machine["thp"],
         "commit": machine["commit"],
@@ -313,9 +337,14 @@ def run(words):
     if len(words) == 2 and words[0] in MODES and words[1] in ("-h", "--help"):
         print(__doc__.strip().replace(OWN_USAGE, SCRIPTS[words[0]]))
         return 0
-    settings = settings_read(mode_read(words))
+    mode, profile = words_read(words)
+    if profile is not None:
+        profile_set(profile)
+    settings = settings_read(mode)
     stop = Stop()
     probe = soak_bench.bench_probe(settings.bench, settings.preload, settings.ws)
+    if profile is not None:
+        profile_check(profile, probe["allocator"])
     refused = counting_refused(settings)
     about = about_run(settings, probe["allocator"], refused)
     file, epoch, begin_s = (begin_resumed(settings.resume, about, settings.duration_s)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs bench_random_mixed for hours, a new process each epoch; a CSV row an epoch on stdout: what a
 # fresh start weighs (docs/soak.md).
-# Environment: BENCH_BIN DURATION_SEC EPOCH_SEC WS SOAK_PRELOAD SOAK_SYSCALLS SOAK_RESUME.
+# --profile balanced|lean|speed: hakmem's. Environment: BENCH_BIN DURATION_SEC EPOCH_SEC WS
+# SOAK_PRELOAD SOAK_SYSCALLS SOAK_RESUME.
 exec /usr/bin/python3 "$(dirname "$0")/soak.py" fresh "$@"

@@ -126,6 +126,11 @@ class Folder(unittest.TestCase):
                 status = stop.code
         return status, err.getvalue()
 
+    def soak_beside(self, name, profile, **changes):
+        whole = soak(**changes)
+        whole["about"]["profile"] = profile
+        (self.folder / name).write_text(json.dumps(whole))
+
     def made(self, bench_json=None, soak_json=None):
         self.assertEqual(self.call(bench_json, soak_json), (0, ""))
         return self.page.read_text(encoding="utf-8")
@@ -276,6 +281,28 @@ class Verdicts(Folder):
             self.assertEqual(row[-1], verdict, value)
         self.assertIn("3,605 s; slope +1.0 KiB/h (-2.0 to +3.0); medians +10 KiB, at most 64",
                       self.made(None, soak()))
+
+    def test_profiles_have_soaks_of_their_own(self):
+        for profile, changes in (("lean", {}), ("speed", {"difference_kib": 65.0})):
+            self.soak_beside(f"soak-{profile}.json", profile=profile, **changes)
+        text = self.made(None, soak())
+        for profile, drift in (("", "met"), (", profile lean", "met"),
+                               (", profile speed", "missed")):
+            target = "no drift of the RSS in a soak of 3,600 s" + profile
+            self.assertEqual(cells(text, "## Summary", [target, "hakmem"])[-1], drift)
+            target = "system calls an operation <= 1.25e-7 in the soak" + profile
+            self.assertEqual(cells(text, "## Summary", [target, "hakmem"])[-1], "met")
+        for profile in ("balanced", "lean", "speed"):
+            self.assertIn(f"\nlibhakmem.so, {profile}:\n", text)
+        self.assertIn("`soak-speed.json`: commit ba98", text)
+
+    def test_system_calls_of_a_soak(self):
+        for calls, verdict in ((1.25e-7, "met"), (1.3e-7, "missed"), (None, "not measured")):
+            whole = soak()
+            whole["syscalls_settled"] = calls and {"total": 1, "ops": 1, "per_op": calls}
+            row = cells(self.made(None, whole), "## Summary",
+                        ["system calls an operation <= 1.25e-7 in the soak", "hakmem"])
+            self.assertEqual(row[-1], verdict)
 
     def test_tail(self):
         row = cells(self.made(SMALL), "## Tail", ["prog_lua", "hakmem"])
@@ -452,6 +479,11 @@ class Refusals(Folder):
             del whole[name]
             self.refused(f"soak.json.{name}: expected", None, whole)
         self.refused("soak.json.drift: expected one", None, soak(drift=[]))
+
+    def test_two_soaks_of_one_profile(self):
+        self.soak_beside("soak-lean.json", profile="balanced")
+        self.refused("soak.json: soak-lean.json is of libhakmem.so under balanced too", None,
+                     soak())
 
     def test_numbers_without_measure(self):
         for text in ("[" * 100000, '{"schema":1' + "0" * 500 + "}"):

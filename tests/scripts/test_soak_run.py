@@ -58,9 +58,9 @@ def is_alive(pid):
 
 
 class SoakTest(soak_samples.ToolTest):
-    def soaked(self, tool, path=None, **env):
+    def soaked(self, tool, path=None, *words, **env):
         """The CSV that a whole run prints."""
-        status, out, err = call(tool, **{**SHORT, **env})
+        status, out, err = call(tool, *words, **{**SHORT, **env})
         self.assertEqual((status, err), (0, ""))
         path = path or self.folder / "soak.csv"
         path.write_text(out, encoding="utf-8")
@@ -118,6 +118,15 @@ class Whole(SoakTest):
         self.assertGreaterEqual(soak.rows[-1]["time_s"], 3)
         for row in soak.rows:
             self.assertGreater(row["faults"], 0)  # each starts cold
+
+    def test_a_profile(self):
+        for profile in ("lean", "speed"):
+            soak = self.soaked(SINGLE, None, "--profile", profile, DURATION_SEC="1")
+            self.assertEqual((soak.about["profile"], soak.about["options"]),
+                             (profile, f"HAKMEM_PROFILE={profile}"))
+            self.refuses("has options 'HAKMEM_PROFILE=.*', this run has 'none'", SINGLE,
+                         **SHORT, SOAK_RESUME=str(self.folder / "soak.csv"))
+        self.assertNotIn("profile", self.soaked(SINGLE, DURATION_SEC="1").about)
 
     def test_without_counting(self):
         soak = self.soaked(SINGLE, SOAK_SYSCALLS="0", DURATION_SEC="1")
@@ -306,15 +315,23 @@ class Refused(SoakTest):
             for env, said in refusals:
                 with self.subTest(tool=tool, said=said):
                     self.refuses(said, tool, **{**SHORT, **env})
-            self.refuses(f"{tool} takes no arguments, but 'more' was given", tool, "more",
-                         **SHORT)
+            for words, said in (
+                    (["more"], f"{tool} takes no argument but --profile, and 'more' was given"),
+                    (["--profile", "lean", "x"], "takes no argument but --profile, and 'x' was"),
+                    (["--profile"], "--profile takes one of balanced, lean, speed$"),
+                    (["--profile", "fat"], "--profile takes one of .*, not 'fat'")):
+                self.refuses(said, tool, *words, **SHORT)
+            self.refuses("--profile lean, but HAKMEM_PROFILE=speed is in the environment", tool,
+                         "--profile", "lean", **SHORT, HAKMEM_PROFILE="speed")
+            self.refuses("--profile lean: the program runs on libc.so.6, which has none", tool,
+                         "--profile", "lean", **{**SHORT, "SOAK_PRELOAD": ""})
 
     def test_help_names_the_script(self):
         for tool, other in ((SINGLE, FRESH), (FRESH, SINGLE)):
             for word in ("--help", "-h"):
                 status, out, err = call(tool, word)
                 self.assertEqual((status, err), (0, ""))
-                self.assertIn(f"\nusage: {tool}, with", out)
+                self.assertIn(f"\nusage: {tool} [--profile NAME], with", out)
                 for name in (other, "soak.py"):
                     self.assertNotIn(name, out)
                 for name in ("BENCH_BIN", "DURATION_SEC", "EPOCH_SEC", "WS", "SOAK_PRELOAD",
