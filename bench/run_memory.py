@@ -253,7 +253,7 @@ def texts(row, samples):
 
 
 def result(row, samples):
-    """For the JSON; of a row with several figures a run, all of these."""
+    """For the JSON."""
     kept = {"row": row.name, "program": row.program, "args": list(row.args), "value": row.value,
             "samples": figures(row, samples)}
     if row.value == "always":
@@ -272,8 +272,8 @@ def rows_of(options):
     options.taken = {}
     mib = options.heap_mib
     if mib is None:
-        share = int(bench_machine.machine()["ram_gib"]) * 1024 // HEAP_SHARE // 1024 * 1024
-        mib = min(max(share, HEAP_MIB_LEAST), HEAP_MIB_MOST)
+        share_mib = int(bench_machine.machine()["ram_gib"]) // HEAP_SHARE * 1024
+        mib = min(max(share_mib, HEAP_MIB_LEAST), HEAP_MIB_MOST)
     elif not 1 <= mib <= 65536:
         raise bench_machine.BadInput("--heap-mib: from 1 to 65536")
     return [*ROWS, MAPPINGS._replace(args=("--mib", str(mib)))]
