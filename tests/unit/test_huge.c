@@ -1,0 +1,214 @@
+/* test_huge.c — which superslabs are advised to have huge pages, as the kernel keeps it in
+ * /proc/self/smaps; on the twin, which says what the system's mode is.
+ */
+#include "unit_region.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "huge.h"
+#include "purge.h"
+
+enum advice { ADVICE_NONE = '-', ADVICE_HUGE = 'h', ADVICE_NO_HUGE = 'n' };
+
+/* Of the mapping that superslab i lies in. */
+static enum advice advice_at(size_t i) {
+  unsigned long wanted = (unsigned long)(uintptr_t)chunk_address(i * SUPERSLAB_CHUNKS), from, to;
+  FILE *file = fopen("/proc/self/smaps", "r");
+  char line[512];
+  bool is_it = false;
+  enum advice found = ADVICE_NONE;
+  NEED(file != NULL);
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (sscanf(line, "%lx-%lx ", &from, &to) == 2) is_it = from <= wanted && wanted < to;
+    if (!is_it || strncmp(line, "VmFlags:", 8) != 0) continue;
+    if (strstr(line, " hg") != NULL) found = ADVICE_HUGE;
+    if (strstr(line, " nh") != NULL) found = ADVICE_NO_HUGE;
+  }
+  fclose(file);
+  return found;
+}
+
+static bool has_advice(size_t first, size_t count, enum advice advice) {
+  for (size_t i = first; i < first + count; i++)
+    if (advice_at(i) != advice || huge_is_whole(i) != (advice == ADVICE_HUGE)) return false;
+  return true;
+}
+
+static bool kernel_has_none(void) {
+  void *p = mmap(NULL, 4 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return p == MAP_FAILED || madvise(p, 4 * MIB, MADV_HUGEPAGE) != 0;
+}
+
+/* The environment of a machine in that mode; slowly: growth takes longer than the fast kind. */
+static void begin(const char *mode) {
+  if (kernel_has_none()) _exit(0);
+  NEED(setenv("HAKMEM_TWIN_THP", mode, 1) == 0);
+  layers_init(512 * MIB);
+}
+static size_t grow_slowly(size_t first, size_t end) {
+  for (size_t i = first; i < end; i++) {
+    if (i % 4 == 0)
+      usleep(30000); /* that growth is slow is what is tested: no waiting for anyone */
+    struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, i);
+    NEED(run.first == i * SUPERSLAB_CHUNKS);
+  }
+  return end;
+}
+
+static void automatic(void) {
+  begin("madvise");
+  grow_slowly(0, 40);
+  NEED(has_advice(0, 32, ADVICE_NONE)); /* 64 MiB */
+  NEED(has_advice(32, 8, ADVICE_HUGE));
+}
+static void from_64_mib_on_a_heap_grows_by_huge_pages(void **state) {
+  (void)state;
+  run_child(automatic);
+}
+
+enum { GREW_SLOWLY = 3, TRIES = 50 };
+static void fast(void) {
+  begin("madvise");
+  struct chunk_run run = {0, 0, false};
+  for (size_t i = 0; i < 24; i++) run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first == 23 * SUPERSLAB_CHUNKS && has_advice(0, 8, ADVICE_NONE));
+  size_t huge = 0;
+  for (size_t i = 8; i < 24; i++) huge += advice_at(i) == ADVICE_HUGE;
+  if (huge == 0) _exit(GREW_SLOWLY); /* the machine was at something else */
+}
+static void who_grows_fast_has_them_from_16_mib_on(void **state) {
+  (void)state;
+  int status = -1;
+  for (int i = 0; i < TRIES && status != 0; i++) {
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+      child_start();
+      fast();
+      _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && (status == 0 || WEXITSTATUS(status) == GREW_SLOWLY));
+  }
+  assert_int_equal(status, 0);
+}
+
+static void asked_always(void) {
+  begin("madvise");
+  NEED(rt_option_set(RT_OPTION_THP, "always"));
+  grow_slowly(0, 4);
+  NEED(has_advice(0, 4, ADVICE_HUGE));
+  NEED(rt_option_set(RT_OPTION_THP, "never"));
+  grow_slowly(4, 8);
+  NEED(has_advice(4, 4, ADVICE_NONE));
+}
+static void always_and_never_are_what_they_say(void **state) {
+  (void)state;
+  run_child(asked_always);
+}
+
+static void given_unasked(void) {
+  begin("always");
+  grow_slowly(0, 40);
+  NEED(has_advice(0, 32, ADVICE_NO_HUGE) && has_advice(32, 8, ADVICE_HUGE));
+}
+static void what_the_system_gives_unasked_is_declined_by_the_small(void **state) {
+  (void)state;
+  run_child(given_unasked);
+}
+
+static void given_to_nobody(void) {
+  begin("never");
+  NEED(rt_option_set(RT_OPTION_THP, "always"));
+  grow_slowly(0, 36);
+  NEED(has_advice(0, 36, ADVICE_NONE));
+}
+static void where_there_are_none_nobody_asks(void **state) {
+  (void)state;
+  run_child(given_to_nobody);
+}
+
+static void broken(void) {
+  begin("madvise");
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
+  grow_slowly(0, 48);
+  NEED(has_advice(32, 16, ADVICE_HUGE));
+  struct chunk_run part = {33 * SUPERSLAB_CHUNKS + 5, 10, false}; /* most of it is in use */
+  chunks_stamp((struct chunk_run){32 * SUPERSLAB_CHUNKS, 16 * SUPERSLAB_CHUNKS, false}, 7);
+  superslab_release(part.first, part.count);
+  NEED(purge_is_due() && purge_chunks(false) == 0 && has_advice(32, 16, ADVICE_HUGE));
+  NEED(!purge_is_due());                        /* not at once again */
+  NEED(purge_chunks(true) == 10 * CHUNK_BYTES); /* for who asks it is broken, its group with it */
+  NEED(has_advice(32, 4, ADVICE_NO_HUGE) && has_advice(36, 12, ADVICE_HUGE));
+  /* Most of it is free. */
+  superslab_release(41 * SUPERSLAB_CHUNKS, 20);
+  usleep(150000); /* longer than a purge that has found nothing waits */
+  NEED(purge_is_due() && purge_chunks(false) == 20 * CHUNK_BYTES);
+  NEED(has_advice(40, 4, ADVICE_NO_HUGE) && has_advice(36, 4, ADVICE_HUGE));
+  chunks_are_zero((struct chunk_run){41 * SUPERSLAB_CHUNKS, 20, false});
+  /* A superslab that goes whole stays whole; a group that has gone is mended. */
+  superslab_release(36 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(false) == SUPERSLAB_BYTES && has_advice(36, 4, ADVICE_HUGE));
+  superslab_release(40 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  superslab_release(41 * SUPERSLAB_CHUNKS + 20, 12);
+  superslab_release(42 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) != 0 && has_advice(40, 4, ADVICE_NO_HUGE));
+  superslab_release(43 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == SUPERSLAB_BYTES && has_advice(40, 4, ADVICE_HUGE));
+}
+static void one_in_use_is_broken_for_need_and_mended_once_empty(void **state) {
+  (void)state;
+  run_child(broken);
+}
+
+static void small_ones_stay_small(void) {
+  begin("madvise");
+  grow_slowly(0, 36);
+  superslab_release(0, 4 * SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == 4 * SUPERSLAB_BYTES && has_advice(0, 4, ADVICE_NONE));
+  NEED(rt_option_set(RT_OPTION_THP, "always"));
+  superslab_release(4 * SUPERSLAB_CHUNKS, 4 * SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == 4 * SUPERSLAB_BYTES && has_advice(4, 4, ADVICE_HUGE));
+  huge_break(4);
+  NEED(has_advice(4, 4, ADVICE_NO_HUGE));
+}
+static void what_a_small_heap_grows_into_is_not_mended(void **state) {
+  (void)state;
+  run_child(small_ones_stay_small);
+}
+
+/* Under a limit of address space there are none. */
+static void in_a_window(void) {
+  NEED(setenv("HAKMEM_TWIN_THP", "always", 1) == 0);
+  layers_init(0);
+  NEED(rt_option_set(RT_OPTION_THP, "always"));
+  struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && !huge_is_whole(0));
+  huge_break(0);
+  superslab_release(run.first, run.count);
+  NEED(purge_chunks(true) == SUPERSLAB_BYTES && !huge_is_whole(0));
+}
+static void a_window_has_none(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip(); /* they need more address space */
+  run_program("window", "HAKMEM_TWIN_THP=always", 256 * MIB);
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "window") == 0) {
+    in_a_window();
+    return 0;
+  }
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(from_64_mib_on_a_heap_grows_by_huge_pages),
+      cmocka_unit_test(who_grows_fast_has_them_from_16_mib_on),
+      cmocka_unit_test(always_and_never_are_what_they_say),
+      cmocka_unit_test(what_the_system_gives_unasked_is_declined_by_the_small),
+      cmocka_unit_test(where_there_are_none_nobody_asks),
+      cmocka_unit_test(one_in_use_is_broken_for_need_and_mended_once_empty),
+      cmocka_unit_test(what_a_small_heap_grows_into_is_not_mended),
+      cmocka_unit_test(a_window_has_none),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
