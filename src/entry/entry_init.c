@@ -6,6 +6,7 @@
  */
 #include "entry.h"
 
+#include "entry_large.h"
 #include "entry_limit.h"
 #include "entry_signal.h"
 #include "entry_thread.h"
@@ -116,6 +117,7 @@ static HAK_NOINLINE void tick(struct heap *h) {
   uint64_t now_ms = os_coarse_ms();
   struct heap_fault fault = idle_tick(h, now_ms);
   purge_tick(now_ms);
+  entry_large_tick(h, now_ms);
   bool has_news = entry_limit_tick(now_ms);
   heap_busy_end(h);
   entry_report_fault(fault);

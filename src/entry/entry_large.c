@@ -11,9 +11,11 @@
 #include "entry_limit.h"
 #include "entry_signal.h"
 #include "large.h"
+#include "large_cache.h"
 #include "limit.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "os_proc.h"
 #include "region.h"
 #include "run.h"
 #include "superslab.h"
@@ -25,6 +27,7 @@ static const size_t RUN_FALLBACK_MAX = 64 * MIB;
 /* A run that grows again and again becomes a mapping, which the kernel can move without copying. */
 static const size_t GROWING_MIN = 256 * KIB;
 enum { GROWTHS_BEFORE_MAPPING = 2 };
+enum { TAIL_SHARE = 8 }; /* of a mapping used again, that may stay resident and unused. Arbitrary */
 
 static void *run_try(size_t n, size_t align, bool zero) {
   struct heap *h = entry_enter();
@@ -36,32 +39,84 @@ static void *run_try(size_t n, size_t align, bool zero) {
   return p;
 }
 
+/* Where it fails, the pages went back all the same, and the address space is lost: the kernel may
+ * not split what it merged. */
+static void unmap(struct large object) {
+  if (!os_unmap(object.address, object.bytes)) return;
+}
+
+static void unmap_all(const struct large_evicted *evicted) {
+  for (size_t i = 0; evicted->object[i].address != NULL; i++) unmap(evicted->object[i]);
+}
+
+/* One that was freed a moment ago, known to the hash again; address NULL: none. */
+static struct large mapping_again(size_t bytes, size_t align) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return (struct large){NULL, 0};
+  struct large object = large_cache_take(bytes, align, os_coarse_ms());
+  bool is_known = object.address != NULL && large_insert(object);
+  entry_leave(h);
+  if (object.address == NULL) return object;
+  if (!is_known) {
+    unmap(object);
+    return (struct large){NULL, 0};
+  }
+  size_t rest = object.bytes - bytes;
+  /* Where the kernel refuses, the pages stay, as the next that uses them whole would have them. */
+  if (rest > object.bytes / TAIL_SHARE && !os_purge((char *)object.address + bytes, rest))
+    return object;
+  return object;
+}
+
 /* A mapping is remembered before anyone sees it. */
-static void *mapping_try(size_t n, size_t align) {
+static void *mapping_try(size_t n, size_t align, bool zero) {
   size_t page = os_page_bytes();
   size_t bytes;
   if (!size_add(n, page - 1, &bytes)) return NULL;
   bytes = size_max(size_round_down(bytes, page), page);
   if (HAK_UNLIKELY(limit_refuses(bytes))) return NULL;
+  struct large again = mapping_again(bytes, align);
+  if (again.address != NULL && zero) mem_fill(again.address, 0, n);
+  if (again.address != NULL) return again.address;
   void *p = align > page ? os_map_aligned(bytes, align) : os_map(bytes);
   if (p == NULL) return NULL;
   struct heap *h = entry_enter();
   bool is_known = h != NULL && large_insert((struct large){p, bytes});
   if (h != NULL) entry_leave(h);
   if (is_known) return p;
-  if (!os_unmap(p, bytes)) return NULL; /* leaked: the kernel may not split what it merged */
+  unmap((struct large){p, bytes});
   return NULL;
 }
 
-void *entry_large_try_mapping(size_t n) { return mapping_try(n, 1); }
+void *entry_large_try_mapping(size_t n) { return mapping_try(n, 1, false); }
+
+size_t entry_large_purge(void) {
+  struct heap *h = entry_enter();
+  if (h == NULL) return 0;
+  struct large_evicted evicted;
+  large_cache_expire(os_coarse_ms(), true, &evicted);
+  entry_leave(h);
+  size_t bytes = 0;
+  for (size_t i = 0; evicted.object[i].address != NULL; i++) bytes += evicted.object[i].bytes;
+  unmap_all(&evicted);
+  return bytes;
+}
+
+void entry_large_tick(struct heap *h, uint64_t now_ms) {
+  if (HAK_LIKELY(!large_cache_is_due(now_ms)) || !lock_try_enter(&h->home->lock)) return;
+  struct large_evicted evicted;
+  large_cache_expire(now_ms, false, &evicted);
+  lock_leave(&h->home->lock);
+  unmap_all(&evicted);
+}
 
 static void *run_or_mapping(size_t n, size_t align, bool zero) {
   bool may_run = align <= SUPERSLAB_BYTES;
   /* Where address space is limited, a run's rounding and the holes between runs are dear. */
   bool is_run_first = may_run && n <= RUN_MAX && !region_is_scarce();
-  void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align);
+  void *p = is_run_first ? run_try(n, align, zero) : mapping_try(n, align, zero);
   if (p != NULL) return p;
-  if (is_run_first) return mapping_try(n, align);
+  if (is_run_first) return mapping_try(n, align, zero);
   return may_run && n <= RUN_FALLBACK_MAX ? run_try(n, align, zero) : NULL;
 }
 
@@ -106,9 +161,11 @@ void entry_large_free_mapping(void *p) {
     return;
   }
   struct large object = large_remove(p);
+  struct large_evicted evicted = {0};
+  if (object.address != NULL) large_cache_put(object, os_coarse_ms(), &evicted);
   entry_leave(h);
   if (object.address == NULL) abort_foreign(p);
-  if (!os_unmap(p, object.bytes)) return; /* the pages went back; the address space is lost */
+  unmap_all(&evicted);
 }
 
 bool entry_large_is_mapping(const void *p) {
@@ -131,7 +188,7 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
   bool is_done = !moves_out && run_resize((uint32_t)i, n);
   entry_leave(h);
   if (is_done) return LARGE_MOVED;
-  void *mapping = moves_out ? mapping_try(n, 1) : NULL;
+  void *mapping = moves_out ? mapping_try(n, 1, false) : NULL;
   if (mapping == NULL) return LARGE_MUST_COPY;
   mem_copy(mapping, p, bytes);
   entry_large_free_run(p, i);

@@ -9,8 +9,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base_attr.h"
+#include "heap.h"
 
 /* n bytes at a multiple of `align` (a power of two). NULL with ENOMEM. Zeroed if asked for,
  * without touching pages that are zero already. */
@@ -21,6 +23,12 @@ HAK_MUST_USE void *entry_large_try_mapping(size_t n);
 void entry_large_free_run(void *p, size_t i);
 /* p lies outside the region. */
 void entry_large_free_mapping(void *p);
+
+/* All freed mappings that wait to be used again go back to the kernel. Bytes. The caller holds no
+ * lock. */
+size_t entry_large_purge(void);
+/* A tick of the calling thread's heap h, which holds no lock: those that have waited too long. */
+void entry_large_tick(struct heap *h, uint64_t now_ms);
 
 /* True when p is the start of an object with a mapping of its own. */
 bool entry_large_is_mapping(const void *p);

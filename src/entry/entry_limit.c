@@ -8,6 +8,7 @@
 #include "entry.h"
 #include "entry_thread.h"
 #include "idle.h"
+#include "large_cache.h"
 #include "limit.h"
 #include "meta.h"
 #include "os_proc.h"
@@ -87,7 +88,8 @@ void entry_limit_settle(void) {
 
 bool entry_reclaim(size_t bytes) {
   if (entry_thread_is_amid()) return false; /* what it waits for may wait for us */
-  bool may_help = bytes <= limit_held_bytes() + superslab_dirty_bytes();
+  size_t free_bytes = superslab_dirty_bytes() + large_cache_bytes();
+  bool may_help = bytes <= limit_held_bytes() + free_bytes;
   if (may_help) (void)entry_purge();
   if (!limit_is_deadly()) return may_help;
   limit_look(os_coarse_ms(), true);

@@ -198,7 +198,7 @@ size_t entry_purge(void) {
   if (!h->is_owned) {
     mail_drain_to_bitmaps(h->home);
     entry_leave(h);
-    return entry_purge_chunks(true);
+    return entry_purge_chunks(true) + entry_large_purge();
   }
   uint32_t strays;
   do { /* once more where strays were freed on the way: into caches of ours, or others' mail */
@@ -214,7 +214,7 @@ size_t entry_purge(void) {
   } while (h->stray_rounds != strays && entry_enter() == h);
   size_t purged = entry_purge_slabs(h, NULL);
   entry_settle_strays(h);
-  return entry_purge_chunks(true) + purged;
+  return entry_purge_chunks(true) + entry_large_purge() + purged;
 }
 
 void entry_thread_idle(void) {

@@ -15,7 +15,7 @@
 
 enum {
   GROUP_SUPERSLABS = 4, /* 8 MiB: at most two mappings more for each that is broken */
-  FAST_MS = 16,         /* some coarse ticks for a group: 500 MB a second, a load that fills memory */
+  FAST_MS = 16, /* some coarse ticks for a group: 500 MB a second, a load that fills memory */
 };
 /* Each home begins superslabs of its own: two are a 16th of it. */
 static const size_t AUTO_MIN_BYTES = 64 * MIB;

@@ -6,6 +6,7 @@
 
 #include "base_size.h"
 #include "large.h"
+#include "large_cache.h"
 #include "os_check.h"
 #include "os_limit.h"
 #include "os_proc.h"
@@ -53,6 +54,11 @@ enum { WORD_OFF, WORD_AUTO }; /* of MEMORY_LIMIT; else bytes */
 
 size_t limit_held_bytes(void) {
   return superslab_claimed_bytes() + large_bytes() + region_meta_bytes();
+}
+
+/* As good as resident: some of it may never have been written to. */
+static size_t own_resident_bytes(void) {
+  return limit_held_bytes() + superslab_dirty_bytes() + large_cache_bytes();
 }
 
 bool limit_refuses(size_t bytes) {
@@ -153,7 +159,7 @@ static struct finding find(void) {
   struct finding f = {.left_bytes = SIZE_MAX};
   struct os_room room;
   if (option > WORD_AUTO) {
-    room = (struct os_room){option, limit_held_bytes() + superslab_dirty_bytes(), false};
+    room = (struct os_room){option, own_resident_bytes(), false};
     take(&f, &room, RT_PRESSURE_TIGHT);
   } else if (option == WORD_AUTO) {
     take_group(&f);

@@ -17,7 +17,7 @@
 #include "superslab_word.h"
 
 enum {
-  REFUSED_MS = 1000,     /* arbitrary, as the next */
+  REFUSED_MS = 1000, /* arbitrary, as the next */
   NONE_FOUND_MS = 100,
   WHOLE_FREE_MIN = SUPERSLAB_CHUNKS / 2, /* chunks, for which a huge page is broken */
   SLICE_BYTES = 8 * MIB, /* of one automatic purge: a pause of about a millisecond */

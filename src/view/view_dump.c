@@ -5,6 +5,7 @@
 
 #include "base_size.h"
 #include "heap.h"
+#include "large_cache.h"
 #include "ops.h"
 #include "slab.h"
 #include "purge.h"
@@ -143,6 +144,7 @@ void view_dump_warm(const struct view_totals *t, view_dump_line *put) {
          {"clean_bytes", free_bytes - dirty}, {"empty_bytes", t->empty_bytes},
          {"empty_superslabs", t->empty_bytes / SUPERSLAB_BYTES}, {"warm_claims", events.warm_count},
          {"fresh_claims", events.claim_count - events.warm_count}, {"purges", purges.run_count},
-         {"purged_bytes", purges.run_bytes}, {"purged_slab_bytes", purges.slab_bytes});
+         {"purged_bytes", purges.run_bytes}, {"purged_slab_bytes", purges.slab_bytes},
+         {"kept_mapping_bytes", large_cache_bytes()}, {"kept_mappings", large_cache_count()});
   finish(&f, put);
 }
