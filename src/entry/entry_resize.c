@@ -198,7 +198,8 @@ size_t entry_purge(void) {
   if (!h->is_owned) {
     mail_drain_to_bitmaps(h->home);
     entry_leave(h);
-    return entry_purge_chunks(true) + entry_large_purge();
+    size_t purged = entry_large_purge();
+    return entry_purge_chunks(true) + purged;
   }
   uint32_t strays;
   do { /* once more where strays were freed on the way: into caches of ours, or others' mail */
@@ -212,9 +213,10 @@ size_t entry_purge(void) {
     entry_report_fault(fault);
     entry_settle_strays(h);
   } while (h->stray_rounds != strays && entry_enter() == h);
-  size_t purged = entry_purge_slabs(h, NULL);
+  size_t purged = entry_large_purge();
+  purged += entry_purge_slabs(h, NULL);
   entry_settle_strays(h);
-  return entry_purge_chunks(true) + entry_large_purge() + purged;
+  return entry_purge_chunks(true) + purged;
 }
 
 void entry_thread_idle(void) {

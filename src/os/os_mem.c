@@ -26,7 +26,8 @@
 #endif
 
 enum { PAGE_BYTES_MIN = 4096 };
-enum { CPU_SET_WORDS = 128 }; /* 8,192 processors: the most a kernel is built for */
+enum { RESIDENT_PAGES_MAX = 512 }; /* a superslab's at most: half a KiB of stack */
+enum { CPU_SET_WORDS = 128 };      /* 8,192 processors: the most a kernel is built for */
 #define RAM_BYTES_UNKNOWN ((uint64_t)GIB)
 
 enum { MAP_FLAGS = MAP_PRIVATE | MAP_ANONYMOUS };
@@ -164,6 +165,16 @@ bool os_purge(void *p, size_t size) {
 /* madvise(MADV_FREE). Any errno (EINVAL: locked pages, or an old kernel): false, as above. */
 bool os_purge_lazily(void *p, size_t size) {
   return range_is_valid(p, size) && os_sys_madvise(p, size, MADV_FREE) == 0;
+}
+
+/* mincore. Any errno (seccomp): 0, as if nothing were. */
+size_t os_resident_pages(void *p, size_t size) {
+  unsigned char state[RESIDENT_PAGES_MAX];
+  size_t pages = size / os_page_bytes(), count = 0;
+  if (!range_is_valid(p, size) || pages > sizeof state) return 0;
+  if (os_syscall3(SYS_mincore, (long)p, (long)size, (long)state) != 0) return 0;
+  for (size_t i = 0; i < pages; i++) count += state[i] & 1;
+  return count;
 }
 
 /* mremap. Any errno: NULL, the caller copies. */

@@ -50,6 +50,8 @@ HAK_MUST_USE bool os_purge(void *p, size_t size);
 /* Let the kernel take the pages when it wants them (MADV_FREE, since Linux 4.5): until then they
  * keep their contents, and whoever writes to one keeps it. False on any errno. */
 HAK_MUST_USE bool os_purge_lazily(void *p, size_t size);
+/* Pages of the range that are resident; 0 on any errno, and of more than 512 pages. */
+HAK_MUST_USE size_t os_resident_pages(void *p, size_t size);
 /* Grow or shrink a mapping, moving it where needed (mremap MAYMOVE). NULL on any errno: the old
  * mapping is then untouched. */
 HAK_MUST_USE void *os_remap(void *p, size_t old_size, size_t new_size);

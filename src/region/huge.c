@@ -15,6 +15,7 @@
 
 enum {
   GROUP_SUPERSLABS = 4, /* 8 MiB: at most two mappings more for each that is broken */
+  DENSE_SHARE = 8,      /* of a group, that may be untouched. Arbitrary */
   FAST_MS = 16, /* some coarse ticks for a group: 500 MB a second, a load that fills memory */
 };
 /* Each home begins superslabs of its own: two are a 16th of it. */
@@ -34,25 +35,44 @@ void huge_init(void *bytes) {
 
 static void *address_of(size_t superslab) { return chunk_address(superslab * SUPERSLAB_CHUNKS); }
 
+/* Nearly all pages of the group before are resident: what the heap claims it uses. Of huge pages
+ * all are: who has them once goes on. Any errno of mincore: not known, so no. */
+static bool is_dense(size_t superslab) {
+  if (superslab < GROUP_SUPERSLABS) return false;
+  size_t before = superslab - GROUP_SUPERSLABS, resident = 0;
+  if (huge_is_whole(before)) return true;
+  for (size_t i = before; i < superslab; i++)
+    resident += os_resident_pages(address_of(i), SUPERSLAB_BYTES);
+  size_t pages = GROUP_SUPERSLABS * SUPERSLAB_BYTES / os_page_bytes();
+  return resident >= pages - pages / DENSE_SHARE;
+}
+
 /* Of the group that begins there, which the heap is about to grow into. */
 static bool is_wanted(size_t superslab, bool is_fast) {
   uint64_t option = rt_option(RT_OPTION_THP);
   if (mode == OS_THP_NEVER || whole_bytes == NULL || option == HUGE_NEVER) return false;
-  size_t in_use = superslab_claimed_bytes();
-  return option == HUGE_ALWAYS || in_use >= AUTO_MIN_BYTES ||
-         (is_fast && superslab * SUPERSLAB_BYTES >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
+  if (option == HUGE_ALWAYS) return true;
+  size_t in_use = superslab_claimed_bytes(), below = superslab * SUPERSLAB_BYTES;
+  bool is_large = in_use >= AUTO_MIN_BYTES ||
+                  (is_fast && below >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
+  return is_large && is_dense(superslab);
+}
+
+void huge_note_commit(size_t first, size_t count) {
+  ASSERT(count != 0);
+  if (mode == OS_THP_ALWAYS) os_no_huge(address_of(first), count * SUPERSLAB_BYTES);
 }
 
 void huge_note_growth(size_t superslab) {
   ASSERT(superslab * SUPERSLAB_BYTES < region_bytes());
+  if (whole_bytes == NULL) return;
   if (superslab % GROUP_SUPERSLABS == 0) {
     uint64_t now_ms = os_coarse_ms();
     group_is_huge = is_wanted(superslab, now_ms - group_ms <= FAST_MS);
     group_ms = now_ms;
   }
-  bool is_whole = group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES);
-  if (!is_whole && mode == OS_THP_ALWAYS) os_no_huge(address_of(superslab), SUPERSLAB_BYTES);
-  if (is_whole) store_relaxed(&whole_bytes[superslab], (uint8_t)1);
+  if (group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES))
+    store_relaxed(&whole_bytes[superslab], (uint8_t)1);
 }
 
 bool huge_is_whole(size_t superslab) {

@@ -1,8 +1,8 @@
 /* huge.h — which memory of the region may have huge pages (transparent ones, of SUPERSLAB_BYTES).
  *
  *   THP=auto    what the heap grows by once 64 MiB are in use, or 16 MiB where it grows by 8 MiB
- *               in 16 ms: it then faults 512 times less, and what lies on a huge page and is never
- *               used is little beside it
+ *               in 16 ms, if nearly all of what it last grew by is resident: it then faults 512
+ *               times less, and what lies on a huge page and is never used is little
  *   THP=always  all that it grows by; never: nothing
  *
  * A superslab whose pages are given back one by one is broken first, with the group of 8 MiB around
@@ -24,6 +24,8 @@ enum huge_option { HUGE_AUTO, HUGE_ALWAYS, HUGE_NEVER }; /* words of THP */
 /* `bytes`: one a superslab, zero, readable as far as superslabs are committed; NULL where there are
  * to be none (the window). Reads the kernel's mode. Called by region_init. */
 void huge_init(void *bytes);
+/* Superslabs from `first` on are committed. */
+void huge_note_commit(size_t first, size_t count);
 /* The superslab is committed, and about to be announced. The caller holds the region's lock. */
 void huge_note_growth(size_t superslab);
 /* True when the superslab may lie on a huge page: giving back a part of it would break that. */

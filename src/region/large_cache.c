@@ -95,7 +95,8 @@ void large_cache_put(struct large object, uint64_t now_ms, struct large_evicted 
   lock_nested(&cache_lock);
   size_t most = most_bytes(now_ms);
   bool is_kept = object.bytes <= most;
-  while (is_kept && (load_relaxed(&kept_bytes) > most - object.bytes || free_place() == NULL))
+  size_t rest = is_kept ? most - object.bytes : most;
+  while (load_relaxed(&kept_bytes) > rest || (is_kept && free_place() == NULL))
     evict(clear(oldest()), now_ms, out); /* ends: one less each round */
   if (is_kept) {
     struct place *place = free_place();

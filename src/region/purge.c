@@ -25,9 +25,8 @@ enum {
 
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
 static _Atomic(size_t) run_count, run_bytes, slab_bytes; /* ever */
-/* The kernel refuses to purge what the program has locked in memory, or what is free lies on huge
- * pages that are in use: no purge is due until then. */
-static _Atomic(uint64_t) quiet_until_ms;
+/* The kernel refuses to purge what the program has locked in memory: no purge is due until then. */
+static _Atomic(uint64_t) refused_until_ms;
 /* Fewest dirty chunks since delay_start_ms: so many nobody has needed. */
 static _Atomic(size_t) dirty_least;
 static _Atomic(uint64_t) delay_start_ms;
@@ -56,7 +55,7 @@ bool purge_is_due(void) {
     return false; /* before the clock is read */
   uint64_t now_ms = os_coarse_ms();
   return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
-         now_ms >= load_relaxed(&quiet_until_ms) && is_over(regretted_bytes(now_ms));
+         now_ms >= load_relaxed(&refused_until_ms) && is_over(regretted_bytes(now_ms));
 }
 
 struct purge {
@@ -90,23 +89,25 @@ static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   add_relaxed(&run_bytes, bytes);
 }
 
-/* A huge page of which most is in use is worth more than the rest, while there is memory. */
-static bool is_better_whole(size_t index, uint64_t word) {
-  bool is_used = __builtin_popcount(word_free(word)) < WHOLE_FREE_MIN;
-  return is_used && huge_is_whole(index) && rt_options_pressure() < RT_PRESSURE_CLOSE;
+/* Superslabs in the order in which they are purged: empty, one call each; of little use, or on
+ * small pages; at last those whose huge page has to be broken for the lesser part of it. */
+enum purge_round { ROUND_EMPTY, ROUND_EASY, ROUND_REST, ROUND_COUNT };
+
+static bool is_in_round(enum purge_round round, size_t index, uint64_t word) {
+  if (round == ROUND_EMPTY) return word_is_empty_resident(word);
+  return round == ROUND_REST || !huge_is_whole(index) ||
+         __builtin_popcount(word_free(word)) >= WHOLE_FREE_MIN;
 }
 
-/* From the highest address down: empty superslabs first, one call each; then the free chunks of
- * those in use, which are the likelier to be claimed again. */
-static void purge_from_top(struct purge *p, bool only_empty) {
+/* From the highest address down: those below are the likelier to be claimed again. */
+static void purge_from_top(struct purge *p, enum purge_round round) {
   ASSERT(lock_is_mine(&purge_lock));
   for (size_t i = superslab_chunk_end() / SUPERSLAB_CHUNKS; i > 0 && goes_on(p); i--) {
     uint64_t word = superslab_word(i - 1);
-    if (only_empty && !word_is_empty_resident(word)) continue;
-    if (!only_empty && !p->all && is_better_whole(i - 1, word)) continue;
-    uint32_t left = only_empty ? ALL_FREE
-                    : p->all   ? word_free(word) & ~word_zero(word)
-                               : word_dirty(word);
+    if (!is_in_round(round, i - 1, word)) continue;
+    uint32_t left = round == ROUND_EMPTY ? ALL_FREE
+                    : p->all             ? word_free(word) & ~word_zero(word)
+                                         : word_dirty(word);
     while (left != 0 && goes_on(p)) { /* each round: one run less */
       uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
       while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
@@ -120,9 +121,7 @@ static void purge_from_top(struct purge *p, bool only_empty) {
 static void purge(struct purge *p) {
   ASSERT(p->to != CHUNK_DIRTY && p->bytes == 0);
   if (!purge_begin(p->all)) return;
-  purge_from_top(p, true);
-  purge_from_top(p, false);
-  if (p->bytes == 0 && !p->all) store_relaxed(&quiet_until_ms, os_coarse_ms() + NONE_FOUND_MS);
+  for (enum purge_round round = ROUND_EMPTY; round < ROUND_COUNT; round++) purge_from_top(p, round);
   purge_end(0, p->is_refused);
 }
 
@@ -159,7 +158,7 @@ static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
 void purge_tick(uint64_t now_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
   bool may =
-      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&quiet_until_ms);
+      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
   size_t keep_bytes = load_relaxed(&delay_keep_bytes);
   if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
   if (delay_ms == 0 || now_ms - start < delay_ms) return;
@@ -180,7 +179,7 @@ bool purge_begin(bool waits) {
 
 void purge_end(size_t bytes, bool is_refused) {
   ASSERT(lock_is_mine(&purge_lock));
-  if (is_refused) store_relaxed(&quiet_until_ms, os_coarse_ms() + REFUSED_MS);
+  if (is_refused) store_relaxed(&refused_until_ms, os_coarse_ms() + REFUSED_MS);
   ASSERT(bytes % os_page_bytes() == 0);
   if (bytes != 0) add_relaxed(&slab_bytes, bytes);
   lock_leave(&purge_lock);

@@ -87,7 +87,8 @@ static bool tables_map(void) {
   tables[TABLE_WORDS].bytes_per_superslab = SUPERSLAB_WORD_BYTES;
   tables[TABLE_HUGE].bytes_per_superslab = 1;
   bool is_mapped = true;
-  for (size_t i = 0; i < HAK_COUNT_OF(tables) && is_mapped; i++) {
+  size_t count = is_window ? TABLE_HUGE : TABLE_COUNT; /* a window has no huge pages */
+  for (size_t i = 0; i < count && is_mapped; i++) {
     size_t size = table_bytes(&tables[i], superslab_limit);
     tables[i].committed = 0;
     tables[i].start = is_window ? os_map(size) : os_reserve(size, os_page_bytes());
@@ -157,7 +158,7 @@ bool region_init(uint64_t wanted_bytes) {
 static void announce(size_t index, uint32_t usable_chunks) {
   ASSERT(index < superslab_limit);
   superslabs_announced = index + 1;
-  if (usable_chunks == SUPERSLAB_CHUNKS) huge_note_growth(index);
+  huge_note_growth(index);
   superslab_announce(index, usable_chunks);
 }
 
@@ -171,6 +172,7 @@ static bool reserve_grow(void) {
       char *from = (char *)region_base + superslabs_committed * SUPERSLAB_BYTES;
       if (!tables_commit(superslabs_committed + step)) continue;
       if (!os_commit(from, step * SUPERSLAB_BYTES)) continue;
+      huge_note_commit(superslabs_committed, step);
       superslabs_committed += step;
       bump_relaxed(&memory_bytes, step * SUPERSLAB_BYTES);
       break;
@@ -196,6 +198,7 @@ static bool window_grow(void) {
       size_t size = (size_t)chunks * CHUNK_BYTES;
       os_name(at, size, "hakmem:heap");
       bump_relaxed(&memory_bytes, size);
+      huge_note_commit(index, 1);
       announce(index, chunks);
       return true;
     }

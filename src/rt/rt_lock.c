@@ -234,18 +234,21 @@ void lock_under_purge(struct rt_lock *lock) {
   rank_took(lock, false);
 }
 
+/* Before it is taken first: a bare fork amid that must find it. */
+static HAK_COLD void register_nested(struct rt_lock *lock) {
+  bool is_known = false;
+  if (cas_acq_rel(&lock->is_registered, &is_known, true)) registry_push(&nested_locks, lock);
+}
+
 void lock_nested(struct rt_lock *lock) {
   ASSERT(lock->rank > LOCK_RANK_HEAP);
+  if (HAK_UNLIKELY(!load_relaxed(&lock->is_registered))) register_nested(lock);
   for (;;) { /* ends: holders of nested locks never block */
     look_for_bare_fork();
     if (word_take(lock)) break;
     word_wait(lock);
   }
   rank_took(lock, false);
-  if (HAK_UNLIKELY(!lock->is_registered)) { /* under the lock itself: once */
-    lock->is_registered = true;
-    registry_push(&nested_locks, lock);
-  }
 }
 
 void lock_leave(struct rt_lock *lock) {

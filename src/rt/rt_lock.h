@@ -38,9 +38,9 @@ enum lock_rank {
 };
 
 struct rt_lock {
-  _Atomic(uint64_t) word; /* 0 free, or its holder's thread; bit 0 set while someone waits */
-  enum lock_rank rank;    /* constant */
-  bool is_registered;     /* nested locks: in the list of locks that a child frees */
+  _Atomic(uint64_t) word;      /* 0 free, or its holder's thread; bit 0 set while someone waits */
+  enum lock_rank rank;         /* constant */
+  _Atomic(bool) is_registered; /* nested locks: in the list of locks that a child frees */
   /* Outermost locks: puts in order what the lock protects, in the child of a bare fork, when the
    * holder is gone. Constant; NULL where there is nothing to do. */
   void (*recover)(struct rt_lock *);

@@ -121,7 +121,7 @@ const char *rt_option_nearest(const char *name, const char *const *others, size_
   for (size_t i = 0; i < RT_OPTION_COUNT + count; i++) {
     const char *candidate = i < RT_OPTION_COUNT ? options[i].name : others[i - RT_OPTION_COUNT];
     unsigned distance = text_distance(name, candidate, NAME_DISTANCE);
-    if (distance < best_distance) {
+    if (distance < best_distance && distance < text_length(candidate)) {
       best_distance = distance;
       best = candidate;
     }

@@ -62,6 +62,7 @@ void *os_map(size_t size) { return arena_take(size, PAGE_BYTES); }
 void *os_map_aligned(size_t size, size_t align) { return arena_take(size, align); }
 bool os_map_at(void *p, size_t size) { return p != NULL && size == 0; }
 bool os_unmap(void *p, size_t size) { return p != NULL && size != 0; }
+size_t os_resident_pages(void *p, size_t size) { return p == NULL && size == 0; }
 static void (*purge_watcher)(void *p, size_t size);
 void model_watch_purges(void (*watcher)(void *p, size_t size)) { purge_watcher = watcher; }
 bool os_purge_lazily(void *p, size_t size) { return p != NULL && size != 0; } /* nobody needs it */

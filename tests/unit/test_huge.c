@@ -46,12 +46,20 @@ static void begin(const char *mode) {
   NEED(setenv("HAKMEM_TWIN_THP", mode, 1) == 0);
   layers_init(512 * MIB);
 }
+/* Superslabs, of which each page is written to, or one. */
+static void grow(size_t first, size_t end, bool is_dense) {
+  for (size_t i = first; i < end; i++) {
+    struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, i);
+    NEED(run.first == i * SUPERSLAB_CHUNKS);
+    size_t step = is_dense ? os_page_bytes() : SUPERSLAB_BYTES;
+    for (size_t at = 0; at < SUPERSLAB_BYTES; at += step) chunk_bytes(run.first)[at] = 1;
+  }
+}
 static size_t grow_slowly(size_t first, size_t end) {
   for (size_t i = first; i < end; i++) {
     if (i % 4 == 0)
       usleep(30000); /* that growth is slow is what is tested: no waiting for anyone */
-    struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, i);
-    NEED(run.first == i * SUPERSLAB_CHUNKS);
+    grow(i, i + 1, true);
   }
   return end;
 }
@@ -70,9 +78,8 @@ static void from_64_mib_on_a_heap_grows_by_huge_pages(void **state) {
 enum { GREW_SLOWLY = 3, TRIES = 50 };
 static void fast(void) {
   begin("madvise");
-  struct chunk_run run = {0, 0, false};
-  for (size_t i = 0; i < 24; i++) run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
-  NEED(run.first == 23 * SUPERSLAB_CHUNKS && has_advice(0, 8, ADVICE_NONE));
+  grow(0, 24, true);
+  NEED(has_advice(0, 8, ADVICE_NONE));
   size_t huge = 0;
   for (size_t i = 8; i < 24; i++) huge += advice_at(i) == ADVICE_HUGE;
   if (huge == 0) _exit(GREW_SLOWLY); /* the machine was at something else */
@@ -92,6 +99,19 @@ static void who_grows_fast_has_them_from_16_mib_on(void **state) {
     assert_true(WIFEXITED(status) && (status == 0 || WEXITSTATUS(status) == GREW_SLOWLY));
   }
   assert_int_equal(status, 0);
+}
+
+/* What is claimed and not used would be resident on huge pages. */
+static void sparse(void) {
+  begin("madvise");
+  grow(0, 48, false);
+  NEED(has_advice(0, 48, ADVICE_NONE));
+  grow(48, 56, true);
+  NEED(has_advice(48, 4, ADVICE_NONE) && has_advice(52, 4, ADVICE_HUGE));
+}
+static void a_heap_that_uses_little_of_what_it_claims_has_none(void **state) {
+  (void)state;
+  run_child(sparse);
 }
 
 static void asked_always(void) {
@@ -134,17 +154,14 @@ static void broken(void) {
   NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
   grow_slowly(0, 48);
   NEED(has_advice(32, 16, ADVICE_HUGE));
-  struct chunk_run part = {33 * SUPERSLAB_CHUNKS + 5, 10, false}; /* most of it is in use */
-  chunks_stamp((struct chunk_run){32 * SUPERSLAB_CHUNKS, 16 * SUPERSLAB_CHUNKS, false}, 7);
-  superslab_release(part.first, part.count);
-  NEED(purge_is_due() && purge_chunks(false) == 0 && has_advice(32, 16, ADVICE_HUGE));
-  NEED(!purge_is_due());                        /* not at once again */
-  NEED(purge_chunks(true) == 10 * CHUNK_BYTES); /* for who asks it is broken, its group with it */
-  NEED(has_advice(32, 4, ADVICE_NO_HUGE) && has_advice(36, 12, ADVICE_HUGE));
-  /* Most of it is free. */
-  superslab_release(41 * SUPERSLAB_CHUNKS, 20);
-  usleep(150000); /* longer than a purge that has found nothing waits */
-  NEED(purge_is_due() && purge_chunks(false) == 20 * CHUNK_BYTES);
+  superslab_release(33 * SUPERSLAB_CHUNKS + 5, 10); /* most of it is in use */
+  superslab_release(41 * SUPERSLAB_CHUNKS, 20);     /* most of it is free: it goes first */
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "640K"));
+  NEED(purge_is_due() && purge_chunks(false) == 20 * CHUNK_BYTES && !purge_is_due());
+  NEED(has_advice(32, 8, ADVICE_HUGE) && has_advice(44, 4, ADVICE_HUGE));
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
+  NEED(purge_is_due() && purge_chunks(false) == 10 * CHUNK_BYTES); /* its group is broken with it */
+  NEED(has_advice(32, 4, ADVICE_NO_HUGE));
   NEED(has_advice(40, 4, ADVICE_NO_HUGE) && has_advice(36, 4, ADVICE_HUGE));
   chunks_are_zero((struct chunk_run){41 * SUPERSLAB_CHUNKS, 20, false});
   /* A superslab that goes whole stays whole; a group that has gone is mended. */
@@ -203,6 +220,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(from_64_mib_on_a_heap_grows_by_huge_pages),
       cmocka_unit_test(who_grows_fast_has_them_from_16_mib_on),
+      cmocka_unit_test(a_heap_that_uses_little_of_what_it_claims_has_none),
       cmocka_unit_test(always_and_never_are_what_they_say),
       cmocka_unit_test(what_the_system_gives_unasked_is_declined_by_the_small),
       cmocka_unit_test(where_there_are_none_nobody_asks),
