@@ -12,6 +12,7 @@
 #include "base_size.h"
 #include "huge.h"
 #include "os_check.h"
+#include "os_limit.h"
 #include "os_mem.h"
 #include "purge.h"
 #include "rt_lock.h"
@@ -29,7 +30,7 @@ static const size_t COMMIT_STEP_MIN = 32 * MIB; /* 512 chunks: 2 KiB of map */
 static const size_t COMMIT_STEP_MAX = 1024 * MIB;
 enum {
   COMMIT_SHARE = 8, /* grow by an eighth of what is committed: few calls, few pages of tables */
-  WINDOW_TRIES = 8, /* foreign mappings that may lie in the window before we call it full */
+  WINDOW_TRIES = 4, /* foreign mappings that may lie in the window before we call it full */
 };
 
 struct table {
@@ -136,6 +137,8 @@ static bool window_init(uint64_t limit_bytes) {
   if (probe == NULL) return false;
   uintptr_t middle = size_round_down((uintptr_t)probe / 2, SUPERSLAB_BYTES);
   if (!os_unmap(probe, os_page_bytes())) return false;
+  struct os_room room;
+  if (os_address_room(&room) && room.used_bytes < limit_bytes) limit_bytes -= room.used_bytes;
   uint64_t bytes = limit_bytes < RESERVE_MAX ? limit_bytes : RESERVE_MAX;
   superslab_limit = size_round_up((size_t)bytes, SUPERSLAB_BYTES) / SUPERSLAB_BYTES + WINDOW_TRIES;
   is_window = true;
