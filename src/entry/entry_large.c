@@ -10,6 +10,7 @@
 #include "entry.h"
 #include "entry_limit.h"
 #include "entry_signal.h"
+#include "huge.h"
 #include "large.h"
 #include "large_cache.h"
 #include "limit.h"
@@ -196,6 +197,14 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
   return LARGE_MOVED;
 }
 
+static void *remap(void *p, size_t old_bytes, size_t bytes) {
+  if (bytes > old_bytes && limit_refuses(bytes - old_bytes)) return NULL;
+  if (bytes < old_bytes || !huge_is_for_growing(bytes)) return os_remap(p, old_bytes, bytes);
+  void *moved = os_remap_aligned(p, old_bytes, bytes, SUPERSLAB_BYTES);
+  if (moved != NULL && !os_huge(moved, bytes)) return moved; /* small pages do */
+  return moved;
+}
+
 enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size_t n, void **out) {
   *out = p;
   if (n <= CLASS_SIZE_MAX || n < old_bytes / 4) return LARGE_MUST_COPY;
@@ -206,8 +215,7 @@ enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size
   struct large object = large_begin_move(p);
   entry_leave(h);
   if (object.address == NULL) abort_foreign(p);
-  bool is_refused = bytes > old_bytes && limit_refuses(bytes - old_bytes);
-  void *moved = is_refused ? NULL : os_remap(p, old_bytes, bytes);
+  void *moved = remap(p, old_bytes, bytes);
   if (moved != NULL) object = (struct large){moved, bytes};
   h = entry_enter();
   /* A handler cannot be inside: this very thread was outside a slow path a moment ago. */

@@ -184,6 +184,18 @@ void *os_remap(void *p, size_t old_size, size_t new_size) {
   return has_failed(at) ? NULL : (void *)at;
 }
 
+/* mremap in place, or over a reservation. Any errno: as os_remap. */
+void *os_remap_aligned(void *p, size_t old_size, size_t new_size, size_t align) {
+  if (!range_is_valid(p, old_size) || !range_is_valid(p, new_size)) return NULL;
+  bool is_aligned = ((uintptr_t)p & (align - 1)) == 0;
+  if (is_aligned && !has_failed(os_sys_mremap(p, old_size, new_size, 0))) return p;
+  void *target = os_reserve(new_size, align);
+  if (target == NULL) return os_remap(p, old_size, new_size);
+  if (!has_failed(os_sys_mremap_to(p, old_size, new_size, target))) return target;
+  excess_unmap((uintptr_t)target, new_size);
+  return NULL;
+}
+
 /* prctl(PR_SET_VMA_ANON_NAME). Any errno (EINVAL: kernel built without): no name. */
 void os_name(void *p, size_t size, const char *name) {
   if (range_is_valid(p, size)) (void)os_sys_prctl_name(p, size, name); /* advice only */

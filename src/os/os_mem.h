@@ -55,6 +55,8 @@ HAK_MUST_USE size_t os_resident_pages(void *p, size_t size);
 /* Grow or shrink a mapping, moving it where needed (mremap MAYMOVE). NULL on any errno: the old
  * mapping is then untouched. */
 HAK_MUST_USE void *os_remap(void *p, size_t old_size, size_t new_size);
+/* The same, and it begins at a multiple of `align` then where address space allows. */
+HAK_MUST_USE void *os_remap_aligned(void *p, size_t old_size, size_t new_size, size_t align);
 /* Advice only; every errno is survived by doing without. */
 void os_name(void *p, size_t size, const char *name);
 void os_no_huge(void *p, size_t size);

@@ -5,6 +5,7 @@
 #include "os_sys.h"
 
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "os_check.h"
@@ -33,6 +34,11 @@ long os_sys_madvise(void *p, size_t size, int advice) {
 
 long os_sys_mremap(void *p, size_t old_size, size_t new_size, int flags) {
   return os_syscall6(SYS_mremap, (long)p, (long)old_size, (long)new_size, flags, 0, 0);
+}
+
+long os_sys_mremap_to(void *p, size_t old_size, size_t new_size, void *target) {
+  return os_syscall6(SYS_mremap, (long)p, (long)old_size, (long)new_size,
+                     MREMAP_MAYMOVE | MREMAP_FIXED, (long)target, 0);
 }
 
 long os_sys_prctl_name(void *p, size_t size, const char *name) {

@@ -14,6 +14,8 @@ long os_sys_munmap(void *p, size_t size);
 HAK_MUST_USE long os_sys_mprotect(void *p, size_t size, int prot);
 long os_sys_madvise(void *p, size_t size, int advice);
 HAK_MUST_USE long os_sys_mremap(void *p, size_t old_size, size_t new_size, int flags);
+/* To `target`, over what is mapped there (MAYMOVE | FIXED). */
+HAK_MUST_USE long os_sys_mremap_to(void *p, size_t old_size, size_t new_size, void *target);
 long os_sys_prctl_name(void *p, size_t size, const char *name);
 /* Read the modes of transparent huge pages as the kernel lists them, the chosen one in brackets,
  * NUL-terminated. Bytes read. */

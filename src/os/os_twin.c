@@ -194,6 +194,12 @@ long os_sys_mremap(void *p, size_t old_size, size_t new_size, int flags) {
   return result;
 }
 
+long os_sys_mremap_to(void *p, size_t old_size, size_t new_size, void *target) {
+  if (fault_is_due(CALL_MREMAP)) return -ENOMEM;
+  if (is_unaligned(p, old_size) || is_unaligned(target, new_size)) return -EINVAL;
+  return kernel_mremap(p, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, (long)target);
+}
+
 long os_sys_prctl_name(void *p, size_t size, const char *name) {
   if (fault_is_due(CALL_PRCTL)) return -ENOMEM;
   if (is_unaligned(p, size)) return -EINVAL;

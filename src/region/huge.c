@@ -21,6 +21,7 @@ enum {
 /* Each home begins superslabs of its own: two are a 16th of it. */
 static const size_t AUTO_MIN_BYTES = 64 * MIB;
 static const size_t FAST_MIN_BYTES = 16 * MIB;
+static const size_t GROWING_MIN_BYTES = 16 * MIB;
 
 static _Atomic(uint8_t) *whole_bytes; /* 1: advised and not broken; constant after init */
 static enum os_thp_mode mode;         /* constant after init */
@@ -56,6 +57,12 @@ static bool is_wanted(size_t superslab, bool is_fast) {
   bool is_large = in_use >= AUTO_MIN_BYTES ||
                   (is_fast && below >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
   return is_large && is_dense(superslab);
+}
+
+bool huge_is_for_growing(size_t bytes) {
+  uint64_t option = rt_option(RT_OPTION_THP);
+  if (mode == OS_THP_NEVER || whole_bytes == NULL || option == HUGE_NEVER) return false;
+  return bytes >= (option == HUGE_ALWAYS ? 2 * SUPERSLAB_BYTES : GROWING_MIN_BYTES);
 }
 
 void huge_note_commit(size_t first, size_t count) {

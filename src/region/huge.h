@@ -32,6 +32,9 @@ void huge_note_growth(size_t superslab);
 HAK_MUST_USE bool huge_is_whole(size_t superslab);
 /* Before a part of the superslab is given back. */
 void huge_break(size_t superslab);
+/* True when a block of its own mapping, that grows to so many bytes, is to have huge pages: who
+ * grows it writes to it in order. */
+HAK_MUST_USE bool huge_is_for_growing(size_t bytes);
 /* The superslab has been given back whole. */
 void huge_note_purge(size_t superslab);
 

@@ -75,6 +75,9 @@ bool os_purge(void *p, size_t size) {
 void *os_remap(void *p, size_t old_size, size_t new_size) {
   return new_size <= old_size ? p : NULL;
 }
+void *os_remap_aligned(void *p, size_t old_size, size_t new_size, size_t align) {
+  return align != 0 ? os_remap(p, old_size, new_size) : NULL;
+}
 void os_name(void *p, size_t size, const char *name) { (void)p, (void)size, (void)name; }
 void os_no_huge(void *p, size_t size) { (void)p, (void)size; }
 bool os_huge(void *p, size_t size) { return p != NULL && size == 0; }

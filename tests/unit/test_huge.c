@@ -195,13 +195,26 @@ static void what_a_small_heap_grows_into_is_not_mended(void **state) {
   run_child(small_ones_stay_small);
 }
 
+/* Blocks that grow: by size, mode and option. */
+static void growing(void) {
+  begin("madvise");
+  NEED(!huge_is_for_growing(16 * MIB - 1) && huge_is_for_growing(16 * MIB));
+  NEED(rt_option_set(RT_OPTION_THP, "always") && huge_is_for_growing(4 * MIB));
+  NEED(!huge_is_for_growing(4 * MIB - 1));
+  NEED(rt_option_set(RT_OPTION_THP, "never") && !huge_is_for_growing(SIZE_MAX));
+}
+static void large_blocks_that_grow_have_them(void **state) {
+  (void)state;
+  run_child(growing);
+}
+
 /* Under a limit of address space there are none. */
 static void in_a_window(void) {
   NEED(setenv("HAKMEM_TWIN_THP", "always", 1) == 0);
   layers_init(0);
   NEED(rt_option_set(RT_OPTION_THP, "always"));
   struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
-  NEED(run.first != CHUNK_NONE && !huge_is_whole(0));
+  NEED(run.first != CHUNK_NONE && !huge_is_whole(0) && !huge_is_for_growing(SIZE_MAX));
   huge_break(0);
   superslab_release(run.first, run.count);
   NEED(purge_chunks(true) == SUPERSLAB_BYTES && !huge_is_whole(0));
@@ -226,6 +239,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(where_there_are_none_nobody_asks),
       cmocka_unit_test(one_in_use_is_broken_for_need_and_mended_once_empty),
       cmocka_unit_test(what_a_small_heap_grows_into_is_not_mended),
+      cmocka_unit_test(large_blocks_that_grow_have_them),
       cmocka_unit_test(a_window_has_none),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -248,11 +248,46 @@ static void the_huge_page_mode_is_as_sysfs_says(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, errno_is_set, errno_is_kept)
 
+/* Grown in place or not, contents come along and the start is aligned. */
+static void growing_can_keep_an_alignment(void **state) {
+  (void)state;
+  char *p = os_map(MIB);
+  assert_non_null(p);
+  stamp(p, MIB, 3);
+  for (size_t size = MIB; size < 64 * MIB; size *= 2) {
+    p = os_remap_aligned(p, size, 2 * size, 2 * MIB);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t)p % (2 * MIB), 0);
+    assert_true(has_stamp(p, MIB, 3));
+    p[2 * size - 1] = 1;
+  }
+  assert_true(os_unmap(p, 64 * MIB));
+  assert_null(os_remap_aligned(p, MIB + 1, 2 * MIB, 2 * MIB));
+  assert_null(os_remap_aligned(p, MIB, 2 * MIB + 1, 2 * MIB));
+}
+
+static void residency_is_counted_in_pages(void **state) {
+  (void)state;
+  char *p = os_map(2 * MIB);
+  size_t page = os_page_bytes();
+  assert_non_null(p);
+  os_no_huge(p, 2 * MIB);
+  assert_int_equal(os_resident_pages(p, 2 * MIB), 0);
+  for (size_t i = 0; i < 7; i++) p[i * 3 * page] = 1;
+  assert_int_equal(os_resident_pages(p, 2 * MIB), 7);
+  assert_int_equal(os_resident_pages(p, page), 1);
+  assert_int_equal(os_resident_pages(p + 1, page), 0);
+  assert_int_equal(os_resident_pages(p, 4 * MIB), 0); /* more than it counts */
+  assert_true(os_unmap(p, 2 * MIB));
+}
+
 int main(void) {
   os_mem_init();
   os_mem_init();
   page = os_page_bytes();
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(growing_can_keep_an_alignment),
+      cmocka_unit_test(residency_is_counted_in_pages),
       TEST(reservations_are_aligned_and_cut),
       TEST(a_reservation_costs_no_memory),
       TEST(fresh_memory_is_zero_and_writable),
