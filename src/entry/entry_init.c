@@ -6,6 +6,7 @@
  */
 #include "entry.h"
 
+#include "entry_background.h"
 #include "entry_large.h"
 #include "entry_limit.h"
 #include "entry_signal.h"
@@ -52,6 +53,7 @@ static void init_once(void) {
   ASSERT(has_region == (region_chunk_count != 0));
   (void)has_region;
   entry_thread_init();
+  entry_background_init();
   /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
   (void)!os_at_fork(entry_thread_fork_prepare, entry_thread_fork_parent, entry_thread_fork_child);
 }
@@ -119,6 +121,7 @@ static HAK_NOINLINE void tick(struct heap *h) {
   purge_tick(now_ms);
   entry_large_tick(h, now_ms);
   bool has_news = entry_limit_tick(now_ms);
+  entry_background_tick(now_ms);
   heap_busy_end(h);
   entry_report_fault(fault);
   if (HAK_UNLIKELY(has_news)) entry_limit_settle();

@@ -8,6 +8,7 @@
 #include "base_mem.h"
 #include "base_size.h"
 #include "entry.h"
+#include "entry_background.h"
 #include "entry_limit.h"
 #include "entry_signal.h"
 #include "huge.h"
@@ -125,6 +126,7 @@ void *entry_large_alloc(size_t n, size_t align, bool zero) {
   entry_init();
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
     void *p = run_or_mapping(n, align, zero);
+    entry_background_poll();
     if (HAK_UNLIKELY(p == NULL) && entry_reclaim(n)) p = run_or_mapping(n, align, zero);
     if (p != NULL) return p;
   }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "entry.h"
+#include "entry_background.h"
 #include "entry_thread.h"
 #include "idle.h"
 #include "large_cache.h"
@@ -42,6 +43,7 @@ int entry_option_set(const char *name, const char *value) {
   if (error == 0) {
     add_relaxed(&trim_epoch, 1u);
     limit_look_soon();
+    entry_background_settle();
   }
   return error;
 }

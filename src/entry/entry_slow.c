@@ -9,6 +9,7 @@
 
 #include "base_size.h"
 #include "entry.h"
+#include "entry_background.h"
 #include "entry_hot.h"
 #include "entry_large.h"
 #include "entry_limit.h"
@@ -86,6 +87,7 @@ static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
 
 static HAK_NOINLINE void *alloc_locked(uint32_t c, size_t align) {
   void *p = try_locked(c, align);
+  entry_background_poll();
   return HAK_LIKELY(p != NULL) ? p : alloc_after_purges(c, align);
 }
 

@@ -8,6 +8,7 @@
 #include "entry_thread.h"
 
 #include "entry.h"
+#include "entry_background.h"
 #include "entry_report.h"
 #include "home.h"
 #include "os_check.h"
@@ -50,6 +51,7 @@ void entry_thread_fork_child(void) {
   lock_fork_child(is_amid);
   struct heap *h = heap_current;
   if (!is_amid && h->is_owned) home_survive_fork(h); /* else as after a bare fork: entry_enter */
+  if (!is_amid) entry_background_fork_child();
   entry_report_fork_child();
 }
 

@@ -70,7 +70,8 @@ struct heap_fault idle_trim_all(struct heap *h) {
   return fault;
 }
 
-/* True when h's thread has been idle for long, and this has not been seen before. */
+/* True when h's thread has been idle for long, and this has not been seen before. It is seen by
+ * ticks and looks at once, at worst: then it is emptied twice. */
 static bool has_gone_idle(struct heap *h, uint64_t now_ms) {
   uint32_t now = load_relaxed(&h->slow_count);
   if (now != load_relaxed(&h->idle_slow_count)) {
@@ -84,6 +85,33 @@ static bool has_gone_idle(struct heap *h, uint64_t now_ms) {
   return true;
 }
 
+/* Look at h: if its thread has just gone idle, empty what can be. Returns what was found wrong. */
+static struct heap_fault look_at(struct heap *h, struct magazine **strays, uint64_t now_ms) {
+  struct heap_fault fault = {FAULT_NONE, NULL};
+  if (heap_is_away(h) || !has_gone_idle(h, now_ms)) return fault;
+  if (!lock_try_enter(&h->lock)) return fault;
+  flush_from_outside(h);
+  flush_take_strays(h, strays);
+  fault = h->fault;
+  lock_leave(&h->lock);
+  mail_redrain(h, false, strays);
+  return fault;
+}
+
+struct heap_fault idle_look(struct magazine **strays, uint64_t now_ms, bool *is_waiting) {
+  struct heap_fault fault = {FAULT_NONE, NULL};
+  *is_waiting = false;
+  uint32_t end = heap_id_end();
+  for (uint32_t id = HEAP_ID_FIRST; id < end; id++) {
+    struct heap *h = heap_of_id(id);
+    if (h == NULL || !heap_is_home(h)) continue;
+    struct heap_fault found = look_at(h, strays, now_ms);
+    if (fault.kind == FAULT_NONE) fault = found;
+    if (!heap_is_away(h) && load_relaxed(&h->idle_since_ms) != 0) *is_waiting = true;
+  }
+  return fault;
+}
+
 struct heap_fault idle_tick(struct heap *own, uint64_t now_ms) {
   struct heap_fault fault = {FAULT_NONE, NULL};
   uint64_t due_ms = load_relaxed(&next_tick_ms);
@@ -93,13 +121,8 @@ struct heap_fault idle_tick(struct heap *own, uint64_t now_ms) {
     if (id >= end) id = HEAP_ID_FIRST;
     struct heap *h = heap_of_id(id);
     if (h == NULL || h == own->home || !heap_is_home(h)) continue;
-    if (heap_is_away(h) || !has_gone_idle(h, now_ms)) continue;
-    if (!lock_try_enter(&h->lock)) continue;
-    flush_from_outside(h);
-    flush_take_strays(h, &own->to_free);
-    if (fault.kind == FAULT_NONE) fault = h->fault;
-    lock_leave(&h->lock);
-    mail_redrain(h, false, &own->to_free);
+    struct heap_fault found = look_at(h, &own->to_free, now_ms);
+    if (fault.kind == FAULT_NONE) fault = found;
   }
   store_relaxed(&tick_id, id);
   return fault;

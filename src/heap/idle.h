@@ -5,7 +5,8 @@
  * malloc_trim, and by ticks once it had no slow path for IDLE_MS.
  *
  * A bin can only be emptied by its own thread: what one that sleeps for ever keeps is bounded by
- * its windows. Ticks come from slow paths, so a process that does nothing does nothing here either.
+ * its windows. Ticks come from slow paths, so a process that does nothing does nothing here either,
+ * unless the background thread looks (entry_background.h).
  */
 #ifndef IDLE_H
 #define IDLE_H
@@ -54,5 +55,10 @@ HAK_INLINE HAK_MUST_USE bool idle_count(struct heap *h) {
  * thread with the heap `own`, and holds no lock; now_ms: a coarse clock. Returns what was found
  * wrong. */
 HAK_MUST_USE struct heap_fault idle_tick(struct heap *own, uint64_t now_ms);
+/* The same at all heaps, as often as the caller likes. *is_waiting: a thread has done something not
+ * long ago, and may turn out to be idle. What is to be freed is put into *strays. O(heaps). The
+ * caller holds no lock. */
+HAK_MUST_USE struct heap_fault idle_look(struct magazine **strays, uint64_t now_ms,
+                                         bool *is_waiting);
 
 #endif

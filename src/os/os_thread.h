@@ -14,6 +14,8 @@ HAK_INLINE uintptr_t os_thread_self(void) { return (uintptr_t)__builtin_thread_p
 
 /* Sleep while *word == expected (low 32 bits of a lock word); may return early. */
 void os_futex_wait(const void *word, uint32_t expected);
+/* The same for `ms` at most. */
+void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms);
 void os_futex_wake_all(const void *word);
 void os_yield(void);
 
@@ -25,5 +27,13 @@ HAK_MUST_USE bool os_thread_key_create(void (*destructor)(void *));
 HAK_MUST_USE bool os_thread_key_set(void *value);
 /* Register fork handlers; may allocate. False when libc could not. */
 HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* Start a detached thread that takes no signal and is called `name` (15 bytes at most). False when
+ * there can be none. Allocates, and takes libc's locks: hold none, and be in no malloc or free that
+ * libc may have called while it holds them (docs/decisions/0028). One thread at a time. */
+HAK_MUST_USE bool os_thread_start(void *(*fn)(void *), const char *name);
+/* To what os_thread_start has started: true when the process waits for nothing but its end, main's
+ * thread and all others having ended. It takes signals from then on, as its starter did. */
+HAK_MUST_USE bool os_thread_is_last(void);
 
 #endif

@@ -20,6 +20,9 @@ enum {
   REFUSED_MS = 1000, /* arbitrary, as the next */
   NONE_FOUND_MS = 100,
   WHOLE_FREE_MIN = SUPERSLAB_CHUNKS / 2, /* chunks, for which a huge page is broken */
+  /* The time begins anew when so much of what is dirty has become so since. Arbitrary; frees that
+   * go on and on can do that a few dozen times. */
+  OUTGROWN_SHARE = 8,
   SLICE_BYTES = 8 * MIB, /* of one automatic purge: a pause of about a millisecond */
 };
 
@@ -145,20 +148,30 @@ void purge_note_dirty(size_t count) {
   if (count < load_relaxed(&dirty_least)) store_relaxed(&dirty_least, count);
 }
 
-/* What is above keep_bytes, a slice of it. */
-static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
+/* What is above keep_bytes, a slice of it. Bytes of it that were dirty. */
+static size_t purge_down_to(size_t keep_bytes, uint64_t now_ms, bool *has_more) {
   struct purge p = {.to = automatic_state(),
                     .keep_bytes = size_max(keep_bytes, regretted_bytes(now_ms))};
   purge(&p);
   if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
     regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
-  if (p.bytes == 0 || !is_over(p.keep_bytes)) store_relaxed(&delay_keep_bytes, SIZE_MAX);
+  *has_more = p.bytes != 0 && is_over(p.keep_bytes);
+  return p.dirty_bytes;
+}
+
+static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
+  bool has_more;
+  (void)purge_down_to(keep_bytes, now_ms, &has_more); /* how much is nobody's concern here */
+  if (!has_more) store_relaxed(&delay_keep_bytes, SIZE_MAX);
+}
+
+static bool may_purge(uint64_t now_ms) {
+  return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
 }
 
 void purge_tick(uint64_t now_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
-  bool may =
-      rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
+  bool may = may_purge(now_ms);
   size_t keep_bytes = load_relaxed(&delay_keep_bytes);
   if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
   if (delay_ms == 0 || now_ms - start < delay_ms) return;
@@ -171,6 +184,24 @@ void purge_tick(uint64_t now_ms) {
     purge_unneeded(dirty_bytes - unused_bytes, now_ms);
   }
   store_relaxed(&dirty_least, superslab_dirty_bytes() / CHUNK_BYTES);
+}
+
+bool purge_quiet(struct purge_quiet *q, uint64_t now_ms, uint64_t *due_ms) {
+  uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS);
+  size_t warm_count = superslab_events().warm_count, dirty_bytes = superslab_dirty_bytes();
+  bool is_quiet = q->since_ms != 0 && warm_count == q->warm_count, has_more = false;
+  bool is_over_delay = is_quiet && delay_ms != 0 && now_ms - q->since_ms >= delay_ms;
+  size_t unneeded_bytes = size_min(q->dirty_bytes, dirty_bytes);
+  if (is_over_delay && unneeded_bytes != 0 && may_purge(now_ms)) {
+    size_t purged = purge_down_to(dirty_bytes - unneeded_bytes, now_ms, &has_more);
+    ASSERT(purged <= SLICE_BYTES + SUPERSLAB_BYTES);
+    q->dirty_bytes = unneeded_bytes - size_min(purged, unneeded_bytes);
+  }
+  bool is_outgrown = !is_over_delay && dirty_bytes - dirty_bytes / OUTGROWN_SHARE > q->dirty_bytes;
+  if (!is_quiet || is_outgrown || (is_over_delay && !has_more))
+    *q = (struct purge_quiet){now_ms, warm_count, superslab_dirty_bytes()};
+  *due_ms = q->dirty_bytes != 0 && delay_ms != 0 ? q->since_ms + delay_ms : UINT64_MAX;
+  return has_more;
 }
 
 bool purge_begin(bool waits) {

@@ -31,6 +31,18 @@ size_t purge_chunks(bool all);
 /* A tick: purge as much as has been dirty all the time since the tick before the last
  * PURGE_DELAY_MS began, a slice each tick. The caller holds no lock; now_ms: a coarse clock. */
 void purge_tick(uint64_t now_ms);
+/* What one observer of the process knows: since when no chunk with pages has been claimed, and how
+ * much was dirty then. All 0 at first. */
+struct purge_quiet {
+  uint64_t since_ms; /* 0: nothing yet */
+  size_t warm_count; /* of claims */
+  size_t dirty_bytes;
+};
+/* For who comes by often, and so can be more exact than ticks: purge, a slice each call, what was
+ * dirty when the last PURGE_DELAY_MS began, where no chunk with pages has been claimed in it. True:
+ * there is more to purge now. *due_ms: when there will be, UINT64_MAX as far as is known never. The
+ * caller holds no lock. */
+HAK_MUST_USE bool purge_quiet(struct purge_quiet *q, uint64_t now_ms, uint64_t *due_ms);
 /* Fewer bytes of chunks are dirty than before: `count` chunks. Any thread. */
 void purge_note_dirty(size_t count);
 

@@ -121,10 +121,13 @@ HAK_INLINE void mem_move(void *to, const void *from, size_t n) {
 
 uintptr_t os_thread_self(void);
 void os_futex_wait(const void *word, uint32_t expected);
+void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms);
 void os_futex_wake_all(const void *word);
 void os_yield(void);
 bool os_thread_key_create(void (*destructor)(void *));
 bool os_thread_key_set(void *value);
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+bool os_thread_start(void *(*fn)(void *), const char *name);
+bool os_thread_is_last(void);
 
 #endif

@@ -45,7 +45,9 @@ uint64_t os_address_limit_bytes(void) { return UINT64_MAX; }
 enum os_thp_mode os_thp_mode(void) { return OS_THP_NEVER; }
 bool os_group_room(struct os_room *nearest) { return nearest == NULL; }
 bool os_address_room(struct os_room *room) { return room == NULL; }
-struct os_stall os_memory_stall(void) { return (struct os_stall){0, 0}; }
+struct os_stall os_memory_stall(void) {
+  return (struct os_stall){0, 0};
+}
 /* Tables lie in the arena, and are put back. What objects hold is the program's affair. */
 void *os_reserve(size_t size, size_t align) {
   if (size < REGION_LEAST) return arena_take(size, align);
@@ -131,6 +133,11 @@ bool os_thread_key_set(void *value) {
 }
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   return prepare != NULL && parent != NULL && child != NULL;
+}
+bool os_thread_start(void *(*fn)(void *), const char *name) { return fn == NULL || name == NULL; }
+bool os_thread_is_last(void) { return false; }
+void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms) {
+  (void)word, (void)expected, (void)ms; /* nobody does: no thread was started */
 }
 int os_append_file(const char *path, const char *text, size_t length) {
   return path != NULL && text != NULL && length == 0;
