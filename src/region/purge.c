@@ -17,8 +17,7 @@
 #include "superslab_word.h"
 
 enum {
-  REFUSED_MS = 1000, /* arbitrary, as the next */
-  NONE_FOUND_MS = 100,
+  REFUSED_MS = 1000, /* arbitrary */
   WHOLE_FREE_MIN = SUPERSLAB_CHUNKS / 2, /* chunks, for which a huge page is broken */
   /* The time begins anew when so much of what is dirty has become so since. Arbitrary; frees that
    * go on and on can do that a few dozen times. */
