@@ -6,10 +6,12 @@
  *   handler  signal handlers fork that interrupt the allocator; parent and child go on where it was
  *   cold     two forks a fresh process: before any thread, and as all make their first allocation
  * Every child allocates, frees and resizes what it inherited, starts a thread that does so too,
- * and leaves by _exit() or exit(), in turn. A child that takes longer than CHILD_SECONDS is killed
- * by its own alarm, which the parent reports as a hang.
+ * and leaves by _exit() or exit(), in turn; with HAKMEM_BACKGROUND=1 in the environment it must get
+ * a background thread of its own, unless a handler or _Fork made it. A child that takes longer than
+ * CHILD_SECONDS is killed by its own alarm, which the parent reports as a hang.
  */
 #define _GNU_SOURCE 1
+#include <dirent.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -30,6 +32,7 @@ enum {
 extern char **environ;
 
 static unsigned workers;
+static bool background; /* HAKMEM_BACKGROUND=1 */
 static _Atomic bool stop;
 static _Atomic uint64_t worker_ops;
 static pthread_barrier_t all_started;
@@ -126,6 +129,24 @@ static void *child_thread(void *arg) {
   return NULL;
 }
 
+static bool has_background_thread(void) {
+  bool has = false;
+  DIR *folder = opendir("/proc/self/task");
+  REQUIRE(folder != NULL, "opendir: errno %d", errno);
+  for (struct dirent *e; (e = readdir(folder)) != NULL;) {
+    char path[300], name[32] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+      continue;
+    }
+    has = has || (fgets(name, sizeof name, file) != NULL && strcmp(name, "hakmem\n") == 0);
+    fclose(file);
+  }
+  closedir(folder);
+  return has;
+}
+
 __attribute__((noreturn)) static void child_run(uint64_t number, bool may_thread, bool by_exit) {
   struct rng rng = rng_stream(2000 + number);
   signal(SIGALRM, SIG_DFL);
@@ -135,6 +156,9 @@ __attribute__((noreturn)) static void child_run(uint64_t number, bool may_thread
   inherited_use(0, INHERITED / 2);
   if (may_thread) {
     thread_join(thread_start(child_thread, (void *)(uintptr_t)(3000 + number)));
+    while (background && !has_background_thread()) { /* ends: its slow paths start one */
+      fresh_use(&rng);
+    }
   } else {
     child_thread((void *)(uintptr_t)(3000 + number));
   }
@@ -460,6 +484,8 @@ int main(int argc, char **argv) {
                 "forkers, nonmain, hostile, handler, bare, vfork");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   workers = (unsigned)option_u64(argc, argv, "--workers", 8);
+  const char *asked = getenv("HAKMEM_BACKGROUND");
+  background = asked != NULL && strcmp(asked, "1") == 0;
   option_range("--workers", workers, 1, WORKERS_MAX);
   if (strcmp(variant, "cold-child") == 0) {
     return cold_once(argv[2]); /* nothing in this process has called malloc but the C library */
