@@ -190,6 +190,35 @@ static void ticks_empty_the_depots_of_idle_threads(void **state) {
   run_child(ticks);
 }
 
+/* The same at all heaps, the caller's too, and as often as it likes. */
+static void looks(void) {
+  enum { HEAPS = 50 };
+  pthread_t thread = start(sleeps);
+  home_set_count(UINT32_MAX);
+  struct heap *heap[HEAPS];
+  for (size_t i = 0; i < HEAPS; i++) {
+    heap[i] = heap_by_hand();
+    store_relaxed(&heap[i]->slow_count, 1u);
+  }
+  struct magazine *strays = NULL;
+  bool is_waiting = false;
+  uint64_t now = 1000000000;
+  NEED(idle_look(&strays, now, &is_waiting).kind == FAULT_NONE && is_waiting);
+  NEED(idle_look(&strays, now + IDLE_MS - 1, &is_waiting).kind == FAULT_NONE && is_waiting);
+  NEED(sleeper.heap->depot_bytes != 0);
+  store_relaxed(&heap[HEAPS - 1]->slow_count, 2u);
+  NEED(idle_look(&strays, now + IDLE_MS, &is_waiting).kind == FAULT_NONE && is_waiting);
+  NEED(sleeper.heap->depot_bytes == 0 && load_relaxed(&heap[0]->idle_since_ms) == 0);
+  NEED(load_relaxed(&heap[HEAPS - 1]->idle_since_ms) == now + IDLE_MS);
+  NEED(idle_look(&strays, now + 2 * IDLE_MS, &is_waiting).kind == FAULT_NONE && !is_waiting);
+  NEED(strays == NULL && heap_is_valid(sleeper.heap));
+  end(thread);
+}
+static void a_look_is_at_all_heaps(void **state) {
+  (void)state;
+  run_child(looks);
+}
+
 /* Each heap is looked at once a round, and no tick looks at more than a few. */
 static void many(void) {
   enum { HEAPS = 100, A_TICK = 16 };
@@ -299,6 +328,7 @@ int main(void) {
       cmocka_unit_test(an_idle_thread_keeps_nothing),
       cmocka_unit_test(nothing_waits_with_who_does_something_else),
       cmocka_unit_test(ticks_empty_the_depots_of_idle_threads),
+      cmocka_unit_test(a_look_is_at_all_heaps),
       cmocka_unit_test(a_tick_looks_at_a_few),
       cmocka_unit_test(no_slow_path_looks_at_every_heap),
   };

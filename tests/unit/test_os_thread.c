@@ -9,7 +9,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base_atomic.h"
@@ -69,6 +73,79 @@ static void a_wait_for_a_changed_word_returns(void **state) {
   os_futex_wake_all(&word);
   os_yield();
   assert_int_equal(errno, 77);
+}
+
+static void a_wait_with_a_time_ends(void **state) {
+  (void)state;
+  errno = 77;
+  store_relaxed(&word, 5);
+  struct timespec start, end;
+  assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &start), 0);
+  os_futex_wait_ms(&word, 4, 60000);
+  os_futex_wait_ms(&word, 5, 1020);
+  assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &end), 0);
+  long ms = (long)(end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000;
+  assert_true(ms >= 1000 && ms < 30000);
+  assert_int_equal(errno, 77);
+}
+
+static _Atomic(uint32_t) started;
+static sigset_t started_signals;
+static char started_name[32];
+static bool started_is_last;
+static void *started_notes(void *unused) {
+  (void)pthread_sigmask(SIG_SETMASK, NULL, &started_signals);
+  (void)pthread_getname_np(pthread_self(), started_name, sizeof started_name);
+  started_is_last = os_thread_is_last();
+  store_release(&started, 1); /* pairs with the load of who started it */
+  os_futex_wake_all(&started);
+  return unused;
+}
+
+static void a_thread_is_started_without_signals(void **state) {
+  (void)state;
+  sigset_t one, now;
+  sigemptyset(&one);
+  sigaddset(&one, SIGUSR1);
+  assert_int_equal(pthread_sigmask(SIG_SETMASK, &one, NULL), 0);
+  errno = 77;
+  assert_true(os_thread_start(started_notes, "a name"));
+  assert_int_equal(errno, 77);
+  while (load_acquire(&started) == 0) os_futex_wait(&started, 0);
+  assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &now), 0);
+  assert_true(sigismember(&now, SIGUSR1) && !sigismember(&now, SIGUSR2));
+  assert_true(sigismember(&started_signals, SIGUSR1) && sigismember(&started_signals, SIGUSR2));
+  assert_true(sigismember(&started_signals, SIGTERM) && sigismember(&started_signals, SIGALRM));
+  assert_string_equal(started_name, "a name");
+  assert_false(started_is_last || os_thread_is_last());
+  sigemptyset(&one);
+  assert_int_equal(pthread_sigmask(SIG_SETMASK, &one, NULL), 0);
+}
+
+/* The process's last thread is one that os_thread_start has started. */
+static void *comes_to_be_last(void *unused) {
+  (void)unused;
+  sigset_t now;
+  for (int i = 0; i < 2000 && !os_thread_is_last(); i++) os_futex_wait_ms(&word, 5, 10);
+  bool is_last = os_thread_is_last() && pthread_sigmask(SIG_SETMASK, NULL, &now) == 0;
+  _exit(is_last && sigismember(&now, SIGUSR2) && !sigismember(&now, SIGUSR1) ? 0 : 1);
+}
+static void who_is_left_alone_knows_it(void **state) {
+  (void)state;
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    sigset_t one;
+    store_relaxed(&word, 5);
+    if (sigemptyset(&one) != 0 || sigaddset(&one, SIGUSR2) != 0) _exit(2);
+    if (pthread_sigmask(SIG_SETMASK, &one, NULL) != 0) _exit(2);
+    if (prctl(PR_SET_NAME, "a) Z 1 (b") != 0) _exit(2);
+    if (!os_thread_start(comes_to_be_last, "last")) _exit(3);
+    pthread_exit(NULL);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
 }
 
 static _Atomic(unsigned) destroyed_count;
@@ -143,6 +220,9 @@ int main(void) {
       cmocka_unit_test(threads_alive_differ),
       cmocka_unit_test(waiters_are_all_woken),
       cmocka_unit_test(a_wait_for_a_changed_word_returns),
+      cmocka_unit_test(a_wait_with_a_time_ends),
+      cmocka_unit_test(a_thread_is_started_without_signals),
+      cmocka_unit_test(who_is_left_alone_knows_it),
       cmocka_unit_test(the_destructor_runs_as_often_as_said),
       cmocka_unit_test(no_key_left_is_said),
       cmocka_unit_test(fork_runs_the_hooks),

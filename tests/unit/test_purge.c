@@ -235,6 +235,41 @@ static void a_delayed_purge_goes_on_until_it_is_done(void **state) {
   run_child(much);
 }
 
+/* For who comes by often the delay is one from the last claim that mattered. */
+static void quiet(void) {
+  layers_init(256 * MIB);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "1G"));
+  struct purge_quiet q = {0, 0, 0};
+  uint64_t due_ms;
+  NEED(!purge_quiet(&q, 1000, &due_ms) && due_ms == UINT64_MAX);
+  struct chunk_run run = claim_chunks(0, 20 * SUPERSLAB_CHUNKS, 1, 0);
+  superslab_release(0, 10 * SUPERSLAB_CHUNKS);
+  NEED(!purge_quiet(&q, 1500, &due_ms) && due_ms == 2500 && q.dirty_bytes == 10 * SUPERSLAB_BYTES);
+  superslab_release(10 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS); /* a little more */
+  NEED(!purge_quiet(&q, 2499, &due_ms) && due_ms == 2500);
+  NEED(purge_quiet(&q, 2500, &due_ms) && superslab_dirty_bytes() == 7 * SUPERSLAB_BYTES);
+  NEED(purge_quiet(&q, 2501, &due_ms) && superslab_dirty_bytes() == 3 * SUPERSLAB_BYTES);
+  NEED(!purge_quiet(&q, 2502, &due_ms) && superslab_dirty_bytes() == SUPERSLAB_BYTES);
+  NEED(due_ms == 3502);                                           /* what came later */
+  superslab_release(11 * SUPERSLAB_CHUNKS, 9 * SUPERSLAB_CHUNKS); /* much */
+  NEED(!purge_quiet(&q, 3400, &due_ms) && due_ms == 4400);
+  run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 5); /* from zero memory: that is no need for this */
+  NEED(run.is_zero && !purge_quiet(&q, 3500, &due_ms) && due_ms == 4400);
+  run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 12);
+  NEED(run.first == 12 * SUPERSLAB_CHUNKS && !run.is_zero);
+  NEED(!purge_quiet(&q, 4400, &due_ms) && due_ms == 5400);
+  NEED(superslab_dirty_bytes() == 9 * SUPERSLAB_BYTES);
+  NEED(rt_option_set(RT_OPTION_PURGE_DELAY_MS, "0"));
+  NEED(!purge_quiet(&q, 9000, &due_ms) && due_ms == UINT64_MAX);
+  NEED(rt_option_set(RT_OPTION_PURGE_DELAY_MS, "100"));
+  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "off"));
+  NEED(!purge_quiet(&q, 19000, &due_ms) && superslab_dirty_bytes() == 9 * SUPERSLAB_BYTES);
+}
+static void a_quiet_process_waits_for_one_delay(void **state) {
+  (void)state;
+  run_child(quiet);
+}
+
 /* Who has the right to purge keeps others from it. */
 static void *tries(void *unused) {
   (void)unused;
@@ -269,6 +304,7 @@ int main(void) {
       cmocka_unit_test(off_releases_when_asked_only),
       cmocka_unit_test(what_nobody_needs_goes_after_the_delay),
       cmocka_unit_test(a_delayed_purge_goes_on_until_it_is_done),
+      cmocka_unit_test(a_quiet_process_waits_for_one_delay),
       cmocka_unit_test(one_thread_purges_at_a_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
