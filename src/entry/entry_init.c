@@ -20,6 +20,7 @@
 #include "os_mem.h"
 #include "os_proc.h"
 #include "os_thread.h"
+#include "prewarm.h"
 #include "region.h"
 #include "rt_conf.h"
 #include "rt_options.h"
@@ -86,6 +87,7 @@ entry_init_at_load(int argument_count, char **arguments, char **environment) {
   entry_init();
   if (!load_relaxed(&options_are_read)) apply_options();
   os_environ_end();
+  if (HAK_UNLIKELY(rt_option(RT_OPTION_PREWARM) != 0)) prewarm(rt_option(RT_OPTION_PREWARM));
 }
 
 struct heap *entry_enter(void) {

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE 1
 #include "os_mem.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -20,6 +21,9 @@
 /* Missing from the headers of older C libraries. */
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -160,6 +164,16 @@ bool os_unmap(void *p, size_t size) {
 /* madvise(MADV_DONTNEED). Any errno (EINVAL: locked pages): false, the range counts as dirty. */
 bool os_purge(void *p, size_t size) {
   return range_is_valid(p, size) && os_sys_madvise(p, size, MADV_DONTNEED) == 0;
+}
+
+/* madvise(MADV_POPULATE_WRITE), since Linux 5.14. EINVAL (an old kernel): each page is written to.
+ * Any other errno (ENOMEM, EFAULT): false; to write would end the process then. */
+bool os_populate(void *p, size_t size) {
+  if (!range_is_valid(p, size)) return false;
+  long result = os_sys_madvise(p, size, MADV_POPULATE_WRITE);
+  if (result != -EINVAL) return result == 0;
+  for (size_t i = 0; i < size; i += os_page_bytes()) ((volatile char *)p)[i] = 0;
+  return true;
 }
 
 /* madvise(MADV_FREE). Any errno (EINVAL: locked pages, or an old kernel): false, as above. */

@@ -9,6 +9,7 @@
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
+#include "prewarm.h"
 #include "region.h"
 #include "regret.h"
 #include "rt_lock.h"
@@ -45,9 +46,10 @@ void purge_init(void) {
   lock_register(&purge_lock);
 }
 
-/* What purged memory that came back lets stay, where there is room for it. */
-static size_t regretted_bytes(uint64_t now_ms) {
-  return rt_options_pressure() >= RT_PRESSURE_CLOSE ? 0 : regret_keep_bytes(now_ms);
+/* What purged memory that came back lets stay, or what was touched ahead, where there is room. */
+static size_t wanted_bytes(uint64_t now_ms) {
+  if (rt_options_pressure() >= RT_PRESSURE_CLOSE) return 0;
+  return size_max(regret_keep_bytes(now_ms), prewarm_keep_bytes());
 }
 
 static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
@@ -57,7 +59,7 @@ bool purge_is_due(void) {
     return false; /* before the clock is read */
   uint64_t now_ms = os_coarse_ms();
   return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
-         now_ms >= load_relaxed(&refused_until_ms) && is_over(regretted_bytes(now_ms));
+         now_ms >= load_relaxed(&refused_until_ms) && is_over(wanted_bytes(now_ms));
 }
 
 struct purge {
@@ -134,7 +136,7 @@ static enum chunk_state automatic_state(void) {
 size_t purge_chunks(bool all) {
   uint64_t now_ms = os_coarse_ms();
   struct purge p = {.all = all, .to = all ? CHUNK_ZERO : automatic_state()};
-  if (!all) p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), regretted_bytes(now_ms));
+  if (!all) p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), wanted_bytes(now_ms));
   purge(&p);
   /* What the program asked to purge is no mistake of ours; what is lazy costs nothing to need. */
   if (p.bytes != 0 && !all && p.to == CHUNK_ZERO && !region_is_scarce())
@@ -150,7 +152,7 @@ void purge_note_dirty(size_t count) {
 /* What is above keep_bytes, a slice of it. Bytes of it that were dirty. */
 static size_t purge_down_to(size_t keep_bytes, uint64_t now_ms, bool *has_more) {
   struct purge p = {.to = automatic_state(),
-                    .keep_bytes = size_max(keep_bytes, regretted_bytes(now_ms))};
+                    .keep_bytes = size_max(keep_bytes, wanted_bytes(now_ms))};
   purge(&p);
   if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
     regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);

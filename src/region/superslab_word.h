@@ -1,4 +1,4 @@
-/* superslab_word.h — the word a superslab; for superslab.c and purge.c only.
+/* superslab_word.h — the word a superslab; for superslab.c, purge.c and prewarm.c only.
  *
  *    63 ............. 32 31 .............. 0
  *   [ high, a bit a chunk | low, a bit a chunk ]

@@ -67,6 +67,7 @@ bool os_unmap(void *p, size_t size) { return p != NULL && size != 0; }
 size_t os_resident_pages(void *p, size_t size) { return p == NULL && size == 0; }
 static void (*purge_watcher)(void *p, size_t size);
 void model_watch_purges(void (*watcher)(void *p, size_t size)) { purge_watcher = watcher; }
+bool os_populate(void *p, size_t size) { return p != NULL && size != 0; }
 bool os_purge_lazily(void *p, size_t size) { return p != NULL && size != 0; } /* nobody needs it */
 bool os_purge(void *p, size_t size) {
   if (purge_watcher != NULL) purge_watcher(p, size);

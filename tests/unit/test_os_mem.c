@@ -7,10 +7,14 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -101,6 +105,63 @@ static void fresh_memory_is_zero_and_writable(void **state) {
   assert_true(is_zero(p, 16 * page));
   memset(p, 'x', 16 * page);
   assert_true(os_unmap(p, 16 * page));
+}
+
+static size_t resident_count(char *p, size_t count_all) {
+  unsigned char states[16];
+  size_t count = 0;
+  assert_true(count_all <= sizeof states);
+  assert_int_equal(mincore(p, count_all * page, states), 0);
+  for (size_t i = 0; i < count_all; i++) count += states[i] & 1;
+  return count;
+}
+
+static void populated_pages_have_memory(void **state) {
+  (void)state;
+  char *p = os_map(8 * page);
+  assert_non_null(p);
+  os_no_huge(p, 8 * page);
+  assert_int_equal(resident_count(p, 8), 0);
+  assert_true(os_populate(p + page, 3 * page));
+  assert_int_equal(resident_count(p, 8), 3);
+  for (size_t i = 0; i < 4 * page; i++) assert_int_equal(p[i], 0);
+  p[page] = 7; /* what is there stays */
+  assert_true(os_populate(p, 2 * page));
+  assert_int_equal(p[page], 7);
+  assert_true(os_unmap(p, 8 * page));
+  assert_false(os_populate(p, 8 * page)); /* nothing is mapped there */
+  assert_false(os_populate(p + 1, page));
+  assert_false(os_populate(p, 0));
+}
+
+/* On a kernel that does not know the advice, the least of which a filter can pretend to be. */
+static int populate_without_the_advice(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 23, 0, 1), /* MADV_POPULATE_WRITE */
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {sizeof code / sizeof *code, code};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 77;
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return 77;
+  char *p = os_map(8 * page);
+  os_no_huge(p, 8 * page);
+  if (p == NULL || madvise(p, page, 23) == 0 || errno != EINVAL) return 2;
+  if (!os_populate(p + page, 3 * page)) return 3;
+  return resident_count(p, 8) == 3 && p[page] == 0 ? 0 : 4;
+}
+static void old_kernels_populate_too(void **state) {
+  (void)state;
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) _exit(populate_without_the_advice());
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  if (status == 77 << 8) skip(); /* no filters here */
+  assert_int_equal(status, 0);
 }
 
 static void purged_pages_read_as_zero(void **state) {
@@ -290,6 +351,8 @@ int main(void) {
       TEST(reservations_are_aligned_and_cut),
       TEST(a_reservation_costs_no_memory),
       TEST(fresh_memory_is_zero_and_writable),
+      TEST(populated_pages_have_memory),
+      TEST(old_kernels_populate_too),
       TEST(purged_pages_read_as_zero),
       TEST(a_taken_address_is_left_alone),
       TEST(remap_keeps_the_contents),
