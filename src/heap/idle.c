@@ -90,6 +90,7 @@ static struct heap_fault look_at(struct heap *h, struct magazine **strays, uint6
   struct heap_fault fault = {FAULT_NONE, NULL};
   if (heap_is_away(h) || !has_gone_idle(h, now_ms)) return fault;
   if (!lock_try_enter(&h->lock)) return fault;
+  ASSERT(heap_is_home(h));
   flush_from_outside(h);
   flush_take_strays(h, strays);
   fault = h->fault;
@@ -102,6 +103,7 @@ struct heap_fault idle_look(struct magazine **strays, uint64_t now_ms, bool *is_
   struct heap_fault fault = {FAULT_NONE, NULL};
   *is_waiting = false;
   uint32_t end = heap_id_end();
+  ASSERT(end >= HEAP_ID_FIRST && !lock_is_mine(&heap_none.lock));
   for (uint32_t id = HEAP_ID_FIRST; id < end; id++) {
     struct heap *h = heap_of_id(id);
     if (h == NULL || !heap_is_home(h)) continue;

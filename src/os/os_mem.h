@@ -47,8 +47,8 @@ HAK_MUST_USE bool os_unmap(void *p, size_t size);
 /* Give the pages back, keep the address space; they read as zero afterwards. True only when the
  * kernel said yes for the whole range: only then may anyone call the range zero. */
 HAK_MUST_USE bool os_purge(void *p, size_t size);
-/* Give every page of the range memory now; one that reads as zero goes on doing so. False when there
- * was none for some of them (or a filter), which may have got it or not. */
+/* Give every page of the range memory now; one that reads as zero goes on doing so. False when
+ * there was none for some of them (or a filter): they may have got it or not. */
 HAK_MUST_USE bool os_populate(void *p, size_t size);
 /* Let the kernel take the pages when it wants them (MADV_FREE, since Linux 4.5): until then they
  * keep their contents, and whoever writes to one keeps it. False on any errno. */

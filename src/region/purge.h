@@ -1,7 +1,8 @@
 /* purge.h — free chunks go back to the kernel, and when.
  *
  *   automatic  what is above WARM_POOL_BYTES, what regrets let stay (regret.h) and what was touched
- *              ahead (prewarm.h), at once; what of the first nobody has needed for PURGE_DELAY_MS, by ticks; SS_RELEASE says how, or not at all
+ *              ahead (prewarm.h), at once; what of the first nobody has needed for PURGE_DELAY_MS,
+ *              by ticks; SS_RELEASE says how, or not at all
  *   asked for  all of it
  *
  * A purge owns what it purges: it takes the chunks out of the superslab's word, and gives them back
