@@ -6,9 +6,11 @@
 #include "entry_background.h"
 
 #include "entry.h"
+#include "entry_large.h"
 #include "entry_limit.h"
 #include "entry_thread.h"
 #include "idle.h"
+#include "large_cache.h"
 #include "os_proc.h"
 #include "os_thread.h"
 #include "purge.h"
@@ -38,11 +40,12 @@ static uint32_t look(struct purge_quiet *q) {
   if (strays != NULL) entry_free_strays(strays);
   if (entry_limit_tick(now_ms)) entry_limit_settle();
   purge_tick(now_ms);
+  entry_large_expire(now_ms);
   while (is_wanted() && purge_is_due() && purge_chunks(false) != 0) { /* each round: a slice less */
   }
   while (purge_quiet(q, now_ms, &due_ms) && is_wanted()) { /* the same */
   }
-  if (is_waiting) return LOOK_MS;
+  if (is_waiting || large_cache_count() != 0) return LOOK_MS;
   uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
   return left_ms < LOOK_MS ? LOOK_MS : left_ms < QUIET_MS ? (uint32_t)left_ms : QUIET_MS;
 }

@@ -104,6 +104,16 @@ size_t entry_large_purge(void) {
   return bytes;
 }
 
+void entry_large_expire(uint64_t now_ms) {
+  if (!large_cache_is_due(now_ms)) return;
+  struct heap *h = entry_enter();
+  if (h == NULL) return;
+  struct large_evicted evicted;
+  large_cache_expire(now_ms, false, &evicted);
+  entry_leave(h);
+  unmap_all(&evicted);
+}
+
 void entry_large_tick(struct heap *h, uint64_t now_ms) {
   if (HAK_LIKELY(!large_cache_is_due(now_ms)) || !lock_try_enter(&h->home->lock)) return;
   struct large_evicted evicted;

@@ -27,7 +27,9 @@ void entry_large_free_mapping(void *p);
 /* All freed mappings that wait to be used again go back to the kernel. Bytes. The caller holds no
  * lock. */
 size_t entry_large_purge(void);
-/* A tick of the calling thread's heap h, which holds no lock: those that have waited too long. */
+/* Those that have waited too long. The caller holds no lock. */
+void entry_large_expire(uint64_t now_ms);
+/* The same in a tick of the calling thread's heap h, which holds no lock: it waits for none. */
 void entry_large_tick(struct heap *h, uint64_t now_ms);
 
 /* True when p is the start of an object with a mapping of its own. */

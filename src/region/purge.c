@@ -18,7 +18,7 @@
 #include "superslab_word.h"
 
 enum {
-  REFUSED_MS = 1000, /* arbitrary */
+  REFUSED_MS = 1000,                     /* arbitrary */
   WHOLE_FREE_MIN = SUPERSLAB_CHUNKS / 2, /* chunks, for which a huge page is broken */
   /* The time begins anew when so much of what is dirty has become so since. Arbitrary; frees that
    * go on and on can do that a few dozen times. */
@@ -167,7 +167,8 @@ static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
 }
 
 static bool may_purge(uint64_t now_ms) {
-  return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF && now_ms >= load_relaxed(&refused_until_ms);
+  return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
+         now_ms >= load_relaxed(&refused_until_ms);
 }
 
 void purge_tick(uint64_t now_ms) {
