@@ -10,8 +10,8 @@
 #include "base_attr.h"
 
 /* Give pages to the first `bytes` of the heap that are free and have none, as far as there is
- * memory, and no more than three quarters of the nearest limit (limit.h). Bytes touched. The
- * caller holds no lock. */
+ * memory, and no more than half of the machine's and three quarters of the nearest limit (limit.h).
+ * Bytes touched. The caller holds no lock. */
 size_t prewarm(size_t bytes);
 /* What of free chunks no automatic purge takes for that reason. */
 HAK_MUST_USE size_t prewarm_keep_bytes(void);

@@ -50,7 +50,8 @@ PATTERN = (r"\b(load|store|swap|add|sub|or|and|cas|bump|step_up|step_down)"
            r"_(relaxed|acquire|release|acq_rel|seq)\(")
 ACCESS = re.compile(PATTERN)
 KILLED_LEAST = 0.95
-SLOW = ("mutated_entry_resize", "mutated_entry_init", "mutated_recover", "test_model_entry")
+SLOW = ("mutated_entry_resize", "mutated_entry_init", "mutated_recover",
+        "mutated_entry_background", "test_model_entry")
 FIRST_TIMEOUT_S = 120
 EXECUTIONS = "3000"  # of a scenario: what is not noticed in so many stays unnoticed
 EXECUTIONS_PLAIN = "200"  # of a value that is wrong, whatever the order: soon noticed, or never
