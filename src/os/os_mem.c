@@ -183,7 +183,7 @@ bool os_purge_lazily(void *p, size_t size) {
 
 /* mincore. Any errno (seccomp): 0, as if nothing were. */
 size_t os_resident_pages(void *p, size_t size) {
-  unsigned char state[RESIDENT_PAGES_MAX];
+  unsigned char state[RESIDENT_PAGES_MAX] = {0};
   size_t pages = size / os_page_bytes(), count = 0;
   if (!range_is_valid(p, size) || pages > sizeof state) return 0;
   if (os_syscall3(SYS_mincore, (long)p, (long)size, (long)state) != 0) return 0;
