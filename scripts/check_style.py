@@ -385,13 +385,16 @@ def check_knobs(report):
         if name in names:
             report.add(path, number, f"{name} is there twice", "an option is one line")
         names.add(name)
-        in_range = int(low) <= int(default) <= int(high)
+        is_word = kind == "bytes" and words and int(default) <= words.count("|") < int(low)
+        in_range = is_word or int(low) <= int(default) <= int(high)
         if not in_range or kind == "bool" and (low, high) != ("0", "1"):
             report.add(path, number, f"default or range of {name}",
-                       "min <= default <= max; bool is 0 to 1")
-        if len(words.split("|")) != int(high) + 1 if kind == "choice" else words:
+                       "min <= default <= max, or a word; bool is 0 to 1")
+        bad_words = words and (kind != "bytes" or words.count("|") >= int(low))
+        if len(words.split("|")) != int(high) + 1 if kind == "choice" else bad_words:
             report.add(path, number, f"words of {name}",
-                       "a choice has one for each value from 0, other types have none")
+                       "a choice has one for each value from 0, bytes for values below their "
+                       "least, other types none")
         if not doc.endswith(".") or not doc[:1].isupper():
             report.add(path, number, f"text of {name}", "one sentence, with capital and full stop")
 

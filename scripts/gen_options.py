@@ -142,8 +142,8 @@ def markdown(table):
         out.append(f"| `{knob.name}` | {knob.value(speed)} | {knob.value(knob.default)} | "
                    f"{knob.value(lean)} |")
     most = ", ".join(f"`{knob.name}` {knob.value(number)}" for knob, number in tights)
-    out += ["", "Near a limit of memory (`MEMORY_LIMIT`, [tuning.md](tuning.md)) they move to those of",
-            f"lean by steps; at the last step no more holds than: {most}."]
+    out += ["", "Near a limit of memory (`MEMORY_LIMIT`, [tuning.md](tuning.md)) they move to",
+            f"those of lean by steps; at the last step no more holds than: {most}."]
     names = " and ".join(f"`{alias}` (= {profile})" for alias, profile in aliases)
     out += ["", f"Names of an earlier hakmem are accepted: {names}.", "", TAIL]
     return "\n".join(out)

@@ -63,7 +63,7 @@ int entry_limit_callback(size_t soft_bytes, entry_limit_call *call, void *contex
 }
 
 bool entry_limit_tick(uint64_t now_ms) {
-  bool is_looked = limit_look(now_ms, false);
+  bool is_looked = limit_tick(now_ms);
   enum rt_pressure before = rt_options_pressure(), now = limit_pressure();
   if (HAK_LIKELY(now == before)) return is_looked;
   return rt_options_tighten(now) || is_looked; /* else another tick will */
@@ -94,6 +94,6 @@ bool entry_reclaim(size_t bytes) {
   bool may_help = bytes <= limit_held_bytes() + free_bytes;
   if (may_help) (void)entry_purge();
   if (!limit_is_deadly()) return may_help;
-  limit_look(os_coarse_ms(), true);
+  limit_look(os_coarse_ms());
   return true;
 }

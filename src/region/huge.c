@@ -39,12 +39,14 @@ static void *address_of(size_t superslab) { return chunk_address(superslab * SUP
 /* Nearly all pages of the group before are resident: what the heap claims it uses. Of huge pages
  * all are: who has them once goes on. Any errno of mincore: not known, so no. */
 static bool is_dense(size_t superslab) {
+  ASSERT(superslab % GROUP_SUPERSLABS == 0);
   if (superslab < GROUP_SUPERSLABS) return false;
   size_t before = superslab - GROUP_SUPERSLABS, resident = 0;
   if (huge_is_whole(before)) return true;
   for (size_t i = before; i < superslab; i++)
     resident += os_resident_pages(address_of(i), SUPERSLAB_BYTES);
   size_t pages = GROUP_SUPERSLABS * SUPERSLAB_BYTES / os_page_bytes();
+  ASSERT(resident <= pages);
   return resident >= pages - pages / DENSE_SHARE;
 }
 
@@ -100,6 +102,7 @@ static struct group group_of(size_t superslab) {
 void huge_break(size_t superslab) {
   if (HAK_LIKELY(!huge_is_whole(superslab))) return;
   struct group g = group_of(superslab);
+  ASSERT(g.count != 0 && superslab - g.first < g.count);
   os_no_huge(address_of(g.first), g.count * SUPERSLAB_BYTES);
   for (size_t i = g.first; i < g.first + g.count; i++) store_relaxed(&whole_bytes[i], (uint8_t)0);
 }
@@ -108,6 +111,7 @@ void huge_note_purge(size_t superslab) {
   if (whole_bytes == NULL || huge_is_whole(superslab)) return;
   if (mode == OS_THP_NEVER || rt_option(RT_OPTION_THP) == HUGE_NEVER) return;
   struct group g = group_of(superslab);
+  ASSERT(g.count != 0 && g.count <= GROUP_SUPERSLABS);
   if (g.first * SUPERSLAB_BYTES < AUTO_MIN_BYTES && rt_option(RT_OPTION_THP) != HUGE_ALWAYS)
     return; /* what a small heap grows into */
   for (size_t i = g.first; i < g.first + g.count; i++)

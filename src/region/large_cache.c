@@ -52,6 +52,7 @@ static uint64_t age_most_ms(void) {
 static struct large clear(struct place *place) {
   struct large object = place->object;
   ASSERT(object.address != NULL && load_relaxed(&kept_count) != 0);
+  ASSERT(load_relaxed(&kept_bytes) >= object.bytes);
   place->object.address = NULL;
   signal_fence();
   bump_relaxed(&kept_bytes, -object.bytes);
@@ -110,7 +111,7 @@ void large_cache_put(struct large object, uint64_t now_ms, struct large_evicted 
     evict(object, now_ms, out);
   }
   note_oldest();
-  ASSERT(load_relaxed(&kept_bytes) <= most);
+  ASSERT(!is_kept || load_relaxed(&kept_bytes) <= most);
   lock_leave(&cache_lock);
 }
 
@@ -132,7 +133,7 @@ static void note_regret(size_t bytes, uint64_t now_ms) {
 }
 
 struct large large_cache_take(size_t bytes, size_t align, uint64_t now_ms) {
-  ASSERT(bytes != 0 && size_is_pow2(align));
+  ASSERT(bytes != 0 && size_is_pow2(align) && load_relaxed(&kept_count) <= LARGE_CACHE_PLACES);
   struct place *best = NULL;
   struct large taken = {NULL, 0};
   lock_nested(&cache_lock);
@@ -142,6 +143,7 @@ struct large large_cache_take(size_t bytes, size_t align, uint64_t now_ms) {
   }
   if (best != NULL) {
     taken = clear(best);
+    ASSERT(taken.bytes >= bytes);
     note_oldest();
   } else {
     note_regret(bytes, now_ms);
@@ -160,6 +162,7 @@ void large_cache_expire(uint64_t now_ms, bool all, struct large_evicted *out) {
   *out = (struct large_evicted){0};
   lock_nested(&cache_lock);
   uint64_t age_ms = age_most_ms();
+  ASSERT(age_ms != 0 && age_ms <= AGE_MS);
   bool is_close = rt_options_pressure() >= RT_PRESSURE_CLOSE;
   for (size_t i = 0; i < LARGE_CACHE_PLACES; i++) {
     if (places[i].object.address == NULL) continue;

@@ -86,6 +86,7 @@ static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
 }
 
 static void note_fresh(size_t bytes) {
+  ASSERT(bytes != 0);
   uintptr_t thread = os_thread_self();
   struct fresh *f = &fresh[((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32) % FRESH_PLACES];
   store_relaxed(&f->thread, thread);
@@ -143,6 +144,7 @@ static void take_group(struct finding *f) {
   take(f, &room, RT_PRESSURE_TIGHT);
   if (!room.is_deadly) return;
   size_t spare = size_max(room.limit_bytes / FULL_SHARE, FULL_MIN), left = room_left(&room);
+  ASSERT(left <= room.limit_bytes && spare != 0);
   f->left_bytes = left > spare ? left - spare : 0;
 }
 
@@ -176,6 +178,8 @@ static size_t growth_until_look(const struct finding *f) {
 }
 
 static void publish(const struct finding *f, uint64_t now_ms) {
+  ASSERT(f->pressure <= RT_PRESSURE_TIGHT);
+  ASSERT(f->left_bytes == SIZE_MAX || f->left_bytes < f->nearest.limit_bytes);
   store_relaxed(&nearest_used, (size_t)f->nearest.used_bytes);
   store_relaxed(&nearest_limit, (size_t)f->nearest.limit_bytes);
   store_relaxed(&left_bytes, f->left_bytes);
@@ -188,18 +192,23 @@ static void publish(const struct finding *f, uint64_t now_ms) {
   store_relaxed(&next_look_ms, now_ms + (is_often ? LOOK_OFTEN_MS : LOOK_MS));
 }
 
-bool limit_look(uint64_t now_ms, bool now) {
-  uint64_t due_ms = load_relaxed(&next_look_ms);
-  if (!now && !limit_is_due() && now_ms < due_ms) return false;
-  /* Another thread's: what it finds is ours too. */
-  if (!cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS) && !now) return false;
+static void look(uint64_t now_ms, bool asks) {
   store_relaxed(&limit_look_due, false);
   /* A slow path looks before its caller has written to what it gets. */
-  store_relaxed(&grown_bytes, unwritten_bytes(now, now_ms));
+  store_relaxed(&grown_bytes, unwritten_bytes(asks, now_ms));
   struct finding f = find();
   publish(&f, now_ms);
+}
+
+bool limit_tick(uint64_t now_ms) {
+  uint64_t due_ms = load_relaxed(&next_look_ms);
+  if (!limit_is_due() && now_ms < due_ms) return false;
+  if (!cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS)) return false; /* another's tick */
+  look(now_ms, false);
   return true;
 }
+
+void limit_look(uint64_t now_ms) { look(now_ms, true); }
 
 enum rt_pressure limit_pressure(void) { return (enum rt_pressure)load_relaxed(&pressure_found); }
 
@@ -208,6 +217,7 @@ struct limit_room limit_nearest(void) {
 }
 
 void limit_watch(size_t held_bytes) {
+  ASSERT(load_relaxed(&watch_at_bytes) <= load_relaxed(&watched_bytes));
   store_relaxed(&watched_bytes, held_bytes);
   limit_look_soon();
 }

@@ -5,10 +5,7 @@
  *   CLOSE     90 %                     as lean
  *   TIGHT     95 %                     nothing is kept for later
  *
- * MEMORY_LIMIT=auto: the limits are those of the control group and RLIMIT_AS (CLOSE at most: what
- * is purged keeps its addresses); that some task of it, or of the machine, stalls for memory a
- * tenth of the time is NEAR, that all do is CLOSE. A number: our own bytes.
- *
+ * MEMORY_LIMIT=auto: of the control group and RLIMIT_AS, and stalls count; a number: our own bytes.
  * Lock: none. Whoever moves the time of the next look on has the look.
  */
 #ifndef LIMIT_H
@@ -22,15 +19,20 @@
 #include "base_attr.h"
 #include "rt_options.h"
 
+/* RLIMIT_AS leads to CLOSE at most: what is purged keeps its addresses. That some task of the
+ * group, or of the machine, stalls for memory a tenth of the time is NEAR, that all do is CLOSE.
+ */
+
 extern _Atomic(bool) limit_look_due HAK_HIDDEN;
 
 /* True when so much has been handed out since the last look that it is time for one. */
 HAK_INLINE bool limit_is_due(void) { return load_relaxed(&limit_look_due); }
 
-/* A tick; now_ms: a coarse clock. Looks when it is time to; or now, for who asks for memory and has
- * written to all it got. True when it has looked.
- * Some 30 system calls. The caller holds no lock. */
-bool limit_look(uint64_t now_ms, bool now);
+/* A tick: looks when it is time to; true when it has. now_ms: a coarse clock. The caller holds no
+ * lock. */
+HAK_MUST_USE bool limit_tick(uint64_t now_ms);
+/* Look now, for who asks for memory and has written to all it got. Some 30 system calls. */
+void limit_look(uint64_t now_ms);
 /* What the last look found. */
 HAK_MUST_USE enum rt_pressure limit_pressure(void);
 

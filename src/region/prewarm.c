@@ -19,7 +19,7 @@ static _Atomic(size_t) touched_bytes; /* ever */
 /* So that it does not tighten options by itself, nor takes what the machine needs. */
 static size_t within_limit(size_t bytes) {
   bytes = size_min(bytes, (size_t)(os_ram_bytes() / 2));
-  limit_look(os_coarse_ms(), true);
+  limit_look(os_coarse_ms());
   struct limit_room room = limit_nearest();
   if (room.limit_bytes == 0) return bytes;
   size_t most = room.limit_bytes / 4 * 3;

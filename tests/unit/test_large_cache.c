@@ -102,7 +102,11 @@ static void regrets(void) {
   NEED(put(0, 20 * MIB, 12004) == 0 && take(20 * MIB, 12004) == 0);
   NEED(put(0, 20 * MIB, 12005) == 1); /* ten seconds later */
   NEED(take(20 * MIB, 12006) == SIZE_MAX && put(0, 20 * MIB, 12006) == 0);
-  NEED(expire(12007, true) == 1 && put(0, 65 * MIB, 12008) == 1);
+  /* What was kept then, too. */
+  NEED(expire(12007, true) == 1 && put(0, 20 * MIB, 30000) == 1 && put(1, 10 * MIB, 30001) == 0);
+  NEED(take(20 * MIB, 30002) == SIZE_MAX && put(0, 20 * MIB, 30003) == 0);
+  NEED(large_cache_bytes() == 30 * MIB && expire(30004, true) == 2);
+  NEED(put(0, 65 * MIB, 12008) == 1);
   NEED(take(65 * MIB, 12009) == SIZE_MAX && put(0, 65 * MIB, 12010) == 1); /* too much */
 }
 static void a_loop_gets_what_it_needs(void **state) {

@@ -5,14 +5,21 @@
 #include "unit_tree.h"
 
 #include "limit.h"
+#include "os_proc.h"
 #include "region.h"
 
 static uint64_t clock_ms = 1000;
 
 static enum rt_pressure look_after(uint64_t ms) {
   clock_ms += ms;
-  limit_look(clock_ms, false);
+  NEED(limit_tick(clock_ms) || !limit_is_due()); /* what it found is the question */
   return limit_pressure();
+}
+
+/* As who asks for memory. */
+static bool look(void) {
+  limit_look(clock_ms);
+  return true;
 }
 
 static void group_set(uint64_t limit_bytes, uint64_t used_bytes) {
@@ -58,19 +65,19 @@ static void each_step_has_its_share_and_is_left_later(void **state) {
 static void times(void) {
   group_begin();
   limit_look_soon();
-  NEED(limit_look(clock_ms, false) && !limit_look(clock_ms + 9999, false));
-  NEED(limit_look(clock_ms += 10000, false)); /* others may have grown */
+  NEED(limit_tick(clock_ms) && !limit_tick(clock_ms + 9999));
+  NEED(limit_tick(clock_ms += 10000)); /* others may have grown */
   group_set(100 * MIB, 90 * MIB);
-  NEED(limit_look(clock_ms += 10000, false) && !limit_look(clock_ms + 499, false));
-  NEED(limit_look(clock_ms += 500, false));
+  NEED(limit_tick(clock_ms += 10000) && !limit_tick(clock_ms + 499));
+  NEED(limit_tick(clock_ms += 500));
   /* A quarter of what is left may go before the next look. */
   group_set(100 * MIB, 20 * MIB);
-  NEED(limit_look(clock_ms += 500, false) && !limit_is_due());
+  NEED(limit_tick(clock_ms += 500) && !limit_is_due());
   struct chunk_run run = claim_chunks(0, 9 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE && !limit_is_due());
   struct chunk_run more = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
   NEED(more.first != CHUNK_NONE && limit_is_due());
-  NEED(limit_look(clock_ms, false) && !limit_is_due());
+  NEED(limit_tick(clock_ms) && !limit_is_due());
   superslab_release(run.first, run.count); /* memory that has pages is no growth */
   for (int i = 0; i < 20; i++) {
     run = claim_chunks(0, 5 * SUPERSLAB_CHUNKS, 1, 0);
@@ -87,23 +94,23 @@ static void kills(void) {
   group_begin();
   NEED(!limit_refuses(1000 * MIB)); /* nothing is known yet */
   group_set(100 * MIB, 60 * MIB);
-  NEED(limit_look(clock_ms, true));
+  NEED(look());
   /* Left: 40 MiB without a 32nd of the limit; a large request counts an eighth. */
   NEED(!limit_refuses(36 * MIB) && !limit_refuses(1000 * MIB));
   struct chunk_run run = claim_chunks(0, 10 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(!limit_refuses(16 * MIB) && limit_refuses(17 * MIB) && limit_refuses(1000 * MIB));
   group_set(100 * MIB, 80 * MIB);
-  NEED(limit_look(clock_ms, true)); /* the run is written to now */
+  NEED(look()); /* the run is written to now */
   NEED(!limit_refuses(1000 * MIB));
   group_set(100 * MIB, 90 * MIB);
-  NEED(limit_look(clock_ms, true) && limit_refuses(1000 * MIB) && !limit_refuses(6 * MIB));
+  NEED(look() && limit_refuses(1000 * MIB) && !limit_refuses(6 * MIB));
   group_set(100 * MIB, 99 * MIB);
-  NEED(limit_look(clock_ms, true) && limit_refuses(1));
+  NEED(look() && limit_refuses(1));
   NEED(claim_chunks(0, 1, 1, 0).first == CHUNK_NONE);
   bool is_zero;
   NEED(!superslab_claim_at(run.first + run.count, 1, &is_zero));
   tree_put("/proc/meminfo", "SwapFree: 99 kB\n");
-  NEED(limit_look(clock_ms, true) && !limit_refuses(1000 * MIB));
+  NEED(look() && !limit_refuses(1000 * MIB));
   NEED(limit_pressure() == RT_PRESSURE_TIGHT);
   NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE);
 }
@@ -115,15 +122,36 @@ static void what_would_kill_is_refused(void **state) {
 /* What a slow path looks at has not been written to: it counts still. */
 static void unwritten(void) {
   group_begin();
-  NEED(limit_look(clock_ms, true));
+  NEED(look());
   struct chunk_run run = claim_chunks(0, 25 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE && limit_is_due());
-  NEED(limit_look(clock_ms, false) && limit_refuses(37 * MIB) && !limit_refuses(36 * MIB));
-  NEED(limit_look(clock_ms, true) && !limit_refuses(86 * MIB)); /* who asks anew has written */
+  NEED(limit_tick(clock_ms) && limit_refuses(37 * MIB) && !limit_refuses(36 * MIB));
+  NEED(look() && !limit_refuses(86 * MIB)); /* who asks anew has written */
 }
 static void what_was_just_handed_out_counts(void **state) {
   (void)state;
   run_child_in_tree(unwritten);
+}
+
+/* Another thread's counts for a tenth of a second, whoever asks. */
+static void *claims(void *unused) {
+  NEED(claim_chunks(1, 10 * SUPERSLAB_CHUNKS, 1, 0).first != CHUNK_NONE);
+  return unused;
+}
+static void unwritten_by_another(void) {
+  group_begin();
+  clock_ms = os_coarse_ms();
+  NEED(look());
+  thread_run(claims, NULL);
+  clock_ms = os_coarse_ms();
+  NEED(look() && limit_refuses(68 * MIB) && !limit_refuses(65 * MIB));
+  clock_ms += 200;
+  NEED(look() && !limit_refuses(86 * MIB));
+}
+static void what_another_was_just_handed_counts_too(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip(); /* a thread after a fork */
+  run_child_in_tree(unwritten_by_another);
 }
 
 static void own_bytes(void) {
@@ -185,6 +213,7 @@ int main(void) {
       cmocka_unit_test(looks_are_due_by_time_and_by_growth),
       cmocka_unit_test(what_would_kill_is_refused),
       cmocka_unit_test(what_was_just_handed_out_counts),
+      cmocka_unit_test(what_another_was_just_handed_counts_too),
       cmocka_unit_test(a_number_limits_our_own_bytes),
       cmocka_unit_test(stalls_count_before_any_limit),
       cmocka_unit_test(who_watches_is_told_in_time),

@@ -102,7 +102,7 @@ static void limited(void) {
   size_t bytes = prewarm(100 * MIB);
   NEED(bytes <= 30 * MIB && bytes > 28 * MIB); /* the tables count */
   NEED(limit_pressure() == RT_PRESSURE_NONE);
-  limit_look(1000, true);
+  limit_look(1000);
   NEED(limit_pressure() == RT_PRESSURE_NONE);
   NEED(prewarm(100 * MIB) < 2 * MIB);
 }
