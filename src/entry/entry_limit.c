@@ -30,8 +30,7 @@ struct watcher {
   void *context;
 };
 static _Atomic(struct watcher *) watcher;
-static _Atomic(bool) is_told;   /* since it was last well below */
-static _Atomic(bool) is_purged; /* since memory became tight */
+static _Atomic(bool) is_told; /* since it was last well below */
 
 int entry_option_set(const char *name, const char *value) {
   struct heap *h = entry_enter(); /* a handler amid a slow path must not wait for a fork */
@@ -66,7 +65,10 @@ bool entry_limit_tick(uint64_t now_ms) {
   bool is_looked = limit_tick(now_ms);
   enum rt_pressure before = rt_options_pressure(), now = limit_pressure();
   if (HAK_LIKELY(now == before)) return is_looked;
-  return rt_options_tighten(now) || is_looked; /* else another tick will */
+  if (!rt_options_tighten(now)) return is_looked; /* another tick will */
+  /* Each thread gives up what it has, as after any change; free chunks go a slice at a time. */
+  add_relaxed(&trim_epoch, 1u);
+  return true;
 }
 
 static void tell(const struct watcher *w) {
@@ -81,9 +83,6 @@ static void tell(const struct watcher *w) {
 }
 
 void entry_limit_settle(void) {
-  bool is_tight = rt_options_pressure() == RT_PRESSURE_TIGHT;
-  if (!is_tight) store_relaxed(&is_purged, false);
-  if (is_tight && !swap_acq_rel(&is_purged, true)) (void)entry_purge();
   const struct watcher *w = load_acquire(&watcher); /* pairs with its publication */
   if (w != NULL) tell(w);
 }

@@ -12,8 +12,7 @@
 /* A tick's part: looks when it is time to, and tightens the options. True: entry_limit_settle has
  * something to do. The caller holds no lock, but may be amid a slow path. */
 HAK_MUST_USE bool entry_limit_tick(uint64_t now_ms);
-/* Give back what is free where memory has become tight, and call the program. The caller is amid
- * nothing. */
+/* Call the program where it wants to know. The caller is amid nothing. */
 void entry_limit_settle(void);
 /* There was no memory for `bytes`: give back all that is free in the process, and look at the
  * limits anew. False: trying again is of no use. O(heap). The caller holds no lock. */

@@ -10,6 +10,11 @@
 #include "purge.h"
 #include "superslab.h"
 
+enum {
+  SLICE_RUNS = 128,   /* system calls of a microsecond or two */
+  SLICE_SLABS = 1024, /* looked at: a tenth of a microsecond each */
+};
+
 /* Neighbouring pages of a slab, and all objects that reach into them. */
 struct page_run {
   uint32_t first_page, page_count;
@@ -132,10 +137,11 @@ static bool begins_slab(size_t chunk, uint32_t entry) {
 }
 
 struct walk {
-  struct heap *own;        /* the calling thread's */
-  const struct heap *only; /* NULL: all homes */
-  struct heap *locked[2];  /* whose lock was taken for the last run; NULL: none */
-  bool is_refused;         /* by the kernel, or by another thread's purge */
+  struct heap *own;          /* the calling thread's */
+  const struct heap *only;   /* NULL: all homes */
+  struct heap *locked[2];    /* whose lock was taken for the last run; NULL: none */
+  int runs_left, slabs_left; /* of the slice; may fall below 0: a slab is purged whole */
+  bool is_refused;           /* by the kernel, or by another thread's purge */
 };
 
 /* One run of the slab at `chunk`, from *page on; *page is then behind it. Bytes, or 0: there is no
@@ -175,6 +181,7 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
   if (id < HEAP_ID_FIRST || (walk->only != NULL && id != heap_id(walk->only))) return 0;
   if (!begins_slab(chunk, entry)) return 0;
   size_t purged = 0, bytes;
+  walk->slabs_left--;
   do { /* each round goes on behind the run of the last; it waits, since the slab is noted by now */
     if (!purge_begin(page != 0 || walk->only == NULL)) { /* who asks for all gets it */
       walk->is_refused = true;
@@ -187,14 +194,22 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
       if (walk->locked[i] != NULL) mail_redrain(walk->locked[i], false, &walk->own->to_free);
     }
     purged += bytes;
+    walk->runs_left -= bytes != 0;
   } while (bytes != 0);
   return purged;
 }
 
+static bool goes_on(const struct walk *walk) {
+  if (walk->is_refused) return false;
+  return walk->only == NULL || (walk->runs_left > 0 && walk->slabs_left > 0);
+}
+
 size_t subslab_purge(struct heap *own, struct heap *home) {
-  struct walk walk = {.own = own, .only = home};
+  struct walk walk = {.own = own, .only = home, .runs_left = SLICE_RUNS, .slabs_left = SLICE_SLABS};
   size_t purged = 0, end = superslab_chunk_end();
-  for (size_t chunk = 0; chunk < end && !walk.is_refused; chunk++)
-    purged += purge_slab(&walk, chunk);
+  size_t chunk = home != NULL ? load_relaxed(&home->subslab_next) : 0;
+  for (; chunk < end && goes_on(&walk); chunk++) purged += purge_slab(&walk, chunk);
+  bool is_done = walk.is_refused || chunk >= end;
+  if (home != NULL) store_relaxed(&home->subslab_next, is_done ? 0 : (uint32_t)chunk);
   return purged;
 }

@@ -21,20 +21,21 @@ enum {
 };
 
 /* True when the home has so many more free bytes in its slabs than at the last purge that it is
- * time for one. The caller holds its lock. 2 instructions where the option is off. */
+ * time for one, or one is on. The caller holds its lock. 2 instructions where the option is off. */
 HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   if (HAK_LIKELY(rt_option(RT_OPTION_SUBSLAB_PURGE) == 0)) return false;
   if (rt_option(RT_OPTION_SS_RELEASE) == RELEASE_OFF) return false;
+  if (load_relaxed(&home->subslab_next) != 0) return true;
   size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
   if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;
   return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
 }
 
-/* Purge the slabs of `home`, NULL: of all homes. Bytes purged, pages that had none behind them
- * included; stops where the kernel refuses and, for one
- * home, where another thread purges. O(chunks). The caller is the
- * owner thread of `own` and holds no lock; strays of mail that it comes upon are put into
- * own->to_free. */
+/* Purge the slabs of all homes (`home` is NULL), or a slice of those of one, which is a pause of
+ * some 0.3 ms: while its subslab_next is not 0 there is more. Bytes purged, pages that had none
+ * behind them included; stops where the kernel refuses and, for one home, where another thread
+ * purges. O(chunks). The caller is the owner thread of `own` and holds no lock; strays of mail that
+ * it comes upon are put into own->to_free. */
 size_t subslab_purge(struct heap *own, struct heap *home);
 
 #endif
