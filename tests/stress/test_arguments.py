@@ -46,6 +46,7 @@ class Arguments(unittest.TestCase):
         for name, bad in (("stress_sleeper", ["--mib", "100"]),
                           ("stress_model", ["--threads", "0"]),
                           ("stress_sleeper", ["--percent", "200"]),
+                          ("stress_profiles", ["--seconds", "0"]),
                           ("stress_fork", ["warm", "--workers", "1000"])):
             for program in PROGRAMS:
                 if os.path.basename(program) == name + "_direct":
