@@ -39,7 +39,7 @@ CASES = {
     "WARM_POOL_STATS": (("0", "1"), 0, {}),
     "CONF_STRICT": (("0", "1"), 77, {"NO_SUCH_OPTION": "1"}),
     "BACKGROUND": (("1", "0"), 4 * MIB, {"PURGE_DELAY_MS": "500"}),
-    "PREWARM": (("64M", "0"), 4000, {}),
+    "PREWARM": (("64M", "0"), 500, {}),
 }
 # What no figure of the program's shows: lines of a dump, the exit status.
 LINES = re.compile(r"^hakmem (?:tiny|superslabs|warm): ", re.M)
