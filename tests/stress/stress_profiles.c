@@ -25,6 +25,7 @@ enum {
   QUIET_CALLS = 20000,
   PAUSE_US = 50, /* between two changes: some slow paths see each */
   LEFT_MAX_MIB = 24,
+  LIVE_SPARE = 2048, /* the C library takes some 300 for a thread of the library's own */
 };
 
 /* --- The options, as the library has them --- */
@@ -306,7 +307,8 @@ int main(int argc, char **argv) {
          "%zu before\n",
          (unsigned long long)steps_done, (unsigned long long)refusals, after, before, left / KIB,
          resident / KIB);
-  REQUIRE(after <= before, "%zu bytes live, %zu before", after, before);
+  size_t spare = T_IS_DIRECT ? 0 : LIVE_SPARE;
+  REQUIRE(after <= before + spare, "%zu bytes live, %zu before", after, before);
   REQUIRE(STRESS_SANITIZED || left <= resident + LEFT_MAX_MIB * MIB, "%zu KiB stay resident",
           left / KIB);
   return 0;
