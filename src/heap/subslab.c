@@ -11,8 +11,8 @@
 #include "superslab.h"
 
 enum {
-  SLICE_RUNS = 128,   /* system calls of a microsecond or two */
-  SLICE_SLABS = 1024, /* looked at: a tenth of a microsecond each */
+  SLICE_RUNS = 64,    /* system calls of a microsecond or two */
+  SLICE_SLABS = 512, /* looked at: a tenth of a microsecond each */
 };
 
 /* Neighbouring pages of a slab, and all objects that reach into them. */

@@ -86,7 +86,7 @@ static size_t purge_own(struct heap *own) {
   size_t purged = 0;
   do {
     size_t bytes = entry_purge_slabs(own, own);
-    NEED(bytes <= (128 + 16) * (size_t)CHUNK_BYTES);
+    NEED(bytes <= (64 + 16) * (size_t)CHUNK_BYTES);
     purged += bytes;
   } while (load_relaxed(&own->subslab_next) != 0);
   return purged;
