@@ -32,6 +32,7 @@ static size_t regretted_bytes; /* that much may be kept until regret_end_ms */
 static uint64_t regret_end_ms;
 /* Written under the lock. */
 static _Atomic(size_t) kept_bytes, kept_count;
+static _Atomic(size_t) held_peak;   /* racing threads may lose one another's, for a moment */
 static _Atomic(uint64_t) oldest_ms; /* of what is kept; no later than that */
 
 size_t large_cache_bytes(void) { return load_relaxed(&kept_bytes); }
@@ -152,9 +153,19 @@ struct large large_cache_take(size_t bytes, size_t align, uint64_t now_ms) {
   return taken;
 }
 
+void large_cache_note_held(size_t bytes) {
+  if (bytes > load_relaxed(&held_peak)) store_relaxed(&held_peak, bytes);
+}
+
+bool large_cache_is_in_the_way(void) {
+  size_t kept = load_relaxed(&kept_bytes);
+  if (HAK_LIKELY(kept == 0)) return false;
+  return superslab_claimed_bytes() + large_bytes() + kept > load_relaxed(&held_peak);
+}
+
 bool large_cache_is_due(uint64_t now_ms) {
   if (HAK_LIKELY(load_relaxed(&kept_count) == 0)) return false;
-  return now_ms >= load_relaxed(&oldest_ms) + age_most_ms() ||
+  return large_cache_is_in_the_way() || now_ms >= load_relaxed(&oldest_ms) + age_most_ms() ||
          rt_options_pressure() >= RT_PRESSURE_CLOSE;
 }
 
@@ -163,7 +174,7 @@ void large_cache_expire(uint64_t now_ms, bool all, struct large_evicted *out) {
   lock_nested(&cache_lock);
   uint64_t age_ms = age_most_ms();
   ASSERT(age_ms != 0 && age_ms <= AGE_MS);
-  bool is_close = rt_options_pressure() >= RT_PRESSURE_CLOSE;
+  bool is_close = rt_options_pressure() >= RT_PRESSURE_CLOSE || large_cache_is_in_the_way();
   for (size_t i = 0; i < LARGE_CACHE_PLACES; i++) {
     if (places[i].object.address == NULL) continue;
     if (all || is_close || now_ms - places[i].since_ms >= age_ms)

@@ -3,7 +3,8 @@
  *
  *   how much   WARM_POOL_BYTES, or a twentieth of live bytes; a loop that frees and maps more than
  *              that gets it, up to 64 MiB, for ten seconds; nothing near a limit (limit.h)
- *   how long   half a second, PURGE_DELAY_MS if that is less; ticks give back what is older
+ *   how long   half a second, PURGE_DELAY_MS if that is less, or until memory is handed out that
+ *              with it would be more than ever; ticks give it back
  *   for whom   requests that leave no more than half of it unused: the caller purges what is left
  *
  * Lock: large (rank 6), a second one of that rank, taken inside; the caller holds an outermost
@@ -32,9 +33,14 @@ void large_cache_put(struct large object, uint64_t now_ms, struct large_evicted 
 /* A mapping of at least `bytes` at a multiple of `align`; .address is NULL: none. Its contents are
  * what they were. */
 HAK_MUST_USE struct large large_cache_take(size_t bytes, size_t align, uint64_t now_ms);
-/* True when something is kept that is too old. */
+/* True when something is kept that is too old, or in the way. */
 HAK_MUST_USE bool large_cache_is_due(uint64_t now_ms);
-/* Take out what is too old, or all. */
+/* True when what is kept and what is handed out would be more than was ever handed out at once: a
+ * new peak is not paid for with what waits. */
+HAK_MUST_USE bool large_cache_is_in_the_way(void);
+/* So much is handed out, in chunks and mappings. */
+void large_cache_note_held(size_t bytes);
+/* Take out what is too old or in the way, or all. */
 void large_cache_expire(uint64_t now_ms, bool all, struct large_evicted *out);
 
 /* Bytes kept, and mappings. Any thread, no lock. */

@@ -33,7 +33,8 @@ static const size_t GROWTH_MIN = 256 * KIB;
 static const size_t FULL_MIN = MIB;
 static const size_t COUNTED_MIN = 4 * MIB;
 
-_Atomic(bool) limit_look_due;
+_Atomic(bool) limit_tick_due;
+static _Atomic(bool) look_due;
 static _Atomic(size_t) grown_bytes; /* since the last look */
 /* What a thread was handed last: it may not have written to it yet, so that no file counts it.
  * Threads share the places by their address, and lose then: they are an estimate. */
@@ -72,7 +73,10 @@ bool limit_refuses(size_t bytes) {
   return grown > left || (grown != 0 ? bytes : size_min(bytes, most)) > left - grown;
 }
 
-void limit_look_soon(void) { store_relaxed(&limit_look_due, true); }
+void limit_look_soon(void) {
+  store_relaxed(&look_due, true);
+  store_relaxed(&limit_tick_due, true);
+}
 
 /* What threads may not have written to yet; the calling one has, if it asks for more. */
 static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
@@ -99,6 +103,8 @@ bool limit_is_deadly(void) {
 }
 
 void limit_note_growth(size_t fresh_bytes) {
+  large_cache_note_held(superslab_claimed_bytes() + large_bytes());
+  if (HAK_UNLIKELY(large_cache_is_in_the_way())) store_relaxed(&limit_tick_due, true);
   size_t watched = load_relaxed(&watch_at_bytes), at = load_relaxed(&look_at_bytes);
   if (HAK_UNLIKELY(watched != 0) && limit_held_bytes() >= watched) limit_look_soon();
   if (HAK_LIKELY(at == SIZE_MAX) || fresh_bytes == 0) return;
@@ -193,7 +199,7 @@ static void publish(const struct finding *f, uint64_t now_ms) {
 }
 
 static void look(uint64_t now_ms, bool asks) {
-  store_relaxed(&limit_look_due, false);
+  store_relaxed(&look_due, false);
   /* A slow path looks before its caller has written to what it gets. */
   store_relaxed(&grown_bytes, unwritten_bytes(asks, now_ms));
   struct finding f = find();
@@ -202,7 +208,8 @@ static void look(uint64_t now_ms, bool asks) {
 
 bool limit_tick(uint64_t now_ms) {
   uint64_t due_ms = load_relaxed(&next_look_ms);
-  if (!limit_is_due() && now_ms < due_ms) return false;
+  store_relaxed(&limit_tick_due, false);
+  if (!load_relaxed(&look_due) && now_ms < due_ms) return false;
   if (!cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS)) return false; /* another's tick */
   look(now_ms, false);
   return true;

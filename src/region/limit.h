@@ -23,10 +23,11 @@
  * group, or of the machine, stalls for memory a tenth of the time is NEAR, that all do is CLOSE.
  */
 
-extern _Atomic(bool) limit_look_due HAK_HIDDEN;
+extern _Atomic(bool) limit_tick_due HAK_HIDDEN;
 
-/* True when so much has been handed out since the last look that it is time for one. */
-HAK_INLINE bool limit_is_due(void) { return load_relaxed(&limit_look_due); }
+/* True when so much has been handed out that it is time for a tick: for a look, or for the cache of
+ * freed mappings to make room. */
+HAK_INLINE bool limit_is_due(void) { return load_relaxed(&limit_tick_due); }
 
 /* A tick: looks when it is time to; true when it has. now_ms: a coarse clock. The caller holds no
  * lock. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "large_cache.h"
+#include "limit.h"
 
 /* The cache looks at addresses, never behind them. */
 static struct large object(size_t number, size_t bytes) {
@@ -36,8 +37,14 @@ static size_t expire(uint64_t now_ms, bool all) {
   return count;
 }
 
+/* A process that had a GiB once: nothing is in the way of a new peak. */
+static void begin(uint64_t region_bytes) {
+  layers_init(region_bytes);
+  large_cache_note_held(GIB);
+}
+
 static void keeps_so_much(void) {
-  layers_init(64 * MIB); /* 16 MiB may wait */
+  begin(64 * MIB); /* 16 MiB may wait */
   NEED(large_cache_bytes() == 0 && take(MIB, 0) == SIZE_MAX);
   NEED(put(0, 17 * MIB, 1) == 1 && large_cache_count() == 0);
   NEED(put(1, 8 * MIB, 2) == 0 && put(2, 6 * MIB, 3) == 0 && put(3, 2 * MIB, 4) == 0);
@@ -55,7 +62,7 @@ static void so_much_is_kept_the_latest(void **state) {
 }
 
 static void fits_best(void) {
-  layers_init(64 * MIB);
+  begin(64 * MIB);
   NEED(put(0, 6 * MIB, 1) == 0 && put(1, 4 * MIB, 2) == 0 && put(2, 5 * MIB, 3) == 0);
   NEED(take(7 * MIB, 4) == SIZE_MAX && take(2 * MIB - 1, 4) == SIZE_MAX);
   NEED(take(4 * MIB + 1, 4) == 2 && take(3 * MIB, 4) == 1 && take(3 * MIB, 4) == 0);
@@ -74,7 +81,7 @@ static void who_asks_gets_what_fits_best(void **state) {
 }
 
 static void ages(void) {
-  layers_init(64 * MIB);
+  begin(64 * MIB);
   NEED(put(0, MIB, 1000) == 0 && put(1, MIB, 1400) == 0);
   NEED(!large_cache_is_due(1499) && large_cache_is_due(1500));
   NEED(expire(1499, false) == 0 && expire(1500, false) == 1);
@@ -93,7 +100,7 @@ static void half_a_second_or_less(void **state) {
 }
 
 static void regrets(void) {
-  layers_init(64 * MIB);
+  begin(64 * MIB);
   NEED(put(0, 20 * MIB, 1000) == 1);
   NEED(take(20 * MIB, 2001) == SIZE_MAX && put(0, 20 * MIB, 2002) == 1); /* a second is late */
   NEED(take(21 * MIB, 2003) == SIZE_MAX && put(0, 20 * MIB, 2004) == 1); /* another's size */
@@ -115,7 +122,7 @@ static void a_loop_gets_what_it_needs(void **state) {
 }
 
 static void lives(void) {
-  layers_init(512 * MIB);
+  begin(512 * MIB);
   NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0") && put(0, MIB, 1) == 1);
   struct chunk_run run = claim_chunks(0, 200 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE && put(0, 20 * MIB, 2) == 0 && put(1, MIB, 3) == 1);
@@ -125,12 +132,34 @@ static void a_large_program_may_keep_a_twentieth(void **state) {
   run_child(lives);
 }
 
+static void makes_room(void) {
+  layers_init(64 * MIB);
+  NEED(put(0, MIB, 1) == 0 && large_cache_is_in_the_way()); /* the process had nothing yet */
+  NEED(large_cache_is_due(1) && expire(1, false) == 1 && !large_cache_is_in_the_way());
+  struct chunk_run run = claim_chunks(0, 5 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(put(0, 4 * MIB, 2) == 0 && large_cache_is_in_the_way());
+  superslab_release(run.first, run.count);
+  NEED(limit_tick(1) && !limit_is_due()); /* the first look of all */
+  NEED(!large_cache_is_in_the_way() && !large_cache_is_due(3) && expire(3, false) == 0);
+  struct chunk_run some = claim_chunks(0, 3 * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(some.first != CHUNK_NONE && !large_cache_is_in_the_way() && !limit_is_due());
+  some = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
+  NEED(some.first != CHUNK_NONE && large_cache_is_in_the_way() && limit_is_due());
+  NEED(!limit_tick(1) && !limit_is_due()); /* it was not for a look */
+  NEED(expire(4, false) == 1 && !large_cache_is_in_the_way());
+}
+static void a_new_peak_has_nothing_waiting(void **state) {
+  (void)state;
+  run_child(makes_room);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(so_much_is_kept_the_latest),
       cmocka_unit_test(who_asks_gets_what_fits_best),
       cmocka_unit_test(half_a_second_or_less),
       cmocka_unit_test(a_loop_gets_what_it_needs),
+      cmocka_unit_test(a_new_peak_has_nothing_waiting),
       cmocka_unit_test(a_large_program_may_keep_a_twentieth),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
