@@ -12,6 +12,7 @@
 #include "entry_signal.h"
 #include "entry_thread.h"
 #include "flush.h"
+#include "growth.h"
 #include "home.h"
 #include "idle.h"
 #include "limit.h"
@@ -155,6 +156,7 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
     is_tick = idle_count(home) || limit_is_due();
     is_subslab_due = subslab_is_due(home);
+    if (growth_is_due()) is_subslab_due = growth_flush(h) || is_subslab_due;
     flush_take_strays(home, &h->to_free);
   }
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;

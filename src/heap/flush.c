@@ -318,29 +318,35 @@ void flush_shared(struct heap *home) {
   flush_empty_slab(home);
 }
 
-void flush_owner_magazines(struct heap *h) {
+void flush_owner_class(struct heap *h, uint32_t c) {
   struct heap *home = h->home;
   ASSERT(lock_is_mine(&home->lock) && h->is_owned);
+  struct heap_class *k = &h->cls[c];
+  struct magazine *loaded = load_relaxed(&k->loaded);
+  if (loaded != NULL) {
+    heap_bin_spill(h, c);
+    flush_slots(home, c, loaded->slot, heap_bin_count(h, c));
+    heap_bin_reset(h, c);
+    store_relaxed(&loaded->count, (uint16_t)0);
+    magazine_give(loaded);
+  }
+  struct magazine *previous = load_relaxed(&k->previous);
+  if (previous != NULL) {
+    store_relaxed(&k->previous, NULL);
+    flush_magazine(home, previous);
+    magazine_give(previous);
+  }
+}
+
+void flush_owner_magazines(struct heap *h) {
+  struct heap *home = h->home;
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     struct heap_class *k = &h->cls[c];
-    struct magazine *loaded = load_relaxed(&k->loaded);
-    if (loaded != NULL) {
-      heap_bin_spill(h, c);
-      flush_slots(home, c, loaded->slot, heap_bin_count(h, c));
-      heap_bin_reset(h, c);
-      store_relaxed(&loaded->count, (uint16_t)0);
-      magazine_give(loaded);
-    }
-    struct magazine *previous = load_relaxed(&k->previous);
-    if (previous != NULL) {
-      store_relaxed(&k->previous, NULL);
-      flush_magazine(home, previous);
-      magazine_give(previous);
-    }
-    if (loaded == NULL) k->window = 0;
+    if (load_relaxed(&k->loaded) == NULL) k->window = 0;
     if (k->streak == 1) k->window = (uint16_t)((k->window + 1) / 2); /* one refill was enough */
     k->streak = 0;
     k->is_underflowed = false;
+    flush_owner_class(h, c);
   }
   uint32_t others_asleep = home->asleep_count - h->is_asleep;
   if (others_asleep + 1 >= load_relaxed(&home->thread_count)) flush_shared(home);

@@ -16,7 +16,9 @@ void flush_magazine(struct heap *h, struct magazine *m);
 /* What flushing left of h's strays goes before those in *strays: the caller frees them once more,
  * when it holds no lock. */
 void flush_take_strays(struct heap *h, struct magazine **strays);
-/* The owner's loaded and second magazines; what its home's threads share too, if no other of them
+/* The loaded and second magazine of class c; its window stays. The caller is the owner thread. */
+void flush_owner_class(struct heap *h, uint32_t c);
+/* The same of all classes; what its home's threads share too, if no other of them
  * is awake: everything that h keeps at hand but its outbox. A class keeps its
  * window if it had a magazine: the next thread to adopt the heap is likely to be of the same kind,
  * and finds what it needs resident; half of it where one refill was enough. The caller is the owner

@@ -121,7 +121,9 @@ static void leaving(void) {
   h = entry_enter();
   struct chunk_run run = superslab_claim(64 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE);
-  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
+  entry_leave(h); /* a moment of growth: slabs become free chunks */
+  h = entry_enter();
+  NEED(h != NULL && rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
   superslab_release(run.first, run.count);
   NEED(purge_is_due());
   size_t dirty = superslab_dirty_bytes();
