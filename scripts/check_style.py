@@ -67,6 +67,7 @@ HOT_FOLDERS = ("heap", "entry")
 # their effect. is_ and has_ are pure: to drop what they say is no error, only pointless.
 MAY_DROP = {
     "size_class_split": "that there was nothing to split is no failure",
+    "size_class_tailor": "as the one above",
     "heap_make_exit_current": "heap_current says the same",
     "entry_trim": "that nothing was there to give back is no failure",
     "os_sys_munmap": "excess address space that stays mapped holds no memory: nobody touched it",

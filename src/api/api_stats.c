@@ -103,8 +103,8 @@ static bool put_sizes(FILE *stream, const struct view_totals *t) {
     size_t count = t->cls[c].cached_count + t->cls[c].free_count;
     size_t size = size_classes[c].size;
     if (count == 0) continue;
-    is_ok = PUT(stream, "  <size", "/>\n", {"from", c == 0 ? 1 : size_classes[c - 1].size + 1},
-                {"to", size}, {"total", count * size}, {"count", count});
+    is_ok = PUT(stream, "  <size", "/>\n", {"from", size_class_below(c) + 1}, {"to", size},
+                {"total", count * size}, {"count", count});
   }
   return is_ok && fputs("</sizes>\n", stream) >= 0;
 }

@@ -52,7 +52,7 @@ static HAK_COLD void *reclaim_and_take(struct heap *h, uint32_t c) {
   flush_shared(home);
   void *p = refill_take_one(home, c);
   int alignment = __builtin_ctz(size_classes[c].size);
-  for (uint32_t wider = c + 1; p == NULL && wider < CLASS_COUNT; wider++) {
+  for (uint32_t wider = size_class_wider(c); p == NULL && wider < CLASS_FIXED_COUNT; wider++) {
     if (home->cls[wider].slabs != NULL && __builtin_ctz(size_classes[wider].size) >= alignment)
       p = refill_take_one(home, wider);
     if (p != NULL) entry_note_misfit();
@@ -118,6 +118,7 @@ void *entry_malloc_slow(size_t n) {
 static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
   void *p = n > SCARCE_CLASS_MAX && region_is_scarce() ? entry_large_try_mapping(n) : NULL;
   if (p != NULL) return p; /* else what small objects left behind in the region will do */
+  slab_note_request(size_class_of(n), n);
   return alloc_slow(size_class_of(n), 1);
 }
 
@@ -226,6 +227,7 @@ void entry_free_slow(void *p, size_t i) {
   if (HAK_UNLIKELY(!size_class_is_slot(&size_classes[c], p)))
     guard_abort(VERDICT_INTERIOR, p, size_classes[c].size);
   if (HAK_UNLIKELY((entry ^ h->key) < CLASS_COUNT * MAP_CLASS_SCALE) && h->is_owned) {
+    heap_bin_fit(h, c);
     free_own(p, &h->bin[c], size_classes[c].size);
     return;
   }

@@ -49,8 +49,7 @@ static void heap_construct(struct heap *h, uint32_t id) {
 static void bins_construct(struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     heap_bin_reset(h, c);
-    h->bin[c].high_mask = size_classes[c].high_mask;
-    h->bin[c].minus_reciprocal = 0u - size_classes[c].reciprocal;
+    heap_bin_fit(h, c);
   }
 }
 

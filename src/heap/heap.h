@@ -226,6 +226,12 @@ HAK_INLINE void heap_bin_reset(struct heap *h, uint32_t c) {
   store_relaxed(&h->cls[c].loaded, NULL);
   bin_reset(&h->bin[c]);
 }
+/* What free needs of class c is in its bin: of a tailored class it may have become known since the
+ * heap was made. The owner's thread, before the bin has room. */
+HAK_INLINE void heap_bin_fit(struct heap *h, uint32_t c) {
+  h->bin[c].high_mask = size_classes[c].high_mask;
+  h->bin[c].minus_reciprocal = 0u - size_classes[c].reciprocal;
+}
 /* Of its home. */
 HAK_INLINE uint32_t heap_id(const struct heap *h) { return map_entry_id(h->key); }
 HAK_INLINE bool heap_is_home(const struct heap *h) { return !h->is_guest; }

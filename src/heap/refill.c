@@ -300,7 +300,8 @@ static uint32_t lender_size_max(const struct heap *h, uint32_t c) {
 /* An object of a class somewhat larger that has a surplus. */
 static void *borrow(struct heap *h, uint32_t c, bool *is_sample_due) {
   uint32_t size_max = lender_size_max(h, c);
-  for (uint32_t wider = c + 1; wider < CLASS_COUNT; wider++) { /* at most 32: 512 B to 1 KiB */
+  /* At most 32: 512 B to 1 KiB. */
+  for (uint32_t wider = size_class_wider(c); wider < CLASS_FIXED_COUNT; wider++) {
     if (size_classes[wider].size > size_max) break;
     if (!has_surplus(h, wider)) continue;
     void *p = lend(h, wider, c);

@@ -33,6 +33,7 @@ void window_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count)
   store_relaxed(&b->sp, sp);
   m->zero = 0; /* a handler that freed amid a pop wrote there: bin.h */
   b->top = *sp;
+  if (c >= CLASS_FIXED_COUNT) heap_bin_fit(h, c);
   b->hi = m->slot + room - 1;
 }
 

@@ -16,6 +16,7 @@ enum {
   MAGAZINE_MIN_MEDIUM = 16,
   MAGAZINE_MAX_MEDIUM = 64,
   PREVIOUS_SIZE_MAX = 2048,
+  TAILOR_SHARE = 48,      /* of a class's size, which a tailored one must save */
   SLAB_1_SIZE_MAX = 8192, /* one chunk up to here, 8 objects or more; two above, 4 or more. Four
                            * would leave less over, but the 32-bit reciprocal of 30,720 is exact up
                            * to 184,318 only. What is left over is never touched. */
@@ -24,8 +25,10 @@ enum {
 struct size_class size_classes[CLASS_COUNT];
 struct size_class_table size_class_table;
 _Atomic(uint32_t) size_class_split_count;
+static _Atomic(uint32_t) tailored_count;
 
 static uint32_t size_of_id(uint32_t c) {
+  if (c >= CLASS_FIXED_COUNT) return CLASS_SIZE_MAX; /* for now */
   if (c < CLASS_TINY_COUNT) return (c + 1) << CLASS_GRAIN_SHIFT;
   uint32_t doubling = (c - CLASS_TINY_COUNT) / CLASS_MEDIUM_PER_DOUBLING;
   uint32_t step = (c - CLASS_TINY_COUNT) % CLASS_MEDIUM_PER_DOUBLING;
@@ -52,15 +55,19 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-static void class_init(uint32_t c) {
-  struct size_class *k = &size_classes[c];
-  k->size = size_of_id(c);
-  k->reciprocal = (uint32_t)((((uint64_t)1 << 32) + k->size - 1) / k->size);
-  k->slab_chunks = k->size <= SLAB_1_SIZE_MAX ? 1 : 2;
+static void class_set_size(struct size_class *k, uint32_t size) {
+  k->size = size;
+  k->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+  k->slab_chunks = size <= SLAB_1_SIZE_MAX ? 1 : 2;
   uint32_t slab_bytes = (uint32_t)k->slab_chunks * CHUNK_BYTES;
   k->high_mask = ~(slab_bytes - 1);
-  k->slab_objects = (uint16_t)(slab_bytes / k->size);
-  k->slack = slab_bytes - k->slab_objects * k->size;
+  k->slab_objects = (uint16_t)(slab_bytes / size);
+  k->slack = slab_bytes - k->slab_objects * size;
+}
+
+static void class_init(uint32_t c) {
+  struct size_class *k = &size_classes[c];
+  class_set_size(k, size_of_id(c));
   k->has_previous = k->size <= PREVIOUS_SIZE_MAX;
   k->magazine_capacity =
       (uint16_t)(k->has_previous ? clamp(MAGAZINE_BYTES / k->size, MAGAZINE_MIN, MAGAZINE_MAX)
@@ -77,7 +84,7 @@ void size_class_init(void) {
                   scaled(finest_id(coarse_size(i << CLASS_GRAIN_SHIFT))));
   for (size_t i = 0; i < HAK_COUNT_OF(size_class_table.medium); i++)
     store_relaxed(&size_class_table.medium[i],
-                  scaled(finest_id(coarse_size(i << CLASS_MEDIUM_GRAIN_SHIFT))));
+                  scaled(finest_id(coarse_size(i << CLASS_GRAIN_SHIFT))));
 }
 
 uint32_t size_class_of_aligned(size_t n, size_t align) {
@@ -93,7 +100,21 @@ uint32_t size_class_of_aligned(size_t n, size_t align) {
 
 size_t size_class_finest(size_t n) {
   ASSERT(n <= CLASS_SIZE_MAX);
-  return size_classes[finest_id(n)].size;
+  uint32_t size = size_classes[finest_id(n)].size;
+  for (uint32_t c = CLASS_FIXED_COUNT; c < CLASS_COUNT; c++) {
+    uint32_t tailored = size_classes[c].size; /* below the same fixed class if it is between */
+    if (tailored >= n && tailored < size) size = tailored;
+  }
+  return size;
+}
+
+uint32_t size_class_below(uint32_t c) {
+  uint32_t below = 0;
+  for (uint32_t other = 0; other < CLASS_COUNT; other++) {
+    uint32_t size = size_classes[other].size;
+    if (size < size_classes[c].size && size > below) below = size;
+  }
+  return below;
 }
 
 uint32_t size_class_half_used_max(uint32_t c) {
@@ -113,21 +134,46 @@ bool size_class_could_hold(uint32_t c, size_t n, size_t align) {
   return most >= size;
 }
 
+/* Those requests of class c that fit class `finer` go there; false when none does any more. Two
+ * threads may do this at once: every value stored names a class that is large enough. */
+static bool redirect(uint32_t c, uint32_t finer) {
+  _Atomic(uint16_t) *table = c < CLASS_TINY_COUNT ? size_class_table.tiny : size_class_table.medium;
+  size_t top = size_class_request(size_classes[finer].size);
+  if (load_relaxed(&table[top]) != scaled(c)) return false;
+  for (size_t i = top; i > 0 && load_relaxed(&table[i]) == scaled(c); i--)
+    store_release(&table[i], scaled(finer)); /* what is known of `finer` comes first */
+  return true;
+}
+
 bool size_class_split(uint32_t c) {
   ASSERT(c < CLASS_COUNT);
   size_t size = size_classes[c].size;
-  if (size <= 128 || coarse_size(size) != size) return false;
+  if (size <= 128 || c >= CLASS_FIXED_COUNT || coarse_size(size) != size) return false;
   size_t width = size_pow2_up(size) / 2 / COARSE_PER_DOUBLING;
   uint32_t finer = finest_id(size - width / 2);
   ASSERT(finer < c && size_classes[finer].size >= size / 2);
-  bool is_tiny = c < CLASS_TINY_COUNT;
-  _Atomic(uint16_t) *table = is_tiny ? size_class_table.tiny : size_class_table.medium;
-  uint32_t shift = is_tiny ? CLASS_GRAIN_SHIFT : CLASS_MEDIUM_GRAIN_SHIFT;
-  size_t top = size_classes[finer].size >> shift;
-  if (load_relaxed(&table[top]) != scaled(c)) return false;
-  /* Two threads may do this at once: every value stored names a class that is large enough. */
-  for (size_t i = top; i > 0 && load_relaxed(&table[i]) == scaled(c); i--)
-    store_relaxed(&table[i], scaled(finer));
+  if (!redirect(c, finer)) return false;
   add_release(&size_class_split_count, 1u);
   return true;
+}
+
+bool size_class_tailor(uint32_t c, size_t n) {
+  ASSERT(c >= CLASS_TINY_COUNT && c < CLASS_FIXED_COUNT && n <= size_classes[c].size);
+  uint32_t size = (uint32_t)size_round_up(n, (size_t)1 << CLASS_GRAIN_SHIFT);
+  if (size_classes[c].size - size < size_classes[c].size / TAILOR_SHARE) return false;
+  if (load_relaxed(&size_class_table.medium[size_class_request(size)]) != scaled(c)) return false;
+  uint32_t count = load_relaxed(&tailored_count), finer = CLASS_FIXED_COUNT + count;
+  if (count >= CLASS_TAILORED_COUNT || !cas_acq_rel(&tailored_count, &count, count + 1))
+    return false; /* another thread is at it */
+  struct size_class *k = &size_classes[finer];
+  *k = size_classes[c];
+  class_set_size(k, size);
+  ASSERT(k->slab_chunks == size_classes[c].slab_chunks);
+  return redirect(c, finer);
+}
+
+uint32_t size_class_wider(uint32_t c) {
+  if (c < CLASS_FIXED_COUNT) return c + 1;
+  return size_classes[c].size == CLASS_SIZE_MAX ? CLASS_FIXED_COUNT
+                                                : finest_id(size_classes[c].size + 1);
 }

@@ -11,7 +11,14 @@
 #include "rt_options.h"
 #include "superslab.h"
 
-enum { SIDE_KIND_COUNT = 4 };
+enum {
+  SIDE_KIND_COUNT = 4,
+  /* A class gets a tailored one beside it when it has twice what it is split at, and so many
+   * requests in a row were all smaller. Where sizes are drawn at random, that of 64 none is in the
+   * upper quarter of a class happens once in 10^8 times. */
+  TAILOR_TIMES = 2,
+  SAMPLE_REQUESTS = 64,
+};
 /* 64-byte lines of a side bitmap, odd so that neighbours start in different cache sets. */
 static const uint8_t side_lines[SIDE_KIND_COUNT] = {1, 3, 5, 9};
 
@@ -73,6 +80,30 @@ static void count_bytes(uint32_t c, size_t slab_bytes) {
   bool is_dear = c >= CLASS_TINY_COUNT && region_is_scarce();
   if (rt_option(RT_OPTION_CLASS_REFINE) == 0 || is_dear) return;
   (void)size_class_split(c);
+}
+
+/* Requests of one medium class that found no object at hand, lately. Each thread may overwrite
+ * what another has counted: a sample. */
+static struct sample {
+  _Atomic(uint16_t) count;
+  _Atomic(uint16_t) largest;
+} samples[CLASS_FIXED_COUNT - CLASS_TINY_COUNT];
+
+void slab_note_request(uint32_t c, size_t n) {
+  if (c - CLASS_TINY_COUNT >= HAK_COUNT_OF(samples)) return;
+  struct sample *s = &samples[c - CLASS_TINY_COUNT];
+  uint32_t count = load_relaxed(&s->count) + 1u;
+  if (n > load_relaxed(&s->largest)) store_relaxed(&s->largest, (uint16_t)n);
+  if (HAK_LIKELY(count < SAMPLE_REQUESTS)) {
+    store_relaxed(&s->count, (uint16_t)count);
+    return;
+  }
+  size_t largest = load_relaxed(&s->largest);
+  store_relaxed(&s->count, (uint16_t)0);
+  store_relaxed(&s->largest, (uint16_t)0);
+  if (largest > size_classes[c].size || rt_option(RT_OPTION_CLASS_REFINE) == 0) return;
+  bool is_much = slab_class_bytes(c) >= TAILOR_TIMES * rt_option(RT_OPTION_REFINE_BYTES);
+  if (is_much && !region_is_scarce()) (void)size_class_tailor(c, largest);
 }
 
 struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {

@@ -64,6 +64,9 @@ HAK_INLINE void slab_lower_hint(struct slab *s, uint32_t word) {
 /* A fresh slab of class c for heap `heap_id`, all objects free, on no list; the map entries are
  * written last. Tries superslab `preferred` first. NULL without memory. */
 HAK_MUST_USE struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred);
+/* n bytes are wanted of class c, and no object is at hand: where the process holds much of a medium
+ * class and all such requests are smaller than it by far, they get a class of their own. */
+void slab_note_request(uint32_t c, size_t n);
 /* Give a slab back whose objects are all free, and that is on no list. */
 void slab_release(struct slab *s);
 

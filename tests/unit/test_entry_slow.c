@@ -4,6 +4,7 @@
 
 #include "base_size.h"
 #include "flush.h"
+#include "rt_options.h"
 
 enum { MANY = 70000 };
 static void *objects[MANY];
@@ -247,6 +248,7 @@ static void need_mismatch(int (*fn)(void *), void *p) {
   NEED(strncmp(err, "hakmem: size mismatch: pointer 0x", 33) == 0 && rest == 0);
 }
 static void misfits(void) {
+  NEED(rt_option_set(RT_OPTION_CLASS_REFINE, "0")); /* all of one class */
   char *run = hak_malloc(200000);
   size_t count = fill(3000); /* objects of 3,072 B: multiples of 1,024 */
   size_t size = size_classes[object_class(objects[0])].size;

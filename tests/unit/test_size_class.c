@@ -20,7 +20,7 @@ static void classes_rise_and_fill_their_slabs(void **state) {
   (void)state;
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     const struct size_class *k = &size_classes[c];
-    assert_true(c == 0 || k->size > size_classes[c - 1].size);
+    assert_true(c == 0 || c >= CLASS_FIXED_COUNT || k->size > size_classes[c - 1].size);
     assert_int_equal(k->size % 16, 0);
     assert_true(k->slab_chunks == 1 || k->slab_chunks == 2);
     assert_int_equal(k->slab_objects * k->size + k->slack, k->slab_chunks * CHUNK_BYTES);
@@ -152,6 +152,36 @@ static void split_keeps_every_class_large_enough(void **state) {
   }
 }
 
+/* A class for requests of one size; the rest of the wider class's requests stay with it. */
+static void tailored_classes_fit(void **state) {
+  (void)state;
+  uint32_t c = size_class_of(1032), count = 0;
+  assert_false(size_class_tailor(c, size_classes[c].size - 16)); /* not worth it */
+  for (size_t n = 1032; n < CLASS_SIZE_MAX; n = n * 5 / 4) {
+    uint32_t wide = size_class_of(n), before = size_class_of(n - n / 4);
+    if (!size_class_tailor(wide, n)) continue;
+    count++;
+    assert_false(size_class_tailor(wide, n)); /* done */
+    uint32_t own = size_class_of(n);
+    assert_int_equal(own, CLASS_FIXED_COUNT + count - 1);
+    assert_int_equal(size_classes[own].size, size_round_up(n, 16));
+    assert_int_equal(size_class_finest(n), size_classes[own].size);
+    assert_int_equal(size_class_of(size_classes[own].size), own);
+    assert_int_equal(size_class_of(size_classes[own].size + 1), wide);
+    assert_int_equal(size_class_of(n - n / 4), before);
+    assert_true(size_class_wider(own) <= wide);
+    assert_true(size_classes[size_class_wider(own)].size > size_classes[own].size);
+    assert_false(size_class_split(own));
+  }
+  assert_true(count > 8 && count <= CLASS_TAILORED_COUNT);
+  for (size_t n = 0; n <= CLASS_SIZE_MAX; n++) {
+    assert_true(of(n)->size >= n && size_class_could_hold(size_class_of(n), n, 1));
+    assert_true(n == 0 || of(n)->size >= of(n - 1)->size);
+    assert_true(size_class_finest(n) <= of(n)->size);
+  }
+  slots_are_told_at_every_offset(state);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(classes_rise_and_fill_their_slabs, setup),
@@ -162,6 +192,7 @@ int main(void) {
       cmocka_unit_test_setup(could_hold_refuses_too_small_and_far_too_large, setup),
       cmocka_unit_test_setup(half_used_is_half_used, setup),
       cmocka_unit_test_setup(split_keeps_every_class_large_enough, setup),
+      cmocka_unit_test_setup(tailored_classes_fit, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
