@@ -10,7 +10,7 @@
 #include "rt_options.h"
 #include "superslab.h"
 
-/* Measured: docs/decisions/0027. */
+/* Measured: docs/decisions/0031. */
 static const size_t FIRST_BYTES = 8 * MIB; /* smaller processes are left alone */
 static const size_t STEP_BYTES = 1 * MIB;
 enum {
