@@ -11,7 +11,7 @@
 #include "superslab.h"
 
 enum {
-  SLICE_RUNS = 64,    /* system calls of a microsecond or two */
+  SLICE_RUNS = 64,   /* system calls of a microsecond or two */
   SLICE_SLABS = 512, /* looked at: a tenth of a microsecond each */
 };
 

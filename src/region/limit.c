@@ -9,6 +9,7 @@
 #include "large_cache.h"
 #include "os_check.h"
 #include "os_limit.h"
+#include "os_mem.h"
 #include "os_proc.h"
 #include "os_thread.h"
 #include "region.h"
@@ -103,6 +104,7 @@ bool limit_is_deadly(void) {
 }
 
 void limit_note_growth(size_t fresh_bytes) {
+  ASSERT(fresh_bytes % os_page_bytes() == 0);
   large_cache_note_held(superslab_claimed_bytes() + large_bytes());
   if (HAK_UNLIKELY(large_cache_is_in_the_way())) store_relaxed(&limit_tick_due, true);
   size_t watched = load_relaxed(&watch_at_bytes), at = load_relaxed(&look_at_bytes);

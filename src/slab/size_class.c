@@ -173,7 +173,9 @@ bool size_class_tailor(uint32_t c, size_t n) {
 }
 
 uint32_t size_class_wider(uint32_t c) {
-  if (c < CLASS_FIXED_COUNT) return c + 1;
-  return size_classes[c].size == CLASS_SIZE_MAX ? CLASS_FIXED_COUNT
-                                                : finest_id(size_classes[c].size + 1);
+  ASSERT(c < CLASS_COUNT);
+  bool is_tailored = c >= CLASS_FIXED_COUNT && c < CLASS_COUNT;
+  if (!is_tailored) return c + 1;
+  size_t size = size_classes[c].size;
+  return size == CLASS_SIZE_MAX ? CLASS_FIXED_COUNT : finest_id(size + 1);
 }

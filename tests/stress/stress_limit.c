@@ -15,7 +15,7 @@ struct link {
 static size_t most_bytes, wanted_size;
 static unsigned threads;
 static pthread_barrier_t turn;
-static _Atomic(size_t) filled; /* in this round */
+static atomic_size_t filled; /* in this round */
 static size_t first_round;
 
 static size_t next_size(struct rng *rng) {
@@ -36,7 +36,7 @@ static struct link *fill(struct rng *rng) {
     memset(object, 0x5a, size);
     *object = (struct link){list, size};
     list = object;
-    REQUIRE((filled += size) < most_bytes, "nothing is refused");
+    REQUIRE(atomic_fetch_add(&filled, size) + size < most_bytes, "nothing is refused");
   }
 }
 
@@ -57,11 +57,12 @@ static void *work(void *argument) {
     struct link *list = fill(&rng);
     pthread_barrier_wait(&turn);
     if (number == 0) {
-      printf("stress_limit: round %zu: %zu KiB\n", round + 1, filled / KIB);
+      size_t bytes = atomic_load(&filled);
+      printf("stress_limit: round %zu: %zu KiB\n", round + 1, bytes / KIB);
       fflush(stdout);
-      if (round == 0) first_round = filled;
-      REQUIRE(filled * ROUND_SHARE >= first_round, "less than half of round 1");
-      filled = 0;
+      if (round == 0) first_round = bytes;
+      REQUIRE(bytes * ROUND_SHARE >= first_round, "less than half of round 1");
+      atomic_store(&filled, 0);
     }
     pthread_barrier_wait(&turn);
     empty(list);
