@@ -130,9 +130,10 @@ int hak_option_get(const char *name, char *value, size_t capacity) HAK_NOTHROW;
 
 /* Have `call` called when the process comes near a limit of memory, from the thread that notices,
  * inside of malloc, free or one of their kin, with nothing of ours held: it may allocate and free.
- * With BACKGROUND=1 that thread may be the library's own, with a stack of 256 KiB and no signals.
- *   soft_bytes 0   when 90 % of the nearest limit that MEMORY_LIMIT=auto finds, or of its number,
- *                  are used; used_bytes and limit_bytes say of that limit
+ * It must return (no longjmp, no exception), and may be inside a free that the C library calls
+ * under its own locks: no stdio, no threads. With BACKGROUND=1 that thread may be the library's
+ * own, with a stack of 256 KiB and no signals. soft_bytes 0   when 90 % of the nearest limit that
+ * MEMORY_LIMIT=auto finds, or of its number, are used; used_bytes and limit_bytes say of that limit
  *   else           when so many bytes are in live objects and what is kept for more; limit_bytes is
  *                  soft_bytes
  * It is called again once less than 80 % have been used in between. One callback a process: a later

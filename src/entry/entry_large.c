@@ -56,7 +56,7 @@ static struct large mapping_again(size_t bytes, size_t align) {
   struct heap *h = entry_enter();
   if (h == NULL) return (struct large){NULL, 0};
   struct large object = large_cache_take(bytes, align, os_coarse_ms());
-  bool is_known = object.address != NULL && large_insert(object);
+  bool is_known = object.address != NULL && large_insert(object, 0);
   entry_leave(h);
   if (object.address == NULL) return object;
   if (!is_known) {
@@ -83,7 +83,9 @@ static void *mapping_try(size_t n, size_t align, bool zero) {
   void *p = align > page ? os_map_aligned(bytes, align) : os_map(bytes);
   if (p == NULL) return NULL;
   struct heap *h = entry_enter();
-  bool is_known = h != NULL && large_insert((struct large){p, bytes});
+  bool is_known = h != NULL && large_insert((struct large){p, bytes}, bytes);
+  /* Others may have asked at the same instant. */
+  if (is_known && limit_is_exceeded()) is_known = large_remove(p).address == NULL;
   if (h != NULL) entry_leave(h);
   if (is_known) return p;
   unmap((struct large){p, bytes});
@@ -232,7 +234,7 @@ enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size
   h = entry_enter();
   /* A handler cannot be inside: this very thread was outside a slow path a moment ago. */
   CHECK(h != NULL);
-  large_end_move(object);
+  large_end_move(object, object.bytes > old_bytes ? object.bytes - old_bytes : 0);
   entry_leave(h);
   *out = object.address;
   if (moved != NULL) return LARGE_MOVED;

@@ -30,6 +30,7 @@ struct watcher {
   void *context;
 };
 static _Atomic(struct watcher *) watcher;
+static _Atomic(bool) is_calling;
 static _Atomic(bool) is_told; /* since it was last well below */
 
 int entry_option_set(const char *name, const char *value) {
@@ -79,7 +80,9 @@ static void tell(const struct watcher *w) {
   if (room.limit_bytes == 0 || room.used_bytes < percent * AGAIN_PERCENT)
     store_relaxed(&is_told, false);
   if (room.limit_bytes == 0 || room.used_bytes < call_at) return;
+  if (load_relaxed(&is_told) || swap_acq_rel(&is_calling, true)) return; /* amid a call: later */
   if (!swap_acq_rel(&is_told, true)) w->call(room.used_bytes, room.limit_bytes, w->context);
+  store_relaxed(&is_calling, false);
 }
 
 void entry_limit_settle(void) {
@@ -88,7 +91,11 @@ void entry_limit_settle(void) {
 }
 
 bool entry_reclaim(size_t bytes) {
-  if (entry_thread_is_amid()) return false; /* what it waits for may wait for us */
+  if (entry_thread_is_amid()) return false;        /* what it waits for may wait for us */
+  if (limit_is_deadly() && limit_refuses(bytes)) { /* it may not any more: a look is cheaper */
+    limit_look(os_coarse_ms());
+    if (!limit_refuses(bytes)) return true;
+  }
   size_t free_bytes = superslab_dirty_bytes() + large_cache_bytes();
   bool may_help = bytes <= limit_held_bytes() + free_bytes;
   if (may_help) (void)entry_purge();

@@ -52,6 +52,8 @@ static bool find_run(const struct slab *s, uint32_t page, struct page_run *run) 
   const struct size_class *k = &size_classes[s->class_index];
   const size_t page_bytes = os_page_bytes();
   size_t used_bytes = k->slack + (size_t)s->carved_count * k->size; /* never touched beyond */
+  if (huge_is_whole(slab_chunk(s) / SUPERSLAB_CHUNKS))              /* but resident all the same */
+    used_bytes = (size_t)k->slab_chunks * CHUNK_BYTES;
   uint32_t page_end = (uint32_t)((used_bytes + page_bytes - 1) / page_bytes);
   uint32_t page_first = (uint32_t)(k->slack / page_bytes); /* before it nothing but slack */
   if (page < page_first) page = page_first;

@@ -20,12 +20,12 @@ enum {
 
 /* Files of a control group, by version. */
 static const struct version {
-  const char *mount, *limit, *soft_limit, *used, *reclaimable, *swap_limit;
+  const char *mount, *limit, *soft_limit, *used, *inactive, *active, *swap_limit;
 } versions[] = {
     {"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", NULL, "/memory.usage_in_bytes",
-     "total_inactive_file ", "/memory.memsw.limit_in_bytes"},
+     "total_inactive_file ", "total_active_file ", "/memory.memsw.limit_in_bytes"},
     {"/sys/fs/cgroup", "/memory.max", "/memory.high", "/memory.current", "inactive_file ",
-     "/memory.swap.max"},
+     "active_file ", "/memory.swap.max"},
 };
 enum { VERSION_1, VERSION_2 };
 
@@ -74,12 +74,17 @@ static uint64_t group_number(struct group *g, const char *name) {
   return group_read(g, name, text, sizeof text) > 0 ? number_at(text) : UINT64_MAX;
 }
 
+static uint64_t stat_bytes(const char *stat, const char *key) {
+  const char *value = line_after(stat, key);
+  uint64_t bytes = value != NULL ? number_at(value) : 0;
+  return bytes != UINT64_MAX ? bytes : 0;
+}
+
+/* Pages of files, in use or not: the kernel takes them before it kills. */
 static uint64_t group_reclaimable(struct group *g) {
   char text[TEXT_BYTES];
-  bool is_read = group_read(g, "/memory.stat", text, sizeof text) > 0;
-  const char *value = is_read ? line_after(text, g->v->reclaimable) : NULL;
-  uint64_t bytes = value != NULL ? number_at(value) : UINT64_MAX;
-  return bytes != UINT64_MAX ? bytes : 0;
+  if (group_read(g, "/memory.stat", text, sizeof text) <= 0) return 0;
+  return stat_bytes(text, g->v->inactive) + stat_bytes(text, g->v->active);
 }
 
 /* The path of a line of /proc/self/cgroup, "4:memory:/a/b" or "0::/a/b", as far as its newline. */
@@ -115,9 +120,12 @@ static const char *path_in(const char *text, const char *controller, size_t *len
 /* The control group that counts this process's memory. False: none, or no /proc. */
 static bool group_find(struct group *g) {
   char text[TEXT_BYTES];
-  if (os_sys_read_file("/proc/self/cgroup", text, sizeof text) <= 0) return false;
+  long got = os_sys_read_file("/proc/self/cgroup", text, sizeof text);
+  if (got <= 0) return false;
   size_t length = 0;
   const char *path = path_in(text, "memory", &length);
+  /* Longer than we read, its line may be in the rest: then the root says. */
+  if (path == NULL && got + 1 == (long)sizeof text) path = "";
   g->v = &versions[path != NULL ? VERSION_1 : VERSION_2];
   if (path == NULL) path = path_in(text, "", &length);
   if (path == NULL) return false;
@@ -147,36 +155,43 @@ static bool has_swap(void) {
   return value != NULL && number_at(value) != 0 && number_at(value) != UINT64_MAX;
 }
 
-/* Of one group. False: it has no limit, or one above all there is. */
-static bool room_of(struct group *g, struct os_room *room) {
+static uint64_t left_of(uint64_t limit_bytes, uint64_t used_bytes) {
+  return limit_bytes > used_bytes ? limit_bytes - used_bytes : 0;
+}
+
+/* One group's part in *found: the nearest limit, and the least that a hard one leaves. *may_swap:
+ * all so far let swap. False: it has no limit, or one above all there is. */
+static bool add_group(struct group *g, struct os_room *found, bool *may_swap) {
   uint64_t hard = group_number(g, g->v->limit), soft = UINT64_MAX;
   if (g->v->soft_limit != NULL) soft = group_number(g, g->v->soft_limit);
-  room->limit_bytes = hard < soft ? hard : soft;
-  if (room->limit_bytes >= os_ram_bytes()) return false;
+  uint64_t limit = hard < soft ? hard : soft, swap = group_number(g, g->v->swap_limit);
+  bool has_swap_limit = g->v == &versions[VERSION_1] ? swap <= hard : swap == 0;
+  if (has_swap_limit) *may_swap = false;
+  if (limit >= os_ram_bytes()) return false;
   uint64_t used = group_number(g, g->v->used);
   if (used == UINT64_MAX) return false;
   uint64_t reclaimable = group_reclaimable(g);
-  room->used_bytes = used > reclaimable ? used - reclaimable : 0;
-  uint64_t swap = group_number(g, g->v->swap_limit);
-  bool may_swap = g->v == &versions[VERSION_1] ? swap > hard : swap != 0;
-  room->is_deadly = hard <= soft && !(may_swap && has_swap());
+  used = used > reclaimable ? used - reclaimable : 0;
+  if (left_of(limit, used) < left_of(found->limit_bytes, found->used_bytes)) {
+    found->limit_bytes = limit;
+    found->used_bytes = used;
+  }
+  if (hard < os_ram_bytes() && left_of(hard, used) < found->deadly_left_bytes) {
+    found->deadly_limit_bytes = hard;
+    found->deadly_left_bytes = left_of(hard, used);
+  }
   return true;
-}
-
-static uint64_t left_of(const struct os_room *room) {
-  return room->limit_bytes > room->used_bytes ? room->limit_bytes - room->used_bytes : 0;
 }
 
 bool os_group_room(struct os_room *nearest) {
   struct group g;
-  bool is_limited = false;
+  bool is_limited = false, may_swap = true;
   if (!group_find(&g)) return false;
-  do { /* a folder's depth */
-    struct os_room room;
-    if (!room_of(&g, &room)) continue;
-    if (!is_limited || left_of(&room) < left_of(nearest)) *nearest = room;
-    is_limited = true;
-  } while (group_up(&g));
+  *nearest = (struct os_room){UINT64_MAX, 0, 0, UINT64_MAX};
+  do is_limited = add_group(&g, nearest, &may_swap) || is_limited; /* a folder's depth */
+  while (group_up(&g));
+  bool is_deadly = nearest->deadly_limit_bytes != 0 && !(may_swap && has_swap());
+  if (!is_deadly) nearest->deadly_limit_bytes = 0;
   return is_limited;
 }
 
@@ -187,7 +202,7 @@ bool os_address_room(struct os_room *room) {
   if (os_sys_read_file("/proc/self/statm", text, sizeof text) <= 0) return false;
   uint64_t pages = number_at(text);
   if (pages == UINT64_MAX) return false;
-  *room = (struct os_room){limit, pages * os_page_bytes(), false};
+  *room = (struct os_room){limit, pages * os_page_bytes(), 0, UINT64_MAX};
   return true;
 }
 

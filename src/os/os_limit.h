@@ -14,7 +14,9 @@
 struct os_room {
   uint64_t limit_bytes;
   uint64_t used_bytes; /* without what the kernel can take back at once; may exceed the limit */
-  bool is_deadly;      /* who exceeds it is killed: there is no swap either */
+  /* Of the limits that kill who exceeds them (hard ones, where nothing can be swapped out): the one
+   * that leaves least, and how much. deadly_limit_bytes is 0: there is none. */
+  uint64_t deadly_limit_bytes, deadly_left_bytes;
 };
 
 /* The limit of memory that this process is nearest to, of its control group and all above it

@@ -198,15 +198,19 @@ void *os_remap(void *p, size_t old_size, size_t new_size) {
   return has_failed(at) ? NULL : (void *)at;
 }
 
-/* mremap in place, or over a reservation. Any errno: as os_remap. */
+/* mremap in place, or over memory mapped for it. Any errno: as os_remap. */
 void *os_remap_aligned(void *p, size_t old_size, size_t new_size, size_t align) {
   if (!range_is_valid(p, old_size) || !range_is_valid(p, new_size)) return NULL;
   bool is_aligned = ((uintptr_t)p & (align - 1)) == 0;
   if (is_aligned && !has_failed(os_sys_mremap(p, old_size, new_size, 0))) return p;
-  void *target = os_reserve(new_size, align);
+  /* Memory, not a reservation: it is accounted for, so that the kernel, which unmaps the target
+   * before it looks whether it may, has no reason left to refuse. */
+  void *target = os_map_aligned(new_size, align);
   if (target == NULL) return os_remap(p, old_size, new_size);
   if (!has_failed(os_sys_mremap_to(p, old_size, new_size, target))) return target;
-  excess_unmap((uintptr_t)target, new_size);
+  /* It may have failed after that, and the addresses be another thread's by now: ours is only what
+   * can be mapped there anew. Else they are lost. */
+  if (os_map_at(target, new_size)) excess_unmap((uintptr_t)target, new_size);
   return NULL;
 }
 

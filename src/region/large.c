@@ -88,19 +88,19 @@ static bool table_is_valid(void) {
   return t->count == 0 || (size_is_pow2(t->count) && used_count <= t->count / 2);
 }
 
-static void add(struct large object) {
+static void add(struct large object, size_t fresh_bytes) {
   struct table *t = load_relaxed(&table_used);
   size_t i = slot_of(t, object.address);
   ASSERT(t->slots[i].address == NULL);
   slot_store(&t->slots[i], object);
   bump_relaxed(&mapped_count, (size_t)1);
   bump_relaxed(&mapped_bytes, object.bytes);
-  limit_note_growth(object.bytes);
+  limit_note_growth(fresh_bytes);
   if (load_relaxed(&mapped_bytes) > load_relaxed(&mapped_peak))
     store_relaxed(&mapped_peak, load_relaxed(&mapped_bytes));
 }
 
-bool large_insert(struct large object) {
+bool large_insert(struct large object, size_t fresh_bytes) {
   ASSERT(object.address != NULL && object.bytes != 0);
   lock_nested(&large_lock);
   ASSERT(table_is_valid());
@@ -108,7 +108,7 @@ bool large_insert(struct large object) {
   if (has_room) {
     used_count++;
     signal_fence();
-    add(object);
+    add(object, fresh_bytes);
     bump_relaxed(&inserted_count, (size_t)1);
   }
   lock_leave(&large_lock);
@@ -171,10 +171,10 @@ struct large large_begin_move(const void *p) {
   return found;
 }
 
-void large_end_move(struct large object) {
+void large_end_move(struct large object, size_t fresh_bytes) {
   lock_nested(&large_lock);
   ASSERT(used_count > load_relaxed(&mapped_count));
-  add(object);
+  add(object, fresh_bytes);
   ASSERT(table_is_valid());
   lock_leave(&large_lock);
 }

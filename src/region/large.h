@@ -16,8 +16,9 @@ struct large {
   size_t bytes;  /* of the mapping: what the user may use */
 };
 
-/* Make room in the hash, then remember `object`. False when there is no memory for the hash. */
-HAK_MUST_USE bool large_insert(struct large object);
+/* Make room in the hash, then remember `object`, of which fresh_bytes have no pages yet. False when
+ * there is no memory for the hash. */
+HAK_MUST_USE bool large_insert(struct large object, size_t fresh_bytes);
 /* The object that starts exactly at p. */
 HAK_MUST_USE struct large large_find(const void *p);
 /* Forget the object that starts at p; .address is NULL when there is none. */
@@ -25,7 +26,7 @@ HAK_MUST_USE struct large large_remove(const void *p);
 /* Forget p, but keep its place in the hash for what it becomes: large_end_move cannot fail.
  * .address is NULL when there is none, and then there is nothing to end. */
 HAK_MUST_USE struct large large_begin_move(const void *p);
-void large_end_move(struct large object);
+void large_end_move(struct large object, size_t fresh_bytes);
 /* True when p lies inside an object, not at its start. O(objects): for verdicts only. */
 HAK_MUST_USE bool large_is_interior(const void *p);
 /* True when an object that started at p was removed lately (the last 64). For verdicts only. */

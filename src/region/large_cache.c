@@ -6,7 +6,9 @@
 
 #include "base_atomic.h"
 #include "base_size.h"
+#include "limit.h"
 #include "os_check.h"
+#include "region.h"
 #include "rt_lock.h"
 #include "rt_options.h"
 #include "superslab.h"
@@ -15,6 +17,7 @@ enum {
   AGE_MS = 500, /* arbitrary, as all below */
   LIVE_SHARE = 20,
   UNUSED_SHARE = 2,
+  UNUSED_DEAR_SHARE = 16,
   SOON_MS = 1000, /* who maps within that what was unmapped regrets it */
   REGRET_MS = 10000,
 };
@@ -52,12 +55,9 @@ static uint64_t age_most_ms(void) {
 
 static struct large clear(struct place *place) {
   struct large object = place->object;
-  ASSERT(object.address != NULL && load_relaxed(&kept_count) != 0);
-  ASSERT(load_relaxed(&kept_bytes) >= object.bytes);
+  ASSERT(object.address != NULL && object.bytes != 0);
   place->object.address = NULL;
   signal_fence();
-  bump_relaxed(&kept_bytes, -object.bytes);
-  bump_relaxed(&kept_count, (size_t)-1);
   return object;
 }
 
@@ -80,8 +80,21 @@ static struct place *oldest(void) {
   return found;
 }
 
-static void note_oldest(void) {
+static size_t sum_bytes(void) {
+  size_t sum = 0;
+  for (size_t i = 0; i < LARGE_CACHE_PLACES; i++)
+    if (places[i].object.address != NULL) sum += places[i].object.bytes;
+  return sum;
+}
+
+/* The figures, from the places: a child of a bare fork amid a change has them right then. */
+static void recount(void) {
   const struct place *place = oldest();
+  size_t count = 0;
+  for (size_t i = 0; i < LARGE_CACHE_PLACES; i++) count += places[i].object.address != NULL;
+  ASSERT((place == NULL) == (count == 0));
+  store_relaxed(&kept_bytes, sum_bytes());
+  store_relaxed(&kept_count, count);
   store_relaxed(&oldest_ms, place != NULL ? place->since_ms : UINT64_MAX);
 }
 
@@ -98,7 +111,7 @@ void large_cache_put(struct large object, uint64_t now_ms, struct large_evicted 
   size_t most = most_bytes(now_ms);
   bool is_kept = object.bytes <= most;
   size_t rest = is_kept ? most - object.bytes : most;
-  while (load_relaxed(&kept_bytes) > rest || (is_kept && free_place() == NULL))
+  while (sum_bytes() > rest || (is_kept && free_place() == NULL))
     evict(clear(oldest()), now_ms, out); /* ends: one less each round */
   if (is_kept) {
     struct place *place = free_place();
@@ -106,18 +119,18 @@ void large_cache_put(struct large object, uint64_t now_ms, struct large_evicted 
     place->object.bytes = object.bytes;
     signal_fence();
     place->object.address = object.address;
-    bump_relaxed(&kept_bytes, object.bytes);
-    bump_relaxed(&kept_count, (size_t)1);
   } else {
     evict(object, now_ms, out);
   }
-  note_oldest();
+  recount();
   ASSERT(!is_kept || load_relaxed(&kept_bytes) <= most);
   lock_leave(&cache_lock);
 }
 
+/* Where addresses are short, or counted, what is left unused is dear. */
 static bool is_near(size_t have, size_t bytes) {
-  return have >= bytes && have - bytes <= have / UNUSED_SHARE;
+  bool is_dear = region_is_window() || limit_counts_own();
+  return have >= bytes && have - bytes <= have / (is_dear ? UNUSED_DEAR_SHARE : UNUSED_SHARE);
 }
 
 static bool fits(struct large object, size_t bytes, size_t align) {
@@ -145,7 +158,7 @@ struct large large_cache_take(size_t bytes, size_t align, uint64_t now_ms) {
   if (best != NULL) {
     taken = clear(best);
     ASSERT(taken.bytes >= bytes);
-    note_oldest();
+    recount();
   } else {
     note_regret(bytes, now_ms);
   }
@@ -181,6 +194,6 @@ void large_cache_expire(uint64_t now_ms, bool all, struct large_evicted *out) {
       evict(clear(&places[i]), now_ms, out);
   }
   if (all) gone_bytes = 0; /* what the program asks to give back is no mistake of ours */
-  note_oldest();
+  recount();
   lock_leave(&cache_lock);
 }

@@ -5,7 +5,8 @@
  *              that gets it, up to 64 MiB, for ten seconds; nothing near a limit (limit.h)
  *   how long   half a second, PURGE_DELAY_MS if that is less, or until memory is handed out that
  *              with it would be more than ever; ticks give it back
- *   for whom   requests that leave no more than half of it unused: the caller purges what is left
+ *   for whom   requests that leave no more than half of it unused, a 16th where addresses are short
+ *              or counted: the caller purges what is left
  *
  * Lock: large (rank 6), a second one of that rank, taken inside; the caller holds an outermost
  * lock. What is given back, the caller unmaps, holding none.

@@ -9,7 +9,6 @@
 #include "large_cache.h"
 #include "os_check.h"
 #include "os_limit.h"
-#include "os_mem.h"
 #include "os_proc.h"
 #include "os_thread.h"
 #include "region.h"
@@ -33,10 +32,14 @@ static const size_t FIRST_LOOK_BYTES = 8 * MIB; /* small programs never look */
 static const size_t GROWTH_MIN = 256 * KIB;
 static const size_t FULL_MIN = MIB;
 static const size_t COUNTED_MIN = 4 * MIB;
+static const size_t OTHERS_MAX = MIB; /* of what another may not have written to yet */
+static const size_t FULL_MAX = 128 * MIB;
 
 _Atomic(bool) limit_tick_due;
 static _Atomic(bool) look_due;
-static _Atomic(size_t) grown_bytes; /* since the last look */
+static _Atomic(size_t) grown_bytes;       /* since the last look */
+static _Atomic(size_t) unwritten_at_look; /* what it began with */
+static _Atomic(size_t) deadly_limit;
 /* What a thread was handed last: it may not have written to it yet, so that no file counts it.
  * Threads share the places by their address, and lose then: they are an estimate. */
 static struct fresh {
@@ -63,15 +66,23 @@ static size_t own_resident_bytes(void) {
   return limit_held_bytes() + superslab_dirty_bytes() + large_cache_bytes();
 }
 
+bool limit_counts_own(void) { return rt_option(RT_OPTION_MEMORY_LIMIT) > WORD_AUTO; }
+
+bool limit_is_exceeded(void) {
+  uint64_t option = rt_option(RT_OPTION_MEMORY_LIMIT);
+  return HAK_UNLIKELY(option > WORD_AUTO) && limit_held_bytes() > option;
+}
+
 bool limit_refuses(size_t bytes) {
   uint64_t option = rt_option(RT_OPTION_MEMORY_LIMIT);
   if (option > WORD_AUTO) return bytes > option || limit_held_bytes() > option - bytes;
   size_t left = load_relaxed(&left_bytes), grown = load_relaxed(&grown_bytes);
   if (HAK_LIKELY(option == WORD_OFF || left == SIZE_MAX)) return false;
-  /* A large request may be for addresses more than for memory: after a fresh look, so much of it
-   * must be left. */
-  size_t most = size_max(COUNTED_MIN, load_relaxed(&nearest_limit) / COUNTED_SHARE);
-  return grown > left || (grown != 0 ? bytes : size_min(bytes, most)) > left - grown;
+  /* A large request may be for addresses more than for memory: where nothing was handed out since
+   * the look, so much of it must be left. */
+  size_t most = size_max(COUNTED_MIN, load_relaxed(&deadly_limit) / COUNTED_SHARE);
+  bool is_fresh = grown == load_relaxed(&unwritten_at_look);
+  return grown > left || (is_fresh ? size_min(bytes, most) : bytes) > left - grown;
 }
 
 void limit_look_soon(void) {
@@ -85,7 +96,8 @@ static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
   for (size_t i = 0; i < FRESH_PLACES; i++) {
     bool is_mine = load_relaxed(&fresh[i].thread) == os_thread_self();
     bool is_over = is_mine ? asks : now_ms - load_relaxed(&fresh[i].at_ms) > FRESH_MS;
-    if (!is_over) sum += load_relaxed(&fresh[i].bytes);
+    size_t bytes = load_relaxed(&fresh[i].bytes);
+    if (!is_over) sum += is_mine ? bytes : size_min(bytes, OTHERS_MAX);
   }
   return sum;
 }
@@ -104,7 +116,6 @@ bool limit_is_deadly(void) {
 }
 
 void limit_note_growth(size_t fresh_bytes) {
-  ASSERT(fresh_bytes % os_page_bytes() == 0);
   large_cache_note_held(superslab_claimed_bytes() + large_bytes());
   if (HAK_UNLIKELY(large_cache_is_in_the_way())) store_relaxed(&limit_tick_due, true);
   size_t watched = load_relaxed(&watch_at_bytes), at = load_relaxed(&look_at_bytes);
@@ -118,7 +129,7 @@ void limit_note_growth(size_t fresh_bytes) {
 struct finding {
   struct os_room nearest; /* limit_bytes 0: none */
   enum rt_pressure pressure;
-  size_t left_bytes; /* as above */
+  size_t left_bytes, deadly_limit; /* as above */
 };
 
 /* The step that `used` of `limit` is on; one once taken is held a little longer. */
@@ -150,10 +161,12 @@ static void take_group(struct finding *f) {
   struct os_room room;
   if (!os_group_room(&room) || room.limit_bytes == 0) return;
   take(f, &room, RT_PRESSURE_TIGHT);
-  if (!room.is_deadly) return;
-  size_t spare = size_max(room.limit_bytes / FULL_SHARE, FULL_MIN), left = room_left(&room);
-  ASSERT(left <= room.limit_bytes && spare != 0);
-  f->left_bytes = left > spare ? left - spare : 0;
+  if (room.deadly_limit_bytes == 0) return;
+  size_t spare = size_min(room.deadly_limit_bytes / FULL_SHARE, FULL_MAX);
+  spare = size_max(spare, FULL_MIN);
+  ASSERT(room.deadly_left_bytes <= room.deadly_limit_bytes);
+  f->deadly_limit = room.deadly_limit_bytes;
+  f->left_bytes = room.deadly_left_bytes - size_min(spare, room.deadly_left_bytes);
 }
 
 static void take_stalls(struct finding *f) {
@@ -169,11 +182,13 @@ static struct finding find(void) {
   struct finding f = {.left_bytes = SIZE_MAX};
   struct os_room room;
   if (option > WORD_AUTO) {
-    room = (struct os_room){option, own_resident_bytes(), false};
+    room = (struct os_room){option, own_resident_bytes(), 0, UINT64_MAX};
     take(&f, &room, RT_PRESSURE_TIGHT);
   } else if (option == WORD_AUTO) {
     take_group(&f);
-    if (os_address_room(&room) && room.limit_bytes != 0) take(&f, &room, RT_PRESSURE_CLOSE);
+    /* One that came later counts what was reserved before, which nothing gives back. */
+    bool has_room = region_is_window() && os_address_room(&room) && room.limit_bytes != 0;
+    if (has_room) take(&f, &room, RT_PRESSURE_CLOSE);
     take_stalls(&f);
   }
   return f;
@@ -187,9 +202,10 @@ static size_t growth_until_look(const struct finding *f) {
 
 static void publish(const struct finding *f, uint64_t now_ms) {
   ASSERT(f->pressure <= RT_PRESSURE_TIGHT);
-  ASSERT(f->left_bytes == SIZE_MAX || f->left_bytes < f->nearest.limit_bytes);
+  ASSERT(f->left_bytes == SIZE_MAX || f->left_bytes < f->deadly_limit);
   store_relaxed(&nearest_used, (size_t)f->nearest.used_bytes);
   store_relaxed(&nearest_limit, (size_t)f->nearest.limit_bytes);
+  store_relaxed(&deadly_limit, f->deadly_limit);
   store_relaxed(&left_bytes, f->left_bytes);
   store_relaxed(&pressure_found, (uint32_t)f->pressure);
   store_relaxed(&look_at_bytes, growth_until_look(f));
@@ -203,7 +219,9 @@ static void publish(const struct finding *f, uint64_t now_ms) {
 static void look(uint64_t now_ms, bool asks) {
   store_relaxed(&look_due, false);
   /* A slow path looks before its caller has written to what it gets. */
-  store_relaxed(&grown_bytes, unwritten_bytes(asks, now_ms));
+  size_t unwritten = unwritten_bytes(asks, now_ms);
+  store_relaxed(&unwritten_at_look, unwritten);
+  store_relaxed(&grown_bytes, unwritten);
   struct finding f = find();
   publish(&f, now_ms);
 }

@@ -39,6 +39,10 @@ HAK_MUST_USE enum rt_pressure limit_pressure(void);
 
 /* True when `bytes` more, without pages so far, exceed the limit as it was at the last look. */
 HAK_MUST_USE bool limit_refuses(size_t bytes);
+/* True when what is held exceeds MEMORY_LIMIT's number: two threads were served at once. */
+HAK_MUST_USE bool limit_is_exceeded(void);
+/* True when MEMORY_LIMIT is a number. */
+HAK_MUST_USE bool limit_counts_own(void);
 /* True when there is a limit that limit_refuses knows. */
 HAK_MUST_USE bool limit_is_deadly(void);
 /* Chunks were claimed, or something mapped; so many bytes of it had no pages. */

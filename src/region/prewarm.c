@@ -59,8 +59,11 @@ size_t prewarm(size_t bytes) {
   }
   purge_end(0, false);
   add_relaxed(&touched_bytes, touched * CHUNK_BYTES);
+  if (touched != 0) limit_look(os_coarse_ms()); /* what is left now */
   return touched * CHUNK_BYTES;
 }
+
+void prewarm_forget(void) { store_relaxed(&touched_bytes, (size_t)0); }
 
 size_t prewarm_keep_bytes(void) {
   size_t touched = load_relaxed(&touched_bytes), used = superslab_claimed_bytes();

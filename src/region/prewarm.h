@@ -16,4 +16,7 @@ size_t prewarm(size_t bytes);
 /* What of free chunks no automatic purge takes for that reason. */
 HAK_MUST_USE size_t prewarm_keep_bytes(void);
 
+/* All that is free has gone back: nothing stays for that reason any more. */
+void prewarm_forget(void);
+
 #endif

@@ -137,6 +137,7 @@ size_t purge_chunks(bool all) {
   uint64_t now_ms = os_coarse_ms();
   struct purge p = {.all = all, .to = all ? CHUNK_ZERO : automatic_state()};
   if (!all) p.keep_bytes = size_max(rt_option(RT_OPTION_WARM_POOL_BYTES), wanted_bytes(now_ms));
+  if (all) prewarm_forget();
   purge(&p);
   /* What the program asked to purge is no mistake of ours; what is lazy costs nothing to need. */
   if (p.bytes != 0 && !all && p.to == CHUNK_ZERO && !region_is_scarce())

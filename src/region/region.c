@@ -49,6 +49,7 @@ static size_t superslabs_announced;  /* under region_lock */
 static _Atomic(size_t) memory_bytes; /* of the region: readable and writable */
 static _Atomic(size_t) tables_bytes;
 
+bool region_is_window(void) { return is_window; }
 bool region_is_scarce(void) { return is_window && region_bytes() < SCARCE_BYTES; }
 size_t region_bytes(void) { return superslab_limit * SUPERSLAB_BYTES; }
 size_t region_committed_bytes(void) { return load_relaxed(&memory_bytes); }

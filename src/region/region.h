@@ -28,6 +28,9 @@ HAK_MUST_USE bool region_grow(void);
 /* True when address space is limited so tightly that rounding to chunks and half-used slabs would
  * cost a program more than system calls do. Constant after init. */
 bool region_is_scarce(void);
+/* True when superslabs are mapped on demand, under a limit of address space. Constant after init.
+ */
+HAK_MUST_USE bool region_is_window(void);
 /* Address space that may hold objects, in bytes (reserved or window). Constant after init. */
 size_t region_bytes(void);
 /* Bytes of the region that are readable and writable. */

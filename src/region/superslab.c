@@ -188,6 +188,10 @@ struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred
   if (!is_found) return (struct chunk_run){CHUNK_NONE, 0, false};
   ASSERT(run.count >= count);
   count_claimed(run.count, run.is_zero);
+  if (HAK_UNLIKELY(limit_is_exceeded())) { /* others have claimed at the same instant */
+    superslab_release(run.first, run.count);
+    return (struct chunk_run){CHUNK_NONE, 0, false};
+  }
   return run;
 }
 

@@ -16,7 +16,7 @@ static struct {
 
 static bool insert(struct large object) {
   bool is_in;
-  LOCKED(0, is_in = large_insert(object));
+  LOCKED(0, is_in = large_insert(object, 0));
   return is_in;
 }
 static struct large find(const void *p) {
@@ -74,7 +74,7 @@ static void as_the_model_says(void) {
     struct large *o = &model[i].object;
     if (model[i].is_moving) {
       *o = (struct large){made_up(i, ++generation), (random_next(&seed) % 15 + 1) * 4096};
-      LOCKED(0, large_end_move(*o));
+      LOCKED(0, large_end_move(*o, 0));
       model[i].is_moving = false;
     } else if (!model[i].is_inserted && is_filling) {
       NEED(insert(*o));
@@ -132,7 +132,8 @@ static void a_move_keeps_its_place(void) {
     while (count < 5000 && insert((struct large){made_up(count, 3), 4096})) count++;
     NEED(count < 5000);
   }
-  for (size_t i = 0; i < 100; i++) LOCKED(0, large_end_move((struct large){made_up(i, 1), 8192}));
+  for (size_t i = 0; i < 100; i++)
+    LOCKED(0, large_end_move((struct large){made_up(i, 1), 8192}, 0));
   NEED(large_count() == 100 + count && large_bytes() == 100 * 8192 + count * 4096);
   for (size_t i = 0; i < 100; i++)
     NEED(find(made_up(i, 1)).bytes == 8192 && find(made_up(i, 0)).address == NULL);
@@ -148,7 +149,7 @@ static void *inserts_and_removes(void *number) {
   for (size_t round = 0; round < 40; round++) {
     for (size_t i = thread; i < OBJECTS; i += THREADS) {
       bool is_in;
-      LOCKED(thread, is_in = large_insert((struct large){made_up(i, round), i + 1}));
+      LOCKED(thread, is_in = large_insert((struct large){made_up(i, round), i + 1}, 0));
       NEED(is_in);
     }
     for (size_t i = thread; i < OBJECTS; i += THREADS) {
@@ -177,7 +178,7 @@ static _Atomic(uint32_t) growth_step;
 static void *grows(void *unused) {
   bool is_in;
   step_set(&growth_step, 1);
-  LOCKED(1, is_in = large_insert((struct large){made_up(BEFORE_GROWTH, 0), 4096}));
+  LOCKED(1, is_in = large_insert((struct large){made_up(BEFORE_GROWTH, 0), 4096}, 0));
   NEED(is_in);
   step_set(&growth_step, 2);
   return unused;

@@ -35,13 +35,18 @@ static void version_2(void) {
   tree_put(V2 "/a/memory.max", "104857600\n"); /* the parent's is the limit */
   tree_put(V2 "/a/memory.current", "52428800\n");
   NEED(os_group_room(&room) && room.limit_bytes == 100 * MIB && room.used_bytes == 50 * MIB);
-  NEED(room.is_deadly);
-  tree_put(V2 "/a/memory.stat", "anon 1\nfile 2\ninactive_file 10485760\nactive_file 7\n");
+  NEED(room.deadly_limit_bytes == 100 * MIB && room.deadly_left_bytes == 50 * MIB);
+  tree_put(V2 "/a/memory.stat", "anon 1\nfile 2\ninactive_file 9437184\nactive_file 1048576\n");
   NEED(os_group_room(&room) && room.used_bytes == 40 * MIB);
   tree_put(V2 "/a/b/memory.max", "44040192\n"); /* 42 MiB, nearer */
   NEED(os_group_room(&room) && room.limit_bytes == 42 * MIB && room.used_bytes == 4096);
   tree_put(V2 "/a/b/memory.high", "8192\n"); /* throttles, does not kill */
-  NEED(os_group_room(&room) && room.limit_bytes == 8192 && !room.is_deadly);
+  NEED(os_group_room(&room) && room.limit_bytes == 8192 && room.used_bytes == 4096);
+  NEED(room.deadly_limit_bytes == 42 * MIB); /* and hides none that does */
+  NEED(room.deadly_left_bytes == 42 * MIB - 4096);
+  tree_put(V2 "/a/memory.current", "106954752\n"); /* 102 MiB, of files 10: 8 are left */
+  NEED(os_group_room(&room) && room.limit_bytes == 8192);
+  NEED(room.deadly_limit_bytes == 100 * MIB && room.deadly_left_bytes == 8 * MIB);
 }
 static void version_2_has_the_nearest_of_all_above(void **state) {
   (void)state;
@@ -58,7 +63,7 @@ static void version_1(void) {
   tree_put(V1 "/g/memory.usage_in_bytes", "33554432\n");
   tree_put(V1 "/g/memory.stat", "inactive_file 99\ntotal_inactive_file 1048576\n");
   NEED(os_group_room(&room) && room.limit_bytes == 64 * MIB && room.used_bytes == 31 * MIB);
-  NEED(room.is_deadly);
+  NEED(room.deadly_limit_bytes == 64 * MIB);
   tree_put(V1 "/g/memory.usage_in_bytes", "4\n"); /* less than what is reclaimable: they race */
   NEED(os_group_room(&room) && room.used_bytes == 0);
 }
@@ -78,6 +83,14 @@ static void container(void) {
   memset(line + strlen(line), 'x', 1500);
   tree_put("/proc/self/cgroup", strcat(line, "\n"));
   NEED(os_group_room(&room) && room.limit_bytes == MIB);
+  char lines[4000] = ""; /* more than is read, before its line */
+  for (int i = 0; i < 30; i++) {
+    strcat(lines, "9:cpu:/");
+    memset(lines + strlen(lines), 'y', 100);
+    strcat(lines, "\n");
+  }
+  tree_put("/proc/self/cgroup", strcat(lines, "4:memory:/docker/0123\n"));
+  NEED(os_group_room(&room) && room.limit_bytes == MIB);
 }
 static void what_is_not_there_has_a_parent(void **state) {
   (void)state;
@@ -90,13 +103,18 @@ static void swap(void) {
   tree_put(V2 "/memory.max", "1048576\n");
   tree_put(V2 "/memory.current", "1048576\n");
   tree_put("/proc/meminfo", "MemTotal:  9 kB\nSwapTotal:  9 kB\nSwapFree:   12 kB\n");
-  NEED(os_group_room(&room) && !room.is_deadly);
+  NEED(os_group_room(&room) && room.deadly_limit_bytes == 0);
   tree_put(V2 "/memory.swap.max", "0\n");
-  NEED(os_group_room(&room) && room.is_deadly);
+  NEED(os_group_room(&room) && room.deadly_limit_bytes != 0);
   tree_put(V2 "/memory.swap.max", "max\n");
-  NEED(os_group_room(&room) && !room.is_deadly);
+  NEED(os_group_room(&room) && room.deadly_limit_bytes == 0);
+  tree_put("/proc/self/cgroup", "0::/g\n"); /* every group above has a say */
+  tree_put(V2 "/g/memory.swap.max", "0\n");
+  NEED(os_group_room(&room) && room.deadly_limit_bytes != 0);
+  tree_put("/proc/self/cgroup", "0::/\n");
+  NEED(os_group_room(&room) && room.deadly_limit_bytes == 0);
   tree_put("/proc/meminfo", "SwapFree:   0 kB\n");
-  NEED(os_group_room(&room) && room.is_deadly);
+  NEED(os_group_room(&room) && room.deadly_limit_bytes != 0);
 }
 static void who_can_swap_is_not_killed(void **state) {
   (void)state;
@@ -150,7 +168,7 @@ static void own(void) {
   if (UNIT_SANITIZED) _exit(0); /* they have taken more already */
   NEED(setrlimit(RLIMIT_AS, &limit) == 0);
   NEED(os_address_room(&room) && room.limit_bytes == limit.rlim_cur);
-  NEED(room.used_bytes > MIB && room.used_bytes < room.limit_bytes && !room.is_deadly);
+  NEED(room.used_bytes > MIB && room.used_bytes < room.limit_bytes && room.deadly_limit_bytes == 0);
   uint64_t before = room.used_bytes;
   void *more = os_map(64 * MIB);
   NEED(more != NULL && os_address_room(&room) && room.used_bytes >= before + 64 * MIB);

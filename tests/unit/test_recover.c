@@ -32,7 +32,7 @@ static void fill_everything(void) {
     NEED((blocks[i] = meta_alloc(512)) != NULL);
     stamp(blocks[i], 512, (unsigned)i);
   }
-  for (size_t i = 0; i < MAPPINGS; i++) NEED(large_insert(mapping(i)));
+  for (size_t i = 0; i < MAPPINGS; i++) NEED(large_insert(mapping(i), 0));
   entry_leave(h);
 }
 
@@ -124,7 +124,7 @@ static void metadata_is_nobody_elses(void) {
 static bool is_going[MAPPINGS];
 static void mappings_are_found(void) {
   struct heap *h = enter();
-  NEED(large_insert((struct large){is_going, 4096}));
+  NEED(large_insert((struct large){is_going, 4096}, 0));
   for (size_t i = 0; i < MAPPINGS; i++) {
     struct large o = mapping(i), found = large_find(o.address);
     if (is_going[i]) continue;
@@ -244,13 +244,13 @@ static void takes_mappings_out(void) {
     struct large o =
         i % 2 == 0 ? large_remove(mapping(i).address) : large_begin_move(mapping(i).address);
     o.address = (char *)o.address + 4096;
-    if (i % 2 != 0) large_end_move(o);
+    if (i % 2 != 0) large_end_move(o, 0);
   }
   entry_leave(h);
 }
 static void adds_mappings(void) {
   struct heap *h = entry_enter();
-  for (size_t i = 100; i < 103; i++) (void)!large_insert(mapping(i)); /* the hash grows */
+  for (size_t i = 100; i < 103; i++) (void)!large_insert(mapping(i), 0); /* the hash grows */
   entry_leave(h);
 }
 static void takes_runs(void) {
