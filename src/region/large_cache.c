@@ -72,6 +72,7 @@ static void evict(struct large object, uint64_t now_ms, struct large_evicted *ou
 
 /* NULL: none is kept. */
 static struct place *oldest(void) {
+  ASSERT(lock_is_mine(&cache_lock));
   struct place *found = NULL;
   for (size_t i = 0; i < LARGE_CACHE_PLACES; i++) {
     if (places[i].object.address == NULL) continue;
@@ -99,6 +100,7 @@ static void recount(void) {
 }
 
 static struct place *free_place(void) {
+  ASSERT(lock_is_mine(&cache_lock));
   size_t i = 0;
   while (i < LARGE_CACHE_PLACES && places[i].object.address != NULL) i++;
   return i < LARGE_CACHE_PLACES ? &places[i] : NULL;

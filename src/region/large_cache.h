@@ -1,15 +1,12 @@
-/* large_cache.h — freed mappings that wait to be used again, since mapping and touching afresh
- * costs a page fault a page.
+/* large_cache.h — freed mappings that wait to be used again: afresh, each page is a page fault.
  *
- *   how much   WARM_POOL_BYTES, or a twentieth of live bytes; a loop that frees and maps more than
- *              that gets it, up to 64 MiB, for ten seconds; nothing near a limit (limit.h)
+ *   how much   WARM_POOL_BYTES, or a twentieth of live bytes; nothing near a limit (limit.h)
  *   how long   half a second, PURGE_DELAY_MS if that is less, or until memory is handed out that
  *              with it would be more than ever; ticks give it back
  *   for whom   requests that leave no more than half of it unused, a 16th where addresses are short
  *              or counted: the caller purges what is left
  *
- * Lock: large (rank 6), a second one of that rank, taken inside; the caller holds an outermost
- * lock. What is given back, the caller unmaps, holding none.
+ * Lock: large (rank 6), a second one, taken inside; the caller holds an outermost lock.
  */
 #ifndef LARGE_CACHE_H
 #define LARGE_CACHE_H
@@ -20,6 +17,10 @@
 
 #include "base_attr.h"
 #include "large.h"
+
+/* A loop that frees and maps more than may wait gets it, up to 64 MiB, for ten seconds. What is given
+ * back, the caller unmaps, holding no lock.
+ */
 
 enum { LARGE_CACHE_PLACES = 16 }; /* arbitrary: few mappings are freed and mapped in turn */
 

@@ -219,9 +219,48 @@ static void what_is_refused_is_not_committed_in_steps(void **state) {
   assert_int_equal(region_committed_bytes(), committed);
 }
 
+/* A growth that the kernel refuses leaves alone what others have mapped meanwhile: mremap onto a
+ * reservation unmaps that before it looks whether it may go on. */
+enum { REFUSED_ROUNDS = 3000 };
+static _Atomic(bool) is_enough;
+static void *maps_and_looks(void *unused) {
+  (void)unused;
+  while (!load_relaxed(&is_enough)) {
+    char *p = hak_malloc(40 * MIB);
+    NEED(p != NULL);
+    for (size_t at = 0; at < 40 * MIB; at += 2 * MIB) p[at] = 'x';
+    for (size_t at = 0; at < 40 * MIB; at += 2 * MIB) NEED(p[at] == 'x');
+    hak_free(p);
+  }
+  return NULL;
+}
+static void refused_growth(void) {
+  NEED(hak_option_set("THP", "always") == 0 && hak_option_set("WARM_POOL_BYTES", "0") == 0);
+  pthread_t thread;
+  NEED(pthread_create(&thread, NULL, maps_and_looks, NULL) == 0);
+  char *p = hak_malloc(17 * MIB);
+  NEED(p != NULL);
+  p[17 * MIB - 1] = 'y';
+  for (int i = 0; i < REFUSED_ROUNDS; i++) {
+    char *more = hak_realloc(p, (size_t)os_ram_bytes() * 3);
+    if (more == NULL) continue;
+    p = hak_realloc(more, 17 * MIB); /* a kernel that refuses nothing */
+    NEED(p != NULL);
+  }
+  NEED(p[17 * MIB - 1] == 'y');
+  store_relaxed(&is_enough, true);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+static void a_refused_growth_unmaps_nobody(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip(); /* they have no such memory to give */
+  run_child(refused_growth);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_refused_growth_unmaps_nobody),
       cmocka_unit_test(what_is_refused_is_not_committed_in_steps),
       cmocka_unit_test(the_size_decides),
       cmocka_unit_test(too_much_is_enomem),
