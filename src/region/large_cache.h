@@ -18,8 +18,8 @@
 #include "base_attr.h"
 #include "large.h"
 
-/* A loop that frees and maps more than may wait gets it, up to 64 MiB, for ten seconds. What is given
- * back, the caller unmaps, holding no lock.
+/* A loop that frees and maps more than may wait gets it, up to 64 MiB, for ten seconds. What is
+ * given back, the caller unmaps, holding no lock.
  */
 
 enum { LARGE_CACHE_PLACES = 16 }; /* arbitrary: few mappings are freed and mapped in turn */
