@@ -11,7 +11,7 @@
 
 #include "heap.h"
 
-enum { SIGNAL_RESERVE_BYTES = 65536, PARKED_SLOTS = 64 };
+enum { SIGNAL_RESERVE_BYTES = 49152, PARKED_SLOTS = 64 };
 
 /* n bytes, aligned to `align`, from the reserve, zeroed; NULL with ENOMEM once it is used up. */
 HAK_MUST_USE void *entry_signal_alloc(size_t n, size_t align);

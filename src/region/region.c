@@ -30,7 +30,7 @@ static const size_t COMMIT_STEP_MIN = 32 * MIB; /* 512 chunks: 2 KiB of map */
 static const size_t COMMIT_STEP_MAX = 1024 * MIB;
 enum {
   COMMIT_SHARE = 8, /* grow by an eighth of what is committed: few calls, few pages of tables */
-  WINDOW_TRIES = 4, /* foreign mappings that may lie in the window before we call it full */
+  WINDOW_TRIES = 2, /* foreign mappings that may lie in the window before we call it full */
 };
 
 struct table {
