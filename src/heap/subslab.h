@@ -25,7 +25,8 @@ enum {
 HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   bool is_on = load_relaxed(&home->subslab_next) != 0; /* without the option after growth */
   if (HAK_LIKELY(rt_option(RT_OPTION_SUBSLAB_PURGE) == 0 && !is_on)) return false;
-  if (rt_option(RT_OPTION_SS_RELEASE) == RELEASE_OFF || is_on) return is_on;
+  if (rt_option(RT_OPTION_SS_RELEASE) == RELEASE_OFF) return false;
+  if (is_on) return true;
   size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
   if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;
   return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
