@@ -99,7 +99,7 @@ static bool put_element(FILE *stream, const char *head, const struct number *num
 /* Free objects, a line a class that has any: `from` is one above the next smaller class. */
 static bool put_sizes(FILE *stream, const struct view_totals *t) {
   bool is_ok = fputs("<heap nr=\"0\">\n<sizes>\n", stream) >= 0;
-  for (uint32_t c = 0; c < CLASS_COUNT && is_ok; c++) {
+  for (uint32_t c = 0; c < size_class_count() && is_ok; c++) {
     size_t count = t->cls[c].cached_count + t->cls[c].free_count;
     size_t size = size_classes[c].size;
     if (count == 0) continue;
@@ -126,7 +126,7 @@ static bool put_systems(FILE *stream, const struct view_totals *t) {
 
 static bool put_classes(FILE *stream, const struct view_totals *t) {
   bool is_ok = true;
-  for (uint32_t c = 0; c < CLASS_COUNT && is_ok; c++) {
+  for (uint32_t c = 0; c < size_class_count() && is_ok; c++) {
     const struct view_class *k = &t->cls[c];
     if (k->live_count + k->cached_count + k->free_count == 0) continue;
     is_ok = PUT(stream, "  <class", "/>\n", {"size", size_classes[c].size}, {"live", k->live_count},

@@ -118,8 +118,9 @@ void *entry_malloc_slow(size_t n) {
 static HAK_NOINLINE void *alloc_slow_medium(size_t n) {
   void *p = n > SCARCE_CLASS_MAX && region_is_scarce() ? entry_large_try_mapping(n) : NULL;
   if (p != NULL) return p; /* else what small objects left behind in the region will do */
-  slab_note_request(size_class_of(n), n);
-  return alloc_slow(size_class_of(n), 1);
+  uint32_t c = size_class_known(n);
+  slab_note_request(c, n);
+  return alloc_slow(c, 1);
 }
 
 void *entry_malloc_medium(size_t n) {

@@ -49,7 +49,12 @@ static void heap_construct(struct heap *h, uint32_t id) {
 static void bins_construct(struct heap *h) {
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     heap_bin_reset(h, c);
-    heap_bin_fit(h, c);
+    if (c < CLASS_FIXED_COUNT) {
+      heap_bin_fit(h, c);
+    } else { /* not known yet: no pointer is a slot, and free's slow path fits it */
+      h->bin[c].high_mask = UINT32_MAX;
+      h->bin[c].minus_reciprocal = UINT32_MAX;
+    }
   }
 }
 
@@ -162,7 +167,7 @@ bool heap_is_valid(struct heap *h) {
       count++;
     }
     if (count != k->depot_count) return false;
-    taken_bytes += (size_t)k->taken_count * size_classes[c].size;
+    if (k->taken_count != 0) taken_bytes += (size_t)k->taken_count * size_classes[c].size;
     if (k->slabs != NULL && map_load(slab_chunk(k->slabs)) != heap_entry(h, c)) return false;
   }
   return depot_bytes == h->depot_bytes && taken_bytes == h->taken_bytes;

@@ -25,7 +25,8 @@ enum {
 struct size_class size_classes[CLASS_COUNT];
 struct size_class_table size_class_table;
 _Atomic(uint32_t) size_class_split_count;
-static _Atomic(uint32_t) tailored_count;
+static _Atomic(uint32_t) tailored_count; /* whose values are there to read */
+static _Atomic(bool) is_tailoring;       /* a thread is at the next one */
 
 static uint32_t size_of_id(uint32_t c) {
   if (c >= CLASS_FIXED_COUNT) return CLASS_SIZE_MAX; /* for now */
@@ -101,7 +102,7 @@ uint32_t size_class_of_aligned(size_t n, size_t align) {
 size_t size_class_finest(size_t n) {
   ASSERT(n <= CLASS_SIZE_MAX);
   uint32_t size = size_classes[finest_id(n)].size;
-  for (uint32_t c = CLASS_FIXED_COUNT; c < CLASS_COUNT; c++) {
+  for (uint32_t c = CLASS_FIXED_COUNT; c < size_class_count(); c++) {
     uint32_t tailored = size_classes[c].size; /* below the same fixed class if it is between */
     if (tailored >= n && tailored < size) size = tailored;
   }
@@ -110,7 +111,7 @@ size_t size_class_finest(size_t n) {
 
 uint32_t size_class_below(uint32_t c) {
   uint32_t below = 0;
-  for (uint32_t other = 0; other < CLASS_COUNT; other++) {
+  for (uint32_t other = 0; other < size_class_count(); other++) {
     uint32_t size = size_classes[other].size;
     if (size < size_classes[c].size && size > below) below = size;
   }
@@ -162,15 +163,21 @@ bool size_class_tailor(uint32_t c, size_t n) {
   uint32_t size = (uint32_t)size_round_up(n, (size_t)1 << CLASS_GRAIN_SHIFT);
   if (size_classes[c].size - size < size_classes[c].size / TAILOR_SHARE) return false;
   if (load_relaxed(&size_class_table.medium[size_class_request(size)]) != scaled(c)) return false;
-  uint32_t count = load_relaxed(&tailored_count), finer = CLASS_FIXED_COUNT + count;
-  if (count >= CLASS_TAILORED_COUNT || !cas_acq_rel(&tailored_count, &count, count + 1))
-    return false; /* another thread is at it */
-  struct size_class *k = &size_classes[finer];
-  *k = size_classes[c];
-  class_set_size(k, size);
-  ASSERT(k->slab_chunks == size_classes[c].slab_chunks);
-  return redirect(c, finer);
+  if (swap_acq_rel(&is_tailoring, true)) return false; /* another's turn: there will be others */
+  uint32_t finer = size_class_count();
+  bool has_room = finer < CLASS_COUNT;
+  if (has_room) {
+    struct size_class *k = &size_classes[finer];
+    *k = size_classes[c];
+    class_set_size(k, size);
+    ASSERT(k->slab_chunks == size_classes[c].slab_chunks);
+    store_release(&tailored_count, finer + 1 - CLASS_FIXED_COUNT); /* with size_class_count */
+  }
+  store_release(&is_tailoring, false);
+  return has_room && redirect(c, finer);
 }
+
+uint32_t size_class_count(void) { return CLASS_FIXED_COUNT + load_acquire(&tailored_count); }
 
 uint32_t size_class_wider(uint32_t c) {
   ASSERT(c < CLASS_COUNT);

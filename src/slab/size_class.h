@@ -86,6 +86,11 @@ HAK_INLINE size_t size_class_scaled(size_t n) {
   if (n <= TINY_MAX) return load_relaxed(&size_class_table.tiny[size_class_request(n)]);
   return load_relaxed(&size_class_table.medium[size_class_request(n)]);
 }
+/* The same class, of n > TINY_MAX, whose values may be read: a tailored one may have come since.
+ * Pairs with redirect. */
+HAK_INLINE uint32_t size_class_known(size_t n) {
+  return (uint32_t)load_acquire(&size_class_table.medium[size_class_request(n)]) / MAP_CLASS_SCALE;
+}
 HAK_INLINE uint32_t size_class_of(size_t n) {
   return (uint32_t)size_class_scaled(n) / MAP_CLASS_SCALE;
 }
@@ -109,6 +114,9 @@ bool size_class_split(uint32_t c);
  * their own, whose size is that of n. False when no tailored class is left, or n is too close to
  * the size of c to be worth it. */
 bool size_class_tailor(uint32_t c, size_t n);
+/* End of the classes that there are now: CLASS_FIXED_COUNT and the tailored ones. What is below it
+ * can be read. */
+uint32_t size_class_count(void);
 /* The smallest fixed class that is larger than c; CLASS_FIXED_COUNT: none is. */
 uint32_t size_class_wider(uint32_t c);
 

@@ -74,7 +74,7 @@ void view_dump_tiny(const struct view_totals *t, view_dump_line *put) {
   size_t untouched[CLASS_COUNT];
   view_stats_untouched(untouched);
   size_t slabs = 0, bytes = 0, live = 0, cached = 0, free_bytes = 0, fresh = 0, out = 0;
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+  for (uint32_t c = 0; c < size_class_count(); c++) {
     const struct view_class *k = &t->cls[c];
     dump_class(t, c, untouched[c], &ops, put);
     fresh += untouched[c];

@@ -171,7 +171,7 @@ void view_stats_untouched(size_t bytes[CLASS_COUNT]) {
 void view_stats_collect(struct view_totals *out) {
   *out = (struct view_totals){.is_exact = true};
   if (collect_heaps(out)) {
-    for (uint32_t c = 0; c < CLASS_COUNT; c++) settle_class(out, c);
+    for (uint32_t c = 0; c < size_class_count(); c++) settle_class(out, c);
     out->run_bytes = run_total_bytes();
     out->used_bytes += out->run_bytes;
   } else {
