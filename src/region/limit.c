@@ -197,6 +197,7 @@ static struct finding find(void) {
 /* How much may be handed out before the next look. */
 static size_t growth_until_look(const struct finding *f) {
   if (f->nearest.limit_bytes == 0) return SIZE_MAX;
+  ASSERT(room_left(&f->nearest) <= f->nearest.limit_bytes);
   return size_max(room_left(&f->nearest) / ROOM_SHARE, GROWTH_MIN);
 }
 
@@ -244,7 +245,6 @@ struct limit_room limit_nearest(void) {
 }
 
 void limit_watch(size_t held_bytes) {
-  ASSERT(load_relaxed(&watch_at_bytes) <= load_relaxed(&watched_bytes));
   store_relaxed(&watched_bytes, held_bytes);
   limit_look_soon();
 }

@@ -13,15 +13,6 @@ static bool is(const char *name, const char *expected) {
   return hak_option_get(name, value, sizeof value) == 0 && strcmp(value, expected) == 0;
 }
 
-static void group_set(uint64_t limit_bytes, uint64_t used_bytes) {
-  char text[32];
-  tree_put("/proc/self/cgroup", "0::/\n");
-  snprintf(text, sizeof text, "%llu\n", (unsigned long long)limit_bytes);
-  tree_put("/sys/fs/cgroup/memory.max", text);
-  snprintf(text, sizeof text, "%llu\n", (unsigned long long)used_bytes);
-  tree_put("/sys/fs/cgroup/memory.current", text);
-}
-
 /* Slow paths, so many that the clock is looked at. */
 static void tick(void) {
   for (int i = 0; i < 200; i++) hak_free(hak_malloc(40000));
