@@ -33,6 +33,7 @@ add_library(hak_flags_src INTERFACE)
 target_link_libraries(hak_flags_src INTERFACE hak_flags_common)
 target_compile_options(hak_flags_src INTERFACE
   -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt
+  -ffunction-sections # for cmake/small_process.ld
   -Wmissing-prototypes -Wold-style-definition
   # Only api_cxx.c throws, and asks for its tables. Without the others a process is 70 KiB smaller.
   -fno-asynchronous-unwind-tables)

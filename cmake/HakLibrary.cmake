@@ -1,3 +1,5 @@
+include(CheckCSourceCompiles)
+
 # hak_objects(TARGET TYPE FLAVOUR standard|minimal|observe TWIN 0|1 DEBUG 0|1 OVERRIDE 0|1): src/
 # compiled once with these constants. src/os has two implementations of one contract; TWIN chooses.
 function(hak_objects target type)
@@ -33,6 +35,21 @@ function(hak_public_headers target)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endfunction()
 
+# What small processes run stands together, apart from the rest. A linker that knows no INSERT does
+# without: the library is the same, its processes larger.
+set(HAK_SMALL_PROCESS_SCRIPT "${PROJECT_SOURCE_DIR}/cmake/small_process.ld")
+set(HAK_SMALL_PROCESS_OPTION "")
+if(HAK_SMALL_PROCESS AND NOT HAK_SANITIZE)
+  set(CMAKE_REQUIRED_LINK_OPTIONS -shared "LINKER:-T,${HAK_SMALL_PROCESS_SCRIPT}")
+  set(CMAKE_REQUIRED_FLAGS "-fPIC -ffunction-sections")
+  check_c_source_compiles("int main(void) { return 0; }" HAK_LINKER_ORDERS)
+  unset(CMAKE_REQUIRED_LINK_OPTIONS)
+  unset(CMAKE_REQUIRED_FLAGS)
+  if(HAK_LINKER_ORDERS)
+    set(HAK_SMALL_PROCESS_OPTION "LINKER:-T,${HAK_SMALL_PROCESS_SCRIPT}")
+  endif()
+endif()
+
 function(hak_shared target name objects)
   add_library(${target} SHARED $<TARGET_OBJECTS:${objects}>
     "${PROJECT_SOURCE_DIR}/src/entry/entry_resolver.c")
@@ -40,14 +57,16 @@ function(hak_shared target name objects)
   target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=0 HAK_FLAVOUR_OBSERVE=0
     HAK_DEBUG=0 HAK_OVERRIDE=1 HAK_OS_TWIN=0) # the file depends on none of them
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C
-    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${HAK_EXPORTS}")
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+    LINK_DEPENDS "${HAK_EXPORTS};${HAK_SMALL_PROCESS_SCRIPT}")
   target_link_options(${target} PRIVATE "LINKER:--version-script=${HAK_EXPORTS}"
     LINKER:-z,nodelete,-z,now,-z,relro,-z,defs,-z,noexecstack
     # Its constructor comes first: entry_init.c.
     LINKER:-z,initfirst
     # Fewer pages a process: code and constants share theirs, and so do small variables
     # (HAK_LARGE_BSS sorts behind .bss).
-    LINKER:-z,noseparate-code,--sort-section=name)
+    LINKER:-z,noseparate-code,--sort-section=name
+    ${HAK_SMALL_PROCESS_OPTION})
   # Many programs call malloc only through libc. A compiler that drops libraries of which the
   # program's own objects name nothing (some distributions' default) would leave this one out.
   target_link_options(${target} INTERFACE LINKER:--no-as-needed)

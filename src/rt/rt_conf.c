@@ -192,11 +192,15 @@ static void lines_read(enum pass pass, const char *path, const char *text) {
 
 static size_t file_bytes(void) { return size_round_up(FILE_BYTES, os_page_bytes()); }
 
+static bool file_is_there(const char *path) {
+  char probe[2];
+  return os_read_file(path, probe, sizeof probe) >= 0;
+}
+
 /* A file that nobody named may be missing, or out of reach for a program in a sandbox. */
 static void file_read(const char *path, bool is_named) {
   struct place at = {path, 0};
-  char probe[2];
-  bool is_there = os_read_file(path, probe, sizeof probe) >= 0;
+  bool is_there = file_is_there(path);
   char *text = is_there ? os_map(file_bytes()) : NULL; /* few processes have one to read */
   long length = text != NULL ? os_read_file(path, text, FILE_BYTES) : -1;
   if (length < 0) {
@@ -260,6 +264,13 @@ static void environment_read(enum pass pass, char **environment) {
   }
 }
 
+static bool has_variables(char **environment) {
+  for (; *environment != NULL; environment++) {
+    if (HAK_UNLIKELY(text_starts_with(*environment, PREFIX))) return true;
+  }
+  return false;
+}
+
 /* The value of the variable of that name, or NULL. */
 static const char *variable(char **environment, const char *name) {
   for (size_t i = 0; environment[i] != NULL; i++) {
@@ -295,9 +306,12 @@ bool rt_conf_init(void) {
   char **environment = os_environ();
   if (environment == NULL) return os_is_secure();
   is_read = true;
+  bool has_file = file_is_there(SYSTEM_FILE);
+  bool has_source = has_file || os_program_conf() != NULL || has_variables(environment);
+  if (HAK_LIKELY(!has_source)) return true; /* asking libc who we are maps pages of its code */
   if (os_is_secure()) return true;
   symbol_read();
-  file_read(SYSTEM_FILE, false);
+  if (has_file) file_read(SYSTEM_FILE, false);
   const char *named_file = variable(environment, PREFIX "CONF_FILE");
   if (named_file != NULL && named_file[0] != '\0') file_read(named_file, true);
   variables_read(environment);
