@@ -86,6 +86,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "callgrind.out")
         for library in LIBRARIES:
+            if not os.path.exists(os.path.join(build, library)):
+                fail(f"no {library} in {build}: build it")
             for program, *arguments in PROGRAMS:
                 command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out,
                            os.path.join(build, program), *arguments]
