@@ -79,6 +79,8 @@ def environment(allocator, report=None):
     if allocator.path is not None:
         env["LD_PRELOAD"] = allocator.path
     if allocator.profile is not None:
+        env.pop("HAKMEM_PROFILE", None)
+    if allocator.profile not in (None, PROFILES[0]):  # that one as who sets nothing has it
         env["HAKMEM_PROFILE"] = allocator.profile
     if report is not None:
         env["HAKMEM_REPORT"] = report

@@ -93,7 +93,7 @@ void entry_background_start(void) {
 
 void entry_background_settle(void) {
   add_release(&wake_count, 1u); /* pairs with the thread's load: it sees the option */
-  if (load_relaxed(&is_running)) os_futex_wake_all(&wake_count);
+  os_futex_wake_all(&wake_count);
   entry_background_tick(os_coarse_ms());
   entry_background_poll();
 }

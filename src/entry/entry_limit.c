@@ -80,7 +80,7 @@ static void tell(const struct watcher *w) {
   if (room.limit_bytes == 0 || room.used_bytes < percent * AGAIN_PERCENT)
     store_relaxed(&is_told, false);
   if (room.limit_bytes == 0 || room.used_bytes < call_at) return;
-  if (load_relaxed(&is_told) || swap_acq_rel(&is_calling, true)) return; /* amid a call: later */
+  if (swap_acq_rel(&is_calling, true)) return; /* amid a call: later */
   if (!swap_acq_rel(&is_told, true)) w->call(room.used_bytes, room.limit_bytes, w->context);
   store_relaxed(&is_calling, false);
 }

@@ -187,6 +187,8 @@ static void starts_and_ends(void) {
     tick();
     NEED(hak_option_set("BACKGROUND", "1") == 0); /* one is enough */
     NEED(has_one_more());
+    entry_background_tick(UINT64_MAX);
+    NEED(!load_relaxed(&entry_background_due));
     turn_off();
   }
   /* Turned on again before it has ended: at the latest the next tick sees that there is none. */
@@ -202,6 +204,36 @@ static void it_is_there_while_the_option_says_so(void **state) {
   (void)state;
   if (UNIT_TSAN) skip();
   run_child(starts_and_ends);
+}
+
+static pthread_barrier_t barrier;
+static void *turns_on(void *unused) {
+  (void)pthread_barrier_wait(&barrier);
+  NEED(hak_option_set("BACKGROUND", "1") == 0);
+  (void)pthread_barrier_wait(&barrier); /* neither's end is in the count */
+  (void)pthread_barrier_wait(&barrier);
+  return unused;
+}
+static void two_ask(void) {
+  hak_free(hak_malloc(1));
+  NEED(pthread_barrier_init(&barrier, NULL, 3) == 0);
+  for (int i = 0; i < 30; i++) {
+    pthread_t thread[2];
+    for (int k = 0; k < 2; k++) NEED(pthread_create(&thread[k], NULL, turns_on, NULL) == 0);
+    threads_before = thread_count();
+    (void)pthread_barrier_wait(&barrier);
+    (void)pthread_barrier_wait(&barrier);
+    NEED(comes_true(has_one_more, DEADLINE_MS));
+    (void)pthread_barrier_wait(&barrier);
+    for (int k = 0; k < 2; k++) NEED(pthread_join(thread[k], NULL) == 0);
+    threads_before = 1;
+    turn_off();
+  }
+}
+static void one_is_enough_for_two(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(two_ask);
 }
 
 /* Frees may come from libc, which holds what starting a thread takes. */
@@ -502,6 +534,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(what_is_free_goes_without_a_call),
       cmocka_unit_test(what_a_sleeper_keeps_goes_too),
       cmocka_unit_test(it_is_there_while_the_option_says_so),
+      cmocka_unit_test(one_is_enough_for_two),
       cmocka_unit_test(an_allocation_starts_it_and_no_free),
       cmocka_unit_test(it_takes_no_signal),
       cmocka_unit_test(a_quiet_process_is_woken_twice_a_second),

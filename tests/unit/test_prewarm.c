@@ -90,6 +90,7 @@ static void stays(void) {
   NEED(purge_is_due() && purge_chunks(false) != 0);
   NEED(rt_options_tighten(RT_PRESSURE_NONE));
   NEED(purge_chunks(true) != 0 && superslab_dirty_bytes() == 0);
+  NEED(prewarm_keep_bytes() == 0); /* who asks for all ends it */
 }
 static void so_much_stays(void **state) {
   (void)state;

@@ -2,6 +2,8 @@
  */
 #include "unit_death.h"
 
+#include <pthread.h>
+
 #include "base_size.h"
 #include "size_class.h"
 #include "slab.h"
@@ -182,6 +184,49 @@ static void tailored_classes_fit(void **state) {
   slots_are_told_at_every_offset(state);
 }
 
+/* Two threads that tailor at once: who gets a class gets one of its own. */
+static pthread_barrier_t barrier;
+struct tailoring {
+  uint32_t c;
+  size_t bytes;
+  bool is_done;
+};
+static void *tailors(void *argument) {
+  struct tailoring *t = argument;
+  (void)pthread_barrier_wait(&barrier);
+  t->is_done = size_class_tailor(t->c, t->bytes);
+  return NULL;
+}
+static int tailor_by_two(void *unused) {
+  (void)unused;
+  if (pthread_barrier_init(&barrier, NULL, 2) != 0) return 1;
+  uint32_t count = 0;
+  for (size_t n = 1032; n < CLASS_SIZE_MAX * 2 / 3; n = n * 3 / 2) {
+    struct tailoring two[2] = {{size_class_of(n), n, false}, {0, n * 5 / 4, false}};
+    two[1].c = size_class_of(two[1].bytes);
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++)
+      if (pthread_create(&thread[i], NULL, tailors, &two[i]) != 0) return 2;
+    for (int i = 0; i < 2; i++)
+      if (pthread_join(thread[i], NULL) != 0) return 3;
+    for (int i = 0; i < 2; i++) {
+      count += two[i].is_done;
+      if (two[i].is_done && of(two[i].bytes)->size != size_round_up(two[i].bytes, 16)) return 4;
+    }
+  }
+  return count > 4 && size_class_count() == CLASS_FIXED_COUNT + count ? 0 : 5;
+}
+static void tailors_of_two_threads_do_not_meet(void **state) {
+  (void)state;
+  for (int i = 0; i < 10; i++) { /* a child each: tailored classes stay */
+    char err[512];
+    size_t rest;
+    int status = death_run(tailor_by_two, NULL, err, sizeof err, &rest);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(classes_rise_and_fill_their_slabs, setup),
@@ -192,6 +237,7 @@ int main(void) {
       cmocka_unit_test_setup(could_hold_refuses_too_small_and_far_too_large, setup),
       cmocka_unit_test_setup(half_used_is_half_used, setup),
       cmocka_unit_test_setup(split_keeps_every_class_large_enough, setup),
+      cmocka_unit_test_setup(tailors_of_two_threads_do_not_meet, setup),
       cmocka_unit_test_setup(tailored_classes_fit, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

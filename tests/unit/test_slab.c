@@ -6,6 +6,7 @@
 
 #include "entry.h"
 #include "meta.h"
+#include "rt_options.h"
 #include "slab.h"
 #include "superslab.h"
 
@@ -197,6 +198,36 @@ static int release_with_objects_out(void *unused) {
   return 0;
 }
 
+/* Requests of class c that find no object at hand, the first of `first` bytes and the others of
+ * `n`: after how many there is a class more, or 0. */
+static uint32_t note_until_tailored(uint32_t c, size_t first, size_t n, uint32_t most) {
+  uint32_t before = size_class_count();
+  for (uint32_t i = 0; i < most; i++) {
+    slab_note_request(c, i == 0 ? first : n);
+    if (size_class_count() != before) return i + 1;
+  }
+  return 0;
+}
+
+static void what_is_asked_for_gets_a_class(void **state) {
+  (void)state;
+  enum { SAMPLE = 64, WIDE = 5120, FULL = WIDE, LARGEST = 4900, OTHER = 4700, LARGEST_SIZE = 4912 };
+  uint32_t c = size_class_of(WIDE);
+  assert_int_equal(size_classes[c].size, WIDE);
+  assert_true(rt_option_set(RT_OPTION_REFINE_BYTES, "64K"));
+  struct slab *slabs[SAMPLE];
+  uint32_t count = 0;
+  while (slab_class_bytes(c) < 2 * 64 * 1024) {
+    assert_true(count < SAMPLE && (slabs[count] = slab_new(1, c, CHUNK_NONE)) != NULL);
+    count++;
+  }
+  assert_int_equal(note_until_tailored(c, FULL, OTHER, SAMPLE), 0); /* one needs it all */
+  assert_int_equal(note_until_tailored(c, LARGEST, OTHER, 3 * SAMPLE), SAMPLE);
+  assert_int_equal(size_class_of(OTHER), size_class_count() - 1);
+  assert_int_equal(size_classes[size_class_of(OTHER)].size, LARGEST_SIZE);
+  while (count != 0) slab_release(slabs[--count]);
+}
+
 static void a_slab_in_use_is_not_released(void **state) {
   (void)state;
   char err[512];
@@ -211,6 +242,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(side_bitmaps_are_used_again, lock, unlock),
       cmocka_unit_test_setup_teardown(random_use_agrees_with_a_model, lock, unlock),
       cmocka_unit_test_setup_teardown(slabs_held_together_lie_apart, lock, unlock),
+      cmocka_unit_test_setup_teardown(what_is_asked_for_gets_a_class, lock, unlock),
       cmocka_unit_test_setup_teardown(a_slab_in_use_is_not_released, lock, unlock),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

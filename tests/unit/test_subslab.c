@@ -81,15 +81,18 @@ static bool shares_its_slab(void) {
   return false;
 }
 
-/* All slices of a purge of its own slabs, each a small part of it. */
+/* All slices of a purge of its own slabs, each a small part of it. One that is on goes on without
+ * the option. */
 static size_t purge_own(struct heap *own) {
   size_t purged = 0;
-  do {
+  for (int slices = 1;; slices++) {
     size_t bytes = entry_purge_slabs(own, own);
-    NEED(bytes <= (64 + 16) * (size_t)CHUNK_BYTES);
+    NEED(bytes <= (64 + 16) * (size_t)CHUNK_BYTES && slices < COUNT);
     purged += bytes;
-  } while (load_relaxed(&own->subslab_next) != 0);
-  return purged;
+    if (load_relaxed(&own->subslab_next) == 0) return purged;
+    NEED(lock_enter(&own->lock) && subslab_is_due(own));
+    lock_leave(&own->lock);
+  }
 }
 
 static void purge_leaves_pages_of(size_t bytes) {
@@ -121,12 +124,17 @@ static void of_few_bytes(void) {
 static void of_a_power_of_two(void) { purge_leaves_pages_of(1024); }
 static void of_odd_sizes(void) { purge_leaves_pages_of(600); }
 static void of_more_than_a_page(void) { purge_leaves_pages_of(5000); }
+static void of_more_slabs_than_a_slice(void) {
+  kept_one_of = 10;
+  purge_leaves_pages_of(5000);
+}
 static void free_pages_go_back_and_no_others(void **state) {
   (void)state;
   run_child(of_few_bytes);
   run_child(of_a_power_of_two);
   run_child(of_odd_sizes);
   run_child(of_more_than_a_page);
+  run_child(of_more_slabs_than_a_slice);
 }
 
 static void trim_reaches_all(void) {
