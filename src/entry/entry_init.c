@@ -121,7 +121,7 @@ static HAK_NOINLINE void tick(struct heap *h) {
   heap_busy_begin();
   uint64_t now_ms = os_coarse_ms();
   struct heap_fault fault = idle_tick(h, now_ms);
-  purge_tick(now_ms);
+  subslab_begin(h->home, purge_tick(now_ms));
   entry_large_tick(h, now_ms);
   bool has_news = entry_limit_tick(now_ms);
   entry_background_tick(now_ms);

@@ -14,6 +14,7 @@
 #include "heap.h"
 #include "purge.h"
 #include "rt_options.h"
+#include "superslab.h"
 
 enum {
   SUBSLAB_STEP_BYTES = 1048576, /* arbitrary: a purge is a walk over all slabs of a home */
@@ -30,6 +31,15 @@ HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
   if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;
   return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
+}
+
+/* Of subslab_next: only what was never carved of a slab goes. */
+#define SUBSLAB_TAILS (UINT32_C(1) << 31)
+
+/* Tails of the home's slabs from this chunk on are to go; CHUNK_NONE: nothing is. */
+HAK_INLINE void subslab_begin(struct heap *home, size_t chunk) {
+  if (HAK_LIKELY(chunk == CHUNK_NONE) || load_relaxed(&home->subslab_next) != 0) return;
+  store_relaxed(&home->subslab_next, (uint32_t)chunk | SUBSLAB_TAILS);
 }
 
 /* Purge the slabs of all homes (`home` is NULL), or a slice of those of one, which is a pause of

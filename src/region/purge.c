@@ -75,13 +75,27 @@ static bool goes_on(const struct purge *p) {
   return !p->is_refused && (p->all || (p->dirty_bytes < SLICE_BYTES && is_over(p->keep_bytes)));
 }
 
+static void purge_mask(struct purge *p, size_t index, uint32_t left);
+
+void purge_break(size_t index) {
+  ASSERT(lock_is_mine(&purge_lock));
+  if (HAK_LIKELY(!huge_is_whole(index))) return;
+  huge_break(index);
+  struct purge p = {.all = true, .to = CHUNK_ZERO};
+  struct huge_group g = huge_group_of(index);
+  for (size_t i = g.first; i < g.first + g.count && !p.is_refused; i++) {
+    uint32_t zero = word_zero(superslab_word(i));
+    if (zero != ALL_FREE) purge_mask(&p, i, zero);
+  }
+}
+
 /* The chunks of `mask`, neighbours, if they are free now. */
 static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   ASSERT(mask != 0 && lock_is_mine(&purge_lock));
   uint64_t word = superslab_word(index);
   if (!superslab_take(index, mask, &word)) return;
   size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
-  if (mask != ALL_FREE) huge_break(index);
+  if (mask != ALL_FREE) purge_break(index);
   void *first = chunk_address(index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask));
   p->is_refused = !(p->to == CHUNK_LAZY ? os_purge_lazily(first, bytes) : os_purge(first, bytes));
   superslab_give(index, mask, p->is_refused ? CHUNK_DIRTY : p->to);
@@ -91,6 +105,24 @@ static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   p->dirty_bytes += (size_t)__builtin_popcount(word_dirty(word) & mask) * CHUNK_BYTES;
   add_relaxed(&run_count, (size_t)1);
   add_relaxed(&run_bytes, bytes);
+}
+
+/* The chunks of `left`, a run after the other, from the highest address down. */
+static void purge_mask(struct purge *p, size_t index, uint32_t left) {
+  ASSERT(p->to != CHUNK_DIRTY && lock_is_mine(&purge_lock));
+  while (left != 0 && goes_on(p)) { /* each round: one run less */
+    uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
+    while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
+    uint32_t mask = bits32_run(low, top - low + 1);
+    left &= ~mask;
+    purge_run(p, index, mask);
+  }
+}
+
+/* Zero chunks have no pages, but beside others on a huge page. */
+static uint32_t without_pages(size_t index, uint64_t word) {
+  uint32_t zero = word_zero(word);
+  return zero != ALL_FREE && huge_is_whole(index) ? 0 : zero;
 }
 
 /* Superslabs in the order in which they are purged: empty, one call each; of little use, or on
@@ -110,15 +142,9 @@ static void purge_from_top(struct purge *p, enum purge_round round) {
     uint64_t word = superslab_word(i - 1);
     if (!is_in_round(round, i - 1, word)) continue;
     uint32_t left = round == ROUND_EMPTY ? ALL_FREE
-                    : p->all             ? word_free(word) & ~word_zero(word)
+                    : p->all             ? word_free(word) & ~without_pages(i - 1, word)
                                          : word_dirty(word);
-    while (left != 0 && goes_on(p)) { /* each round: one run less */
-      uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
-      while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
-      uint32_t mask = bits32_run(low, top - low + 1);
-      left &= ~mask;
-      purge_run(p, i - 1, mask);
-    }
+    purge_mask(p, i - 1, left);
   }
 }
 
@@ -172,13 +198,30 @@ static bool may_purge(uint64_t now_ms) {
          now_ms >= load_relaxed(&refused_until_ms);
 }
 
-void purge_tick(uint64_t now_ms) {
+/* What the heap grew into and did not need. Chunk from which on slabs may have such pages: those
+ * that were begun last lie in the last two groups. */
+static size_t purge_grown(uint64_t now_ms) {
+  static size_t grown_first; /* superslab of the last such purge; under the purge lock */
+  size_t index;
+  if (HAK_LIKELY(!huge_has_grown(now_ms, &index)) || !may_purge(now_ms)) return CHUNK_NONE;
+  if (!purge_begin(false)) return CHUNK_NONE;
+  purge_break(index);
+  size_t last = huge_group_of(index).first, from = last;
+  ASSERT(!huge_is_whole(index) && last <= index);
+  if (last != 0) from = size_max(huge_group_of(last - 1).first, size_min(grown_first, last));
+  grown_first = last;
+  purge_end(0, false);
+  return from * SUPERSLAB_CHUNKS;
+}
+
+size_t purge_tick(uint64_t now_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
   bool may = may_purge(now_ms);
   size_t keep_bytes = load_relaxed(&delay_keep_bytes);
+  size_t grown = purge_grown(now_ms);
   if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
-  if (delay_ms == 0 || now_ms - start < delay_ms) return;
-  if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return; /* another thread's tick */
+  if (delay_ms == 0 || now_ms - start < delay_ms) return grown;
+  if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return grown; /* another thread's tick */
   size_t dirty_bytes = superslab_dirty_bytes();
   size_t unused_bytes = size_min(load_relaxed(&dirty_least) * CHUNK_BYTES, dirty_bytes);
   ASSERT(unused_bytes <= dirty_bytes);
@@ -187,6 +230,7 @@ void purge_tick(uint64_t now_ms) {
     purge_unneeded(dirty_bytes - unused_bytes, now_ms);
   }
   store_relaxed(&dirty_least, superslab_dirty_bytes() / CHUNK_BYTES);
+  return grown;
 }
 
 bool purge_quiet(struct purge_quiet *q, uint64_t now_ms, uint64_t *due_ms) {

@@ -207,8 +207,11 @@ static void it_is_there_while_the_option_says_so(void **state) {
 }
 
 static pthread_barrier_t barrier;
+static _Atomic(uint32_t) ready_count; /* what a barrier wakes one after the other would not meet */
 static void *turns_on(void *unused) {
-  (void)pthread_barrier_wait(&barrier);
+  add_relaxed(&ready_count, 1u);
+  while (load_relaxed(&ready_count) != 2) {
+  }
   NEED(hak_option_set("BACKGROUND", "1") == 0);
   (void)pthread_barrier_wait(&barrier); /* neither's end is in the count */
   (void)pthread_barrier_wait(&barrier);
@@ -217,11 +220,11 @@ static void *turns_on(void *unused) {
 static void two_ask(void) {
   hak_free(hak_malloc(1));
   NEED(pthread_barrier_init(&barrier, NULL, 3) == 0);
-  for (int i = 0; i < 30; i++) {
+  for (int i = 0; i < 60; i++) {
     pthread_t thread[2];
+    store_relaxed(&ready_count, 0);
     for (int k = 0; k < 2; k++) NEED(pthread_create(&thread[k], NULL, turns_on, NULL) == 0);
-    threads_before = thread_count();
-    (void)pthread_barrier_wait(&barrier);
+    threads_before = 3;
     (void)pthread_barrier_wait(&barrier);
     NEED(comes_true(has_one_more, DEADLINE_MS));
     (void)pthread_barrier_wait(&barrier);

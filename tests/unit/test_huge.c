@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 
 #include "huge.h"
+#include "os_proc.h"
 #include "purge.h"
+#include "superslab_word.h"
 
 enum advice { ADVICE_NONE = '-', ADVICE_HUGE = 'h', ADVICE_NO_HUGE = 'n' };
 
@@ -179,6 +181,53 @@ static void one_in_use_is_broken_for_need_and_mended_once_empty(void **state) {
   run_child(broken);
 }
 
+/* Of the last superslab, that of a group not begun before, a few chunks are used. */
+enum { LAST = 40, USED = 4 };
+static void grow_a_little(void) {
+  begin("madvise");
+  grow_slowly(0, LAST);
+  struct chunk_run run = claim_chunks(0, USED, 1, LAST);
+  NEED(run.first == LAST * SUPERSLAB_CHUNKS && huge_is_whole(LAST));
+  chunks_stamp(run, 7);
+}
+static bool has_used_only(void) {
+  size_t unused = (SUPERSLAB_CHUNKS - USED) * CHUNK_BYTES;
+  return os_resident_pages(chunk_address(LAST * SUPERSLAB_CHUNKS + USED), unused) == 0 &&
+         __builtin_popcount(word_zero(superslab_word(LAST))) == SUPERSLAB_CHUNKS - USED;
+}
+
+/* Once growth has stopped, what the heap grew into and did not need goes. */
+static void grown(void) {
+  grow_a_little();
+  uint64_t now_ms = os_coarse_ms();
+  NEED(purge_tick(now_ms) == CHUNK_NONE && huge_is_whole(LAST));
+  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "off"));
+  NEED(purge_tick(now_ms + 60000) == CHUNK_NONE && huge_is_whole(LAST));
+  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "dontneed"));
+  NEED(purge_tick(now_ms + 60000) == (LAST - 4) * SUPERSLAB_CHUNKS);
+  NEED(has_advice(LAST, 1, ADVICE_NO_HUGE) && has_advice(32, LAST - 32, ADVICE_HUGE));
+  NEED(huge_was_whole(LAST) && !huge_was_whole(31) && has_used_only());
+  NEED(purge_tick(now_ms + 90000) == CHUNK_NONE);
+  usleep(500000); /* as above: not fast is what is tested */
+  grow(LAST + 1, LAST + 2, true);
+  NEED(has_advice(LAST + 1, 1, ADVICE_NONE));
+}
+static void what_it_grew_into_and_did_not_need_goes(void **state) {
+  (void)state;
+  run_child(grown);
+}
+
+static void asked(void) {
+  grow_a_little();
+  size_t bytes = (SUPERSLAB_CHUNKS - USED) * CHUNK_BYTES;
+  NEED(purge_chunks(true) == bytes && !huge_is_whole(LAST) && has_used_only());
+  NEED(purge_chunks(true) == 0);
+}
+static void who_asks_gets_that_too(void **state) {
+  (void)state;
+  run_child(asked);
+}
+
 static void small_ones_stay_small(void) {
   begin("madvise");
   grow_slowly(0, 36);
@@ -238,6 +287,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(what_the_system_gives_unasked_is_declined_by_the_small),
       cmocka_unit_test(where_there_are_none_nobody_asks),
       cmocka_unit_test(one_in_use_is_broken_for_need_and_mended_once_empty),
+      cmocka_unit_test(what_it_grew_into_and_did_not_need_goes),
+      cmocka_unit_test(who_asks_gets_that_too),
       cmocka_unit_test(what_a_small_heap_grows_into_is_not_mended),
       cmocka_unit_test(large_blocks_that_grow_have_them),
       cmocka_unit_test(a_window_has_none),
