@@ -1,4 +1,5 @@
 include(CheckCSourceCompiles)
+include(CMakePushCheckState)
 
 # hak_objects(TARGET TYPE FLAVOUR standard|minimal|observe TWIN 0|1 DEBUG 0|1 OVERRIDE 0|1): src/
 # compiled once with these constants. src/os has two implementations of one contract; TWIN chooses.
@@ -36,15 +37,16 @@ function(hak_public_headers target)
 endfunction()
 
 # What small processes run stands together, apart from the rest. A linker that knows no INSERT does
-# without: the library is the same, its processes larger.
+# without, and lld keeps one segment all the same: the library is the same, its processes larger.
 set(HAK_SMALL_PROCESS_SCRIPT "${PROJECT_SOURCE_DIR}/cmake/small_process.ld")
 set(HAK_SMALL_PROCESS_OPTION "")
 if(HAK_SMALL_PROCESS AND NOT HAK_SANITIZE)
-  set(CMAKE_REQUIRED_LINK_OPTIONS -shared "LINKER:-T,${HAK_SMALL_PROCESS_SCRIPT}")
+  cmake_push_check_state(RESET)
+  separate_arguments(flags NATIVE_COMMAND "${CMAKE_SHARED_LINKER_FLAGS}")
+  set(CMAKE_REQUIRED_LINK_OPTIONS -shared ${flags} "LINKER:-T,${HAK_SMALL_PROCESS_SCRIPT}")
   set(CMAKE_REQUIRED_FLAGS "-fPIC -ffunction-sections")
   check_c_source_compiles("int main(void) { return 0; }" HAK_LINKER_ORDERS)
-  unset(CMAKE_REQUIRED_LINK_OPTIONS)
-  unset(CMAKE_REQUIRED_FLAGS)
+  cmake_pop_check_state()
   if(HAK_LINKER_ORDERS)
     set(HAK_SMALL_PROCESS_OPTION "LINKER:-T,${HAK_SMALL_PROCESS_SCRIPT}")
   endif()

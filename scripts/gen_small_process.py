@@ -78,6 +78,12 @@ def names_run(path, library):
     return found
 
 
+def sections(name):
+    """Where compilers put a function, and what they split off it."""
+    kinds = ("", "unlikely.", "hot.")
+    return "    *(" + " ".join(f".text.{kind}{name} .text.{kind}{name}.*" for kind in kinds) + ")\n"
+
+
 def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         fail("usage: gen_small_process.py BUILD")
@@ -98,8 +104,7 @@ def main():
                 found |= names_run(out, os.path.basename(library).removesuffix(".so"))
     names = sorted(name for name in found if re.fullmatch(r"[A-Za-z_]\w*", name))
     with open(SCRIPT, "w", encoding="utf-8") as file:
-        file.write(HEAD + "".join(f"    *(.text.{name} .text.{name}.* .text.unlikely.{name} "
-                                  f".text.unlikely.{name}.*)\n" for name in names) + TAIL)
+        file.write(HEAD + "".join(sections(name) for name in names) + TAIL)
 
 
 if __name__ == "__main__":

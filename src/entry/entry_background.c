@@ -39,7 +39,7 @@ static uint32_t look(struct purge_quiet *q) {
   entry_report_fault(fault);
   if (strays != NULL) entry_free_strays(strays);
   if (entry_limit_tick(now_ms)) entry_limit_settle();
-  (void)purge_tick(now_ms); /* no slabs of ours */
+  purge_tick(now_ms);
   entry_large_expire(now_ms);
   while (is_wanted() && purge_is_due() && purge_chunks(false) != 0) { /* each round: a slice less */
   }

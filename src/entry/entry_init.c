@@ -121,7 +121,8 @@ static HAK_NOINLINE void tick(struct heap *h) {
   heap_busy_begin();
   uint64_t now_ms = os_coarse_ms();
   struct heap_fault fault = idle_tick(h, now_ms);
-  subslab_begin(h->home, purge_tick(now_ms));
+  purge_tick(now_ms);
+  subslab_note_grown(h->home);
   entry_large_tick(h, now_ms);
   bool has_news = entry_limit_tick(now_ms);
   entry_background_tick(now_ms);
@@ -156,7 +157,10 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
     is_tick = idle_count(home) || limit_is_due();
     is_subslab_due = subslab_is_due(home);
-    if (growth_is_due()) is_subslab_due = growth_flush(h) || is_subslab_due;
+    if (growth_is_due() && growth_flush(h)) {
+      subslab_want_all(home);
+      is_subslab_due = true;
+    }
     flush_take_strays(home, &h->to_free);
   }
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;

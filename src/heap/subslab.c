@@ -2,6 +2,7 @@
  */
 #include "subslab.h"
 
+#include "base_size.h"
 #include "flush.h"
 #include "huge.h"
 #include "mail.h"
@@ -146,6 +147,8 @@ struct walk {
   int runs_left, slabs_left; /* of the slice; may fall below 0: a slab is purged whole */
   bool only_tails;           /* of slabs: what was never carved */
   bool is_refused;           /* by the kernel, or by another thread's purge */
+  bool is_busy;              /* by that */
+  size_t broken_bytes;       /* of chunks, purged with the huge pages around a slab */
 };
 
 /* One run of the slab at `chunk`, from *page on; *page is then behind it. Bytes, or 0: there is no
@@ -162,14 +165,16 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
   bool has_run =
       is_wanted && home->empty_slab != s && may_have && find_run(s, *page, &run, walk->only_tails);
   if (is_wanted && *page == 0 && !walk->only_tails) slab_note_unchanged(s);
-  home->subslab_free_bytes = load_relaxed(&home->slab_bytes) - home->taken_bytes;
+  if (!walk->only_tails)
+    home->subslab_free_bytes = load_relaxed(&home->slab_bytes) - home->taken_bytes;
   if (has_run) take_run(home, s, &run);
   lock_leave(&home->lock);
   if (!has_run) return 0;
   ASSERT((run.first_page + run.page_count) * os_page_bytes() <= s->chunk_count * CHUNK_BYTES);
   size_t page_bytes = os_page_bytes(), bytes = run.page_count * page_bytes;
-  purge_break(chunk / SUPERSLAB_CHUNKS);
-  walk->is_refused = !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
+  walk->broken_bytes += purge_break(chunk / SUPERSLAB_CHUNKS, &walk->is_refused);
+  walk->is_refused = walk->is_refused ||
+                     !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
   home = walk->locked[1] = owner_lock(chunk);
   CHECK(home != NULL); /* it cannot have been released: objects of it were out */
   give_back_run(home, s, &run);
@@ -189,7 +194,7 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
   walk->slabs_left--;
   do { /* each round goes on behind the run of the last; it waits, since the slab is noted by now */
     if (!purge_begin(page != 0 || walk->only == NULL)) { /* who asks for all gets it */
-      walk->is_refused = true;
+      walk->is_refused = walk->is_busy = true;
       return purged;
     }
     walk->locked[0] = walk->locked[1] = NULL;
@@ -215,9 +220,13 @@ size_t subslab_purge(struct heap *own, struct heap *home) {
   uint32_t next = home != NULL ? load_relaxed(&home->subslab_next) : 0;
   size_t chunk = next & ~SUBSLAB_TAILS;
   walk.only_tails = (next & SUBSLAB_TAILS) != 0;
+  if (walk.only_tails) end = size_min(end, purge_grown_last().end); /* not what it grows into now */
   for (; chunk < end && goes_on(&walk); chunk++) purged += purge_slab(&walk, chunk);
-  bool is_done = walk.is_refused || chunk >= end;
-  uint32_t more = (uint32_t)chunk | (next & SUBSLAB_TAILS);
-  if (home != NULL) store_relaxed(&home->subslab_next, is_done ? 0 : more);
-  return purged;
+  bool is_done = chunk >= end || walk.is_refused;
+  uint32_t more = is_done ? 0 : (uint32_t)chunk | (next & SUBSLAB_TAILS);
+  /* A full purge is due again some day; tails would be forgotten. */
+  if (walk.is_busy && walk.only_tails) more = (uint32_t)(chunk - 1) | SUBSLAB_TAILS;
+  /* Another thread of the home may have begun anew. */
+  if (home != NULL) (void)cas_acq_rel(&home->subslab_next, &next, more);
+  return purged + walk.broken_bytes;
 }

@@ -36,10 +36,19 @@ HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
 /* Of subslab_next: only what was never carved of a slab goes. */
 #define SUBSLAB_TAILS (UINT32_C(1) << 31)
 
-/* Tails of the home's slabs from this chunk on are to go; CHUNK_NONE: nothing is. */
-HAK_INLINE void subslab_begin(struct heap *home, size_t chunk) {
-  if (HAK_LIKELY(chunk == CHUNK_NONE) || load_relaxed(&home->subslab_next) != 0) return;
-  store_relaxed(&home->subslab_next, (uint32_t)chunk | SUBSLAB_TAILS);
+/* Where the heap has stopped growing, a purge of the tails of the home's last slabs begins, once
+ * for each home. A thread of the home. */
+HAK_INLINE void subslab_note_grown(struct heap *home) {
+  struct purge_grown grown = purge_grown_last();
+  if (HAK_LIKELY(grown.end == load_relaxed(&home->grown_seen))) return;
+  if (load_relaxed(&home->subslab_next) != 0) return; /* first that one */
+  store_relaxed(&home->grown_seen, (uint32_t)grown.end);
+  store_relaxed(&home->subslab_next, (uint32_t)grown.from | SUBSLAB_TAILS);
+}
+/* A purge of all of the home's slabs is wanted now: one of tails gives way. */
+HAK_INLINE void subslab_want_all(struct heap *home) {
+  if ((load_relaxed(&home->subslab_next) & SUBSLAB_TAILS) != 0)
+    store_relaxed(&home->subslab_next, 0u);
 }
 
 /* Purge the slabs of all homes (`home` is NULL), or a slice of those of one, which is a pause of

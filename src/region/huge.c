@@ -21,6 +21,7 @@ enum {
    * long as the last step took. Arbitrary. */
   REST_MS = 32,
   REST_TIMES = 4,
+  STEP_MAX_MS = 10000,
 };
 /* What a superslab is, and was. */
 enum huge_state { STATE_SMALL, STATE_WHOLE, STATE_BROKEN };
@@ -89,7 +90,8 @@ void huge_note_growth(size_t superslab) {
   } else if (now_ms >= load_relaxed(&rest_ms)) {
     group_is_huge = false; /* a little more, after it had stopped */
   }
-  store_relaxed(&rest_ms, now_ms + REST_MS + REST_TIMES * (now_ms - growth_ms));
+  uint64_t step_ms = now_ms - growth_ms < STEP_MAX_MS ? now_ms - growth_ms : STEP_MAX_MS;
+  store_relaxed(&rest_ms, now_ms + REST_MS + REST_TIMES * step_ms);
   growth_ms = now_ms;
   if (group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES))
     store_relaxed(&state_bytes[superslab], (uint8_t)STATE_WHOLE);

@@ -76,9 +76,10 @@ uint32_t slab_chunk(const struct slab *s);
  * Returns how many. Cost: some 20 instructions a run of neighbours, 4 an object. */
 uint32_t slab_take(struct slab *s, void **slots, uint32_t want);
 
-/* Free objects whose pages are resident. */
+/* Free objects whose pages are resident. None while a purge has taken what was never carved. */
 HAK_INLINE uint32_t slab_resident_free(const struct slab *s, const struct size_class *k) {
-  return (uint32_t)s->free_count - ((uint32_t)k->slab_objects - s->carved_count);
+  uint32_t uncarved = (uint32_t)k->slab_objects - s->carved_count;
+  return s->free_count < uncarved ? 0 : s->free_count - uncarved;
 }
 /* Of `want` objects, how many to take from s at once: all on resident pages; else those up to the
  * end of the first page that is not. */

@@ -104,13 +104,14 @@ static void tightens(void) {
   hak_free(hak_malloc(1));
   look();
   NEED(rt_options_pressure() == RT_PRESSURE_NONE);
+  uint32_t epoch = load_relaxed(&trim_epoch);
   group_set(100 * MIB, 85 * MIB);
   look();
+  NEED(load_relaxed(&trim_epoch) == epoch + 1); /* each thread gives up what it has */
   NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 4 * MIB && is("WARM_POOL_BYTES", "16M"));
   NEED(rt_option(RT_OPTION_DEPOT_BYTES) == 64 * KIB && rt_option(RT_OPTION_SUBSLAB_PURGE) == 0);
-  uint32_t epoch = load_relaxed(&trim_epoch);
   NEED(hak_option_set("WARM_POOL_BYTES", "40M") == 0); /* what is said later, too */
-  NEED(load_relaxed(&trim_epoch) == epoch + 1);        /* each thread gives up what it has */
+  NEED(load_relaxed(&trim_epoch) == epoch + 2);
   NEED(rt_option(RT_OPTION_WARM_POOL_BYTES) == 10 * MIB && is("WARM_POOL_BYTES", "40M"));
   NEED(hak_option_set("WARM_POOL_BYTES", "0") == 0 && rt_option(RT_OPTION_WARM_POOL_BYTES) == 0);
   NEED(hak_option_set("WARM_POOL_BYTES", "40M") == 0);

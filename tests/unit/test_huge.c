@@ -200,17 +200,30 @@ static bool has_used_only(void) {
 static void grown(void) {
   grow_a_little();
   uint64_t now_ms = os_coarse_ms();
-  NEED(purge_tick(now_ms) == CHUNK_NONE && huge_is_whole(LAST));
+  purge_tick(now_ms);
+  NEED(huge_is_whole(LAST) && purge_grown_last().end == 0);
   NEED(rt_option_set(RT_OPTION_SS_RELEASE, "off"));
-  NEED(purge_tick(now_ms + 60000) == CHUNK_NONE && huge_is_whole(LAST));
+  purge_tick(now_ms + 60000);
+  NEED(huge_is_whole(LAST) && purge_grown_last().end == 0);
   NEED(rt_option_set(RT_OPTION_SS_RELEASE, "dontneed"));
-  NEED(purge_tick(now_ms + 60000) == (LAST - 4) * SUPERSLAB_CHUNKS);
+  purge_tick(now_ms + 60000);
+  NEED(purge_grown_last().from == (LAST - 4) * SUPERSLAB_CHUNKS);
+  NEED(purge_grown_last().end == (LAST + 1) * SUPERSLAB_CHUNKS);
   NEED(has_advice(LAST, 1, ADVICE_NO_HUGE) && has_advice(32, LAST - 32, ADVICE_HUGE));
   NEED(huge_was_whole(LAST) && !huge_was_whole(31) && has_used_only());
-  NEED(purge_tick(now_ms + 90000) == CHUNK_NONE);
   usleep(500000); /* as above: not fast is what is tested */
   grow(LAST + 1, LAST + 2, true);
   NEED(has_advice(LAST + 1, 1, ADVICE_NONE));
+  /* Emptied, purged and in use again, it has huge pages again, and keeps them: that is no growth.
+   */
+  superslab_release(LAST * SUPERSLAB_CHUNKS, USED);
+  for (uint64_t round = 0; round < 3; round++) {
+    superslab_release((LAST + 1) * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+    NEED(purge_chunks(true) != 0 && huge_is_whole(LAST) && huge_is_whole(LAST + 1));
+    grow(LAST + 1, LAST + 2, true);
+    purge_tick(now_ms + 120000 + round * 30000);
+    NEED(huge_is_whole(LAST + 1) == (round != 0)); /* the first time it had grown by a superslab */
+  }
 }
 static void what_it_grew_into_and_did_not_need_goes(void **state) {
   (void)state;
@@ -219,9 +232,10 @@ static void what_it_grew_into_and_did_not_need_goes(void **state) {
 
 static void asked(void) {
   grow_a_little();
-  size_t bytes = (SUPERSLAB_CHUNKS - USED) * CHUNK_BYTES;
+  size_t bytes = (SUPERSLAB_CHUNKS - USED) * CHUNK_BYTES, before = purge_events().run_bytes;
   NEED(purge_chunks(true) == bytes && !huge_is_whole(LAST) && has_used_only());
-  NEED(purge_chunks(true) == 0);
+  NEED(purge_events().run_bytes == before + bytes);
+  NEED(purge_chunks(true) == 0 && purge_events().run_bytes == before + bytes);
 }
 static void who_asks_gets_that_too(void **state) {
   (void)state;

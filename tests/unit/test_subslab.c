@@ -7,6 +7,7 @@
 
 #include "huge.h"
 #include "idle.h"
+#include "os_proc.h"
 #include "purge.h"
 #include "subslab.h"
 
@@ -207,9 +208,19 @@ static void tails(void) {
   size_t page_bytes = os_page_bytes(), carved = k->slack + (size_t)s->carved_count * k->size;
   uintptr_t begin = (uintptr_t)chunk_address(slab_chunk(s));
   bool is_huge = huge_is_whole(slab_chunk(s) / SUPERSLAB_CHUNKS);
-  subslab_begin(own, CHUNK_NONE);
+  subslab_note_grown(own);
   NEED(load_relaxed(&own->subslab_next) == 0);
-  subslab_begin(own, slab_chunk(s));
+  subslab_want_all(own);
+  purge_tick(os_coarse_ms() + 60000);
+  subslab_note_grown(own);
+  if (purge_grown_last().end == 0) return; /* this kernel has none */
+  NEED(load_relaxed(&own->subslab_next) != 0);
+  subslab_want_all(own); /* gives way */
+  NEED(load_relaxed(&own->subslab_next) == 0);
+  subslab_note_grown(own); /* once */
+  NEED(load_relaxed(&own->subslab_next) == 0);
+  store_relaxed(&own->grown_seen, 0u);
+  subslab_note_grown(own);
   size_t purged = entry_purge_slabs(own, own);
   NEED(load_relaxed(&own->subslab_next) == 0 && last[599] == 1);
   if (!is_huge) return; /* this kernel has none */
