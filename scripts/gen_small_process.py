@@ -25,6 +25,8 @@ PROGRAMS = (["loader_small_process"], ["bench_random_mixed", "300000", "400"],
 SKIPPED = 77  # the first: there is no second segment
 # What callgrind shows by another of its names, and what programs in C++ call.
 ALWAYS = ("hak_malloc", "hak_free", "hak_calloc", "hak_realloc", "_Znwm", "_ZdlPv", "_ZdlPvm")
+# What larger ones run often, up to a whole page: each page of the library is address space, too.
+OFTEN = ("window_shrink", "flush_magazine", "entry_free_sized", "depot_add")
 FUNCTION = re.compile(r"^c?fn=\((\d+)\)(?: (\S+))?$")
 OBJECT = re.compile(r"^c?ob=\((\d+)\)(?: (\S+))?$")
 HEAD = """/* small_process.ld - made by scripts/gen_small_process.py: cmake/HakLibrary.cmake.
@@ -88,7 +90,7 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         fail("usage: gen_small_process.py BUILD")
     build = sys.argv[1]
-    found = set(ALWAYS)
+    found = {*ALWAYS, *OFTEN}
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "callgrind.out")
         for library in LIBRARIES:
@@ -108,4 +110,4 @@ def main():
 
 
 if __name__ == "__main__":
-    quiet(main)
+    sys.exit(quiet(main))

@@ -122,7 +122,6 @@ static HAK_NOINLINE void tick(struct heap *h) {
   uint64_t now_ms = os_coarse_ms();
   struct heap_fault fault = idle_tick(h, now_ms);
   purge_tick(now_ms);
-  subslab_note_grown(h->home);
   entry_large_tick(h, now_ms);
   bool has_news = entry_limit_tick(now_ms);
   entry_background_tick(now_ms);
@@ -157,10 +156,7 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
     is_tick = idle_count(home) || limit_is_due();
     is_subslab_due = subslab_is_due(home);
-    if (growth_is_due() && growth_flush(h)) {
-      subslab_want_all(home);
-      is_subslab_due = true;
-    }
+    if (growth_is_due()) is_subslab_due = growth_flush(h) || is_subslab_due;
     flush_take_strays(home, &h->to_free);
   }
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;

@@ -135,7 +135,6 @@ struct heap {
   struct heap_class cls[CLASS_COUNT];
   _Atomic(size_t) slab_bytes;     /* lock; read by senders */
   _Atomic(uint32_t) subslab_next; /* chunk at which a purge inside slabs goes on; 0: none is on */
-  _Atomic(uint32_t) grown_seen;   /* end of what the heap grew into, whose tails have gone */
   size_t subslab_free_bytes; /* lock: free in slabs at the last purge inside them, or less since */
   struct outbox_slot outbox[OUTBOX_SLOTS_ALL]; /* owner, as the next two: the mixes come last */
   struct magazine *to_free; /* owner: strays of this heap and of others that the thread flushed */

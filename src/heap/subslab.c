@@ -2,7 +2,6 @@
  */
 #include "subslab.h"
 
-#include "base_size.h"
 #include "flush.h"
 #include "huge.h"
 #include "mail.h"
@@ -48,16 +47,15 @@ static uint32_t object_from(const struct size_class *k, size_t offset) {
 }
 
 /* The first run from `page` on that is free and was ever in use. */
-static bool find_run(const struct slab *s, uint32_t page, struct page_run *run, bool only_tail) {
+static bool find_run(const struct slab *s, uint32_t page, struct page_run *run) {
   ASSERT(slab_is_valid(s));
   const struct size_class *k = &size_classes[s->class_index];
   const size_t page_bytes = os_page_bytes();
   size_t used_bytes = k->slack + (size_t)s->carved_count * k->size; /* never touched beyond */
-  if (huge_was_whole(slab_chunk(s) / SUPERSLAB_CHUNKS))             /* but resident all the same */
+  if (huge_is_whole(slab_chunk(s) / SUPERSLAB_CHUNKS))              /* but resident all the same */
     used_bytes = (size_t)k->slab_chunks * CHUNK_BYTES;
-  size_t first_byte = only_tail ? k->slack + (size_t)s->carved_count * k->size : k->slack;
   uint32_t page_end = (uint32_t)((used_bytes + page_bytes - 1) / page_bytes);
-  uint32_t page_first = (uint32_t)(first_byte / page_bytes); /* before k->slack is nothing */
+  uint32_t page_first = (uint32_t)(k->slack / page_bytes); /* before it nothing but slack */
   if (page < page_first) page = page_first;
   run->page_count = 0;
   for (; page < page_end; page++) {
@@ -145,10 +143,7 @@ struct walk {
   const struct heap *only;   /* NULL: all homes */
   struct heap *locked[2];    /* whose lock was taken for the last run; NULL: none */
   int runs_left, slabs_left; /* of the slice; may fall below 0: a slab is purged whole */
-  bool only_tails;           /* of slabs: what was never carved */
   bool is_refused;           /* by the kernel, or by another thread's purge */
-  bool is_busy;              /* by that */
-  size_t broken_bytes;       /* of chunks, purged with the huge pages around a slab */
 };
 
 /* One run of the slab at `chunk`, from *page on; *page is then behind it. Bytes, or 0: there is no
@@ -161,20 +156,17 @@ static size_t purge_pages(struct walk *walk, size_t chunk, uint32_t *page) {
   /* The map's class: of a chunk inside a longer slab, the record says what was there before. */
   bool is_wanted =
       (walk->only == NULL || home == walk->only) && begins_slab(chunk, map_load(chunk));
-  bool may_have = walk->only_tails || *page != 0 || !slab_is_unchanged(s);
-  bool has_run =
-      is_wanted && home->empty_slab != s && may_have && find_run(s, *page, &run, walk->only_tails);
-  if (is_wanted && *page == 0 && !walk->only_tails) slab_note_unchanged(s);
-  if (!walk->only_tails)
-    home->subslab_free_bytes = load_relaxed(&home->slab_bytes) - home->taken_bytes;
+  bool has_run = is_wanted && home->empty_slab != s && (*page != 0 || !slab_is_unchanged(s)) &&
+                 find_run(s, *page, &run);
+  if (is_wanted && *page == 0) slab_note_unchanged(s);
+  home->subslab_free_bytes = load_relaxed(&home->slab_bytes) - home->taken_bytes;
   if (has_run) take_run(home, s, &run);
   lock_leave(&home->lock);
   if (!has_run) return 0;
   ASSERT((run.first_page + run.page_count) * os_page_bytes() <= s->chunk_count * CHUNK_BYTES);
   size_t page_bytes = os_page_bytes(), bytes = run.page_count * page_bytes;
-  walk->broken_bytes += purge_break(chunk / SUPERSLAB_CHUNKS, &walk->is_refused);
-  walk->is_refused = walk->is_refused ||
-                     !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
+  huge_break(chunk / SUPERSLAB_CHUNKS);
+  walk->is_refused = !os_purge((char *)chunk_address(chunk) + run.first_page * page_bytes, bytes);
   home = walk->locked[1] = owner_lock(chunk);
   CHECK(home != NULL); /* it cannot have been released: objects of it were out */
   give_back_run(home, s, &run);
@@ -194,7 +186,7 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
   walk->slabs_left--;
   do { /* each round goes on behind the run of the last; it waits, since the slab is noted by now */
     if (!purge_begin(page != 0 || walk->only == NULL)) { /* who asks for all gets it */
-      walk->is_refused = walk->is_busy = true;
+      walk->is_refused = true;
       return purged;
     }
     walk->locked[0] = walk->locked[1] = NULL;
@@ -217,16 +209,9 @@ static bool goes_on(const struct walk *walk) {
 size_t subslab_purge(struct heap *own, struct heap *home) {
   struct walk walk = {.own = own, .only = home, .runs_left = SLICE_RUNS, .slabs_left = SLICE_SLABS};
   size_t purged = 0, end = superslab_chunk_end();
-  uint32_t next = home != NULL ? load_relaxed(&home->subslab_next) : 0;
-  size_t chunk = next & ~SUBSLAB_TAILS;
-  walk.only_tails = (next & SUBSLAB_TAILS) != 0;
-  if (walk.only_tails) end = size_min(end, purge_grown_last().end); /* not what it grows into now */
+  size_t chunk = home != NULL ? load_relaxed(&home->subslab_next) : 0;
   for (; chunk < end && goes_on(&walk); chunk++) purged += purge_slab(&walk, chunk);
-  bool is_done = chunk >= end || walk.is_refused;
-  uint32_t more = is_done ? 0 : (uint32_t)chunk | (next & SUBSLAB_TAILS);
-  /* A full purge is due again some day; tails would be forgotten. */
-  if (walk.is_busy && walk.only_tails) more = (uint32_t)(chunk - 1) | SUBSLAB_TAILS;
-  /* Another thread of the home may have begun anew. */
-  if (home != NULL) (void)cas_acq_rel(&home->subslab_next, &next, more);
-  return purged + walk.broken_bytes;
+  bool is_done = walk.is_refused || chunk >= end;
+  if (home != NULL) store_relaxed(&home->subslab_next, is_done ? 0 : (uint32_t)chunk);
+  return purged;
 }

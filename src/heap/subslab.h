@@ -14,7 +14,6 @@
 #include "heap.h"
 #include "purge.h"
 #include "rt_options.h"
-#include "superslab.h"
 
 enum {
   SUBSLAB_STEP_BYTES = 1048576, /* arbitrary: a purge is a walk over all slabs of a home */
@@ -31,24 +30,6 @@ HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
   if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;
   return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
-}
-
-/* Of subslab_next: only what was never carved of a slab goes. */
-#define SUBSLAB_TAILS (UINT32_C(1) << 31)
-
-/* Where the heap has stopped growing, a purge of the tails of the home's last slabs begins, once
- * for each home. A thread of the home. */
-HAK_INLINE void subslab_note_grown(struct heap *home) {
-  struct purge_grown grown = purge_grown_last();
-  if (HAK_LIKELY(grown.end == load_relaxed(&home->grown_seen))) return;
-  if (load_relaxed(&home->subslab_next) != 0) return; /* first that one */
-  store_relaxed(&home->grown_seen, (uint32_t)grown.end);
-  store_relaxed(&home->subslab_next, (uint32_t)grown.from | SUBSLAB_TAILS);
-}
-/* A purge of all of the home's slabs is wanted now: one of tails gives way. */
-HAK_INLINE void subslab_want_all(struct heap *home) {
-  if ((load_relaxed(&home->subslab_next) & SUBSLAB_TAILS) != 0)
-    store_relaxed(&home->subslab_next, 0u);
 }
 
 /* Purge the slabs of all homes (`home` is NULL), or a slice of those of one, which is a pause of

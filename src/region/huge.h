@@ -5,7 +5,9 @@
  *               times less, and what lies on a huge page and is never used is little
  *   THP=always  all that it grows by; never: nothing
  *
- * Of a huge page all is resident: a superslab of which a part goes is broken first, with its group.
+ * A superslab whose pages are given back one by one is broken first, with the group of 8 MiB around
+ * it, so that khugepaged does not fill the holes and mappings stay few; a group that is empty and
+ * purged is whole again. None of this matters where the kernel has no huge pages to give.
  * Lock: none. A byte a superslab; racing threads give the kernel the same advice twice.
  */
 #ifndef HUGE_H
@@ -28,18 +30,7 @@ void huge_note_commit(size_t first, size_t count);
 void huge_note_growth(size_t superslab);
 /* True when the superslab may lie on a huge page: giving back a part of it would break that. */
 HAK_MUST_USE bool huge_is_whole(size_t superslab);
-/* ... or did once: what was never touched there may have pages all the same. */
-HAK_MUST_USE bool huge_was_whole(size_t superslab);
-/* True once the heap has stopped growing, where the last superslab is whole; which that is. */
-HAK_MUST_USE bool huge_has_grown(uint64_t now_ms, size_t *superslab);
-/* The superslabs around one, of those announced, that are broken together: 8 MiB, so that
- * khugepaged does not fill the holes and mappings stay few. A group that is empty and purged is
- * whole again. */
-struct huge_group {
-  size_t first, count;
-};
-HAK_MUST_USE struct huge_group huge_group_of(size_t superslab);
-/* Before a part of the superslab is given back: purge_break calls it. */
+/* Before a part of the superslab is given back. */
 void huge_break(size_t superslab);
 /* True when a block of its own mapping, that grows to so many bytes, is to have huge pages: who
  * grows it writes to it in order. */

@@ -35,8 +35,6 @@ static _Atomic(size_t) dirty_least;
 static _Atomic(uint64_t) delay_start_ms;
 /* Down to which the next ticks go on, a slice each; SIZE_MAX: done. */
 static _Atomic(size_t) delay_keep_bytes = SIZE_MAX;
-/* Superslabs of the last purge of what the heap grew into and did not need. */
-static _Atomic(size_t) grown_from, grown_end;
 
 static void recover(struct rt_lock *unused) {
   (void)unused;
@@ -71,58 +69,10 @@ struct purge {
   bool is_refused;     /* by the kernel: the next one would be too */
   size_t bytes;        /* purged, and of these: that were dirty */
   size_t dirty_bytes;
-  size_t broken_bytes; /* besides: zero chunks that had pages */
 };
 
 static bool goes_on(const struct purge *p) {
   return !p->is_refused && (p->all || (p->dirty_bytes < SLICE_BYTES && is_over(p->keep_bytes)));
-}
-
-/* The highest run of neighbours in a mask that is not 0. */
-static uint32_t top_run(uint32_t mask) {
-  uint32_t top = 31u - (uint32_t)__builtin_clz(mask), low = top;
-  while (low > 0 && (mask >> (low - 1) & 1) != 0) low--;
-  return bits32_run(low, top - low + 1);
-}
-
-static void count_run(size_t bytes) {
-  add_relaxed(&run_count, (size_t)1);
-  add_relaxed(&run_bytes, bytes);
-}
-
-/* Zero chunks beside others on a huge page, which have pages: purged, or dirty from now on. */
-static size_t purge_zero(size_t index, bool *is_refused) {
-  uint32_t left = word_zero(superslab_word(index));
-  size_t purged = 0;
-  if (left == ALL_FREE) return 0; /* never touched, or purged whole */
-  while (left != 0) {             /* each round fewer: what cannot be taken is zero no more */
-    uint32_t mask = top_run(left);
-    uint64_t word = superslab_word(index);
-    if (!superslab_take(index, mask, &word)) {
-      left &= word_zero(superslab_word(index));
-      continue;
-    }
-    left &= ~mask;
-    size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
-    void *first = chunk_address(index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask));
-    *is_refused = *is_refused || !os_purge(first, bytes);
-    superslab_give(index, mask, *is_refused ? CHUNK_DIRTY : CHUNK_ZERO);
-    if (*is_refused) continue;
-    count_run(bytes);
-    purged += bytes;
-  }
-  return purged;
-}
-
-size_t purge_break(size_t index, bool *is_refused) {
-  ASSERT(lock_is_mine(&purge_lock));
-  if (HAK_LIKELY(!huge_is_whole(index))) return 0;
-  size_t purged = 0;
-  struct huge_group g = huge_group_of(index);
-  huge_break(index);
-  ASSERT(!huge_is_whole(index) && index - g.first < g.count);
-  for (size_t i = g.first; i < g.first + g.count; i++) purged += purge_zero(i, is_refused);
-  return purged;
 }
 
 /* The chunks of `mask`, neighbours, if they are free now. */
@@ -131,16 +81,16 @@ static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   uint64_t word = superslab_word(index);
   if (!superslab_take(index, mask, &word)) return;
   size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
-  if (mask != ALL_FREE) p->broken_bytes += purge_break(index, &p->is_refused);
+  if (mask != ALL_FREE) huge_break(index);
   void *first = chunk_address(index * SUPERSLAB_CHUNKS + (size_t)__builtin_ctz(mask));
-  p->is_refused = p->is_refused ||
-                  !(p->to == CHUNK_LAZY ? os_purge_lazily(first, bytes) : os_purge(first, bytes));
+  p->is_refused = !(p->to == CHUNK_LAZY ? os_purge_lazily(first, bytes) : os_purge(first, bytes));
   superslab_give(index, mask, p->is_refused ? CHUNK_DIRTY : p->to);
   if (p->is_refused) return;
   if (mask == ALL_FREE) huge_note_purge(index);
   p->bytes += bytes;
   p->dirty_bytes += (size_t)__builtin_popcount(word_dirty(word) & mask) * CHUNK_BYTES;
-  count_run(bytes);
+  add_relaxed(&run_count, (size_t)1);
+  add_relaxed(&run_bytes, bytes);
 }
 
 /* Superslabs in the order in which they are purged: empty, one call each; of little use, or on
@@ -159,15 +109,13 @@ static void purge_from_top(struct purge *p, enum purge_round round) {
   for (size_t i = superslab_chunk_end() / SUPERSLAB_CHUNKS; i > 0 && goes_on(p); i--) {
     uint64_t word = superslab_word(i - 1);
     if (!is_in_round(round, i - 1, word)) continue;
-    if (p->all && word_free(word) != 0 && word_free(word) != ALL_FREE) {
-      p->broken_bytes += purge_break(i - 1, &p->is_refused);
-      word = superslab_word(i - 1);
-    }
     uint32_t left = round == ROUND_EMPTY ? ALL_FREE
                     : p->all             ? word_free(word) & ~word_zero(word)
                                          : word_dirty(word);
     while (left != 0 && goes_on(p)) { /* each round: one run less */
-      uint32_t mask = top_run(left);
+      uint32_t top = 31u - (uint32_t)__builtin_clz(left), low = top;
+      while (low > 0 && (left >> (low - 1) & 1) != 0) low--;
+      uint32_t mask = bits32_run(low, top - low + 1);
       left &= ~mask;
       purge_run(p, i - 1, mask);
     }
@@ -194,7 +142,7 @@ size_t purge_chunks(bool all) {
   /* What the program asked to purge is no mistake of ours; what is lazy costs nothing to need. */
   if (p.bytes != 0 && !all && p.to == CHUNK_ZERO && !region_is_scarce())
     regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
-  return p.bytes + (all ? p.broken_bytes : 0);
+  return p.bytes;
 }
 
 void purge_note_dirty(size_t count) {
@@ -224,33 +172,10 @@ static bool may_purge(uint64_t now_ms) {
          now_ms >= load_relaxed(&refused_until_ms);
 }
 
-/* What the heap grew into and did not need; once for all that it grew by. Slabs may have such pages
- * from the last such purge on, those that were begun last in the last two groups. */
-static void purge_grown(uint64_t now_ms) {
-  size_t index, seen = load_relaxed(&grown_end);
-  if (HAK_LIKELY(!huge_has_grown(now_ms, &index)) || index < seen || !may_purge(now_ms)) return;
-  if (!purge_begin(false)) return;
-  bool is_refused = false;
-  (void)purge_break(index, &is_refused); /* counted there */
-  size_t last = huge_group_of(index).first, from = last;
-  ASSERT(!huge_is_whole(index) && last <= index);
-  if (last != 0) from = huge_group_of(last - 1).first;
-  if (seen != 0) from = size_min(size_max(from, huge_group_of(seen - 1).first), last);
-  store_relaxed(&grown_from, from);
-  store_relaxed(&grown_end, index + 1);
-  purge_end(0, is_refused);
-}
-
-struct purge_grown purge_grown_last(void) {
-  return (struct purge_grown){load_relaxed(&grown_from) * SUPERSLAB_CHUNKS,
-                              load_relaxed(&grown_end) * SUPERSLAB_CHUNKS};
-}
-
 void purge_tick(uint64_t now_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS), start = load_relaxed(&delay_start_ms);
   bool may = may_purge(now_ms);
   size_t keep_bytes = load_relaxed(&delay_keep_bytes);
-  purge_grown(now_ms);
   if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
   if (delay_ms == 0 || now_ms - start < delay_ms) return;
   if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return; /* another thread's tick */

@@ -30,19 +30,8 @@ bool purge_is_due(void);
  * lock. Returns the bytes purged. */
 size_t purge_chunks(bool all);
 /* A tick: purge as much as has been dirty all the time since the tick before the last
- * PURGE_DELAY_MS began, a slice each tick; and once the heap has stopped growing by huge pages, the
- * chunks of the last one that it did not need. The caller holds no lock; now_ms: a coarse clock. */
+ * PURGE_DELAY_MS began, a slice each tick. The caller holds no lock; now_ms: a coarse clock. */
 void purge_tick(uint64_t now_ms);
-/* Of the last time that it had: the chunks where slabs may have pages of that kind. {0, 0}: never.
- */
-struct purge_grown {
-  size_t from, end;
-};
-HAK_MUST_USE struct purge_grown purge_grown_last(void);
-/* Before a part of the superslab is given back: its group has no huge pages afterwards, and zero
- * chunks have no pages at all (refused by the kernel: *is_refused is set, and they are dirty).
- * Bytes of zero chunks purged. The caller holds the purge lock. */
-size_t purge_break(size_t superslab, bool *is_refused);
 /* What one observer of the process knows: since when no chunk with pages has been claimed, and how
  * much was dirty then. All 0 at first. */
 struct purge_quiet {

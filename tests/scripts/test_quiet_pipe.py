@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 WORDS = {"analyze_epoch_tail_csv.py": [RECORDED], "analyze_soak.py": ["--help"],
          "calculate_percentiles.py": [RECORDED, "--column", "p99_ns"], "check_style.py": None,
          "check_layers.py": ["/no/such/build"], "demo_workload.py": None, "gen_options.py": None,
+         "gen_small_process.py": None,
          "run_compare.py": ["--help"], "run_tests.py": None, "scorecard.py": ["--help"],
          "soak.py": None, "triage_rss.py": ["--help"]}
 

@@ -73,8 +73,7 @@ proctype claimer(byte me; byte mask) {
   ended++
 }
 
-/* C: purge_chunks, purge_from_top, purge_run, purge_break, purge_zero, word_is_empty_resident,
-   word_dirty */
+/* C: purge_chunks, purge_from_top, purge_run, word_is_empty_resident, word_dirty */
 proctype purger(byte me) {
   bool has, was_zero, may;
   byte c, mask;
@@ -87,13 +86,11 @@ proctype purger(byte me) {
   if
   :: !may -> skip
   :: else ->
-     atomic { /* one load: an empty one whole, else a run of its dirty chunks, or of zero ones */
+     atomic { /* one load: an empty one whole, else a run of its dirty chunks */
        if
        :: word_free == ALL && word_zero != ALL -> mask = ALL
        :: (word_free & ~word_zero & 1) -> mask = 1
        :: (word_free & ~word_zero & 2) -> mask = 2
-       :: (word_free & word_zero & 1) && word_zero != ALL -> mask = 1
-       :: (word_free & word_zero & 2) && word_zero != ALL -> mask = 2
        :: word_free == word_zero -> mask = 0
        fi
      }

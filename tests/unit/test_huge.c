@@ -7,9 +7,7 @@
 #include <sys/mman.h>
 
 #include "huge.h"
-#include "os_proc.h"
 #include "purge.h"
-#include "superslab_word.h"
 
 enum advice { ADVICE_NONE = '-', ADVICE_HUGE = 'h', ADVICE_NO_HUGE = 'n' };
 
@@ -181,67 +179,6 @@ static void one_in_use_is_broken_for_need_and_mended_once_empty(void **state) {
   run_child(broken);
 }
 
-/* Of the last superslab, that of a group not begun before, a few chunks are used. */
-enum { LAST = 40, USED = 4 };
-static void grow_a_little(void) {
-  begin("madvise");
-  grow_slowly(0, LAST);
-  struct chunk_run run = claim_chunks(0, USED, 1, LAST);
-  NEED(run.first == LAST * SUPERSLAB_CHUNKS && huge_is_whole(LAST));
-  chunks_stamp(run, 7);
-}
-static bool has_used_only(void) {
-  size_t unused = (SUPERSLAB_CHUNKS - USED) * CHUNK_BYTES;
-  return os_resident_pages(chunk_address(LAST * SUPERSLAB_CHUNKS + USED), unused) == 0 &&
-         __builtin_popcount(word_zero(superslab_word(LAST))) == SUPERSLAB_CHUNKS - USED;
-}
-
-/* Once growth has stopped, what the heap grew into and did not need goes. */
-static void grown(void) {
-  grow_a_little();
-  uint64_t now_ms = os_coarse_ms();
-  purge_tick(now_ms);
-  NEED(huge_is_whole(LAST) && purge_grown_last().end == 0);
-  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "off"));
-  purge_tick(now_ms + 60000);
-  NEED(huge_is_whole(LAST) && purge_grown_last().end == 0);
-  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "dontneed"));
-  purge_tick(now_ms + 60000);
-  NEED(purge_grown_last().from == (LAST - 4) * SUPERSLAB_CHUNKS);
-  NEED(purge_grown_last().end == (LAST + 1) * SUPERSLAB_CHUNKS);
-  NEED(has_advice(LAST, 1, ADVICE_NO_HUGE) && has_advice(32, LAST - 32, ADVICE_HUGE));
-  NEED(huge_was_whole(LAST) && !huge_was_whole(31) && has_used_only());
-  usleep(500000); /* as above: not fast is what is tested */
-  grow(LAST + 1, LAST + 2, true);
-  NEED(has_advice(LAST + 1, 1, ADVICE_NONE));
-  /* Emptied, purged and in use again, it has huge pages again, and keeps them: that is no growth.
-   */
-  superslab_release(LAST * SUPERSLAB_CHUNKS, USED);
-  for (uint64_t round = 0; round < 3; round++) {
-    superslab_release((LAST + 1) * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
-    NEED(purge_chunks(true) != 0 && huge_is_whole(LAST) && huge_is_whole(LAST + 1));
-    grow(LAST + 1, LAST + 2, true);
-    purge_tick(now_ms + 120000 + round * 30000);
-    NEED(huge_is_whole(LAST + 1) == (round != 0)); /* the first time it had grown by a superslab */
-  }
-}
-static void what_it_grew_into_and_did_not_need_goes(void **state) {
-  (void)state;
-  run_child(grown);
-}
-
-static void asked(void) {
-  grow_a_little();
-  size_t bytes = (SUPERSLAB_CHUNKS - USED) * CHUNK_BYTES, before = purge_events().run_bytes;
-  NEED(purge_chunks(true) == bytes && !huge_is_whole(LAST) && has_used_only());
-  NEED(purge_events().run_bytes == before + bytes);
-  NEED(purge_chunks(true) == 0 && purge_events().run_bytes == before + bytes);
-}
-static void who_asks_gets_that_too(void **state) {
-  (void)state;
-  run_child(asked);
-}
-
 static void small_ones_stay_small(void) {
   begin("madvise");
   grow_slowly(0, 36);
@@ -301,8 +238,6 @@ int main(int argc, char **argv) {
       cmocka_unit_test(what_the_system_gives_unasked_is_declined_by_the_small),
       cmocka_unit_test(where_there_are_none_nobody_asks),
       cmocka_unit_test(one_in_use_is_broken_for_need_and_mended_once_empty),
-      cmocka_unit_test(what_it_grew_into_and_did_not_need_goes),
-      cmocka_unit_test(who_asks_gets_that_too),
       cmocka_unit_test(what_a_small_heap_grows_into_is_not_mended),
       cmocka_unit_test(large_blocks_that_grow_have_them),
       cmocka_unit_test(a_window_has_none),

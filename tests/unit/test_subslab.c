@@ -5,10 +5,8 @@
 
 #include <sys/mman.h>
 
-#include "huge.h"
-#include "idle.h"
-#include "os_proc.h"
 #include "purge.h"
+#include "idle.h"
 #include "subslab.h"
 
 enum { COUNT = 20000, LOOKED_AT_MAX = 64 * 1024 };
@@ -190,52 +188,6 @@ static void off_purges_when_asked_only(void **state) {
   run_child(off);
 }
 
-/* Where the heap has grown by huge pages: of a slab that was begun last, what was never carved. */
-static void tails(void) {
-  NEED(setenv("HAKMEM_THP", "always", 1) == 0);
-  struct heap *own = heap_own();
-  size_t count = 0;
-  struct slab *s = NULL;
-  do { /* until a slab has just been begun: a refill carves some windows of it */
-    NEED(count < COUNT && (objects[count] = hak_malloc(600)) != NULL);
-    memset(objects[count], 1, 600);
-    s = slab_of(objects[count++]);
-  } while (count < COUNT / 2 || s->carved_count > 60 || s->carved_count < 20);
-  unsigned char *last = objects[count - 1];
-  for (size_t i = count - 1; i-- != 0 && slab_of(objects[i]) == s;) hak_free(objects[i]);
-  all_to_bitmaps();
-  const struct size_class *k = &size_classes[s->class_index];
-  size_t page_bytes = os_page_bytes(), carved = k->slack + (size_t)s->carved_count * k->size;
-  uintptr_t begin = (uintptr_t)chunk_address(slab_chunk(s));
-  bool is_huge = huge_is_whole(slab_chunk(s) / SUPERSLAB_CHUNKS);
-  subslab_note_grown(own);
-  NEED(load_relaxed(&own->subslab_next) == 0);
-  subslab_want_all(own);
-  purge_tick(os_coarse_ms() + 60000);
-  subslab_note_grown(own);
-  if (purge_grown_last().end == 0) return; /* this kernel has none */
-  NEED(load_relaxed(&own->subslab_next) != 0);
-  subslab_want_all(own); /* gives way */
-  NEED(load_relaxed(&own->subslab_next) == 0);
-  subslab_note_grown(own); /* once */
-  NEED(load_relaxed(&own->subslab_next) == 0);
-  store_relaxed(&own->grown_seen, 0u);
-  subslab_note_grown(own);
-  size_t purged = entry_purge_slabs(own, own);
-  NEED(load_relaxed(&own->subslab_next) == 0 && last[599] == 1);
-  if (!is_huge) return; /* this kernel has none */
-  NEED(purged >= k->slab_chunks * CHUNK_BYTES - carved - page_bytes);
-  for (uintptr_t at = size_round_up(begin + carved, page_bytes); at < begin + CHUNK_BYTES;
-       at += page_bytes)
-    NEED(!page_is_resident(at));
-  for (uintptr_t at = begin; at + page_bytes <= begin + carved; at += page_bytes)
-    NEED(page_is_resident(at)); /* free or not */
-}
-static void what_was_never_carved_goes_by_itself(void **state) {
-  (void)state;
-  run_child(tails);
-}
-
 /* Two threads that ask at once both get what they ask for. */
 static void *purges_all(void *unused) {
   (void)unused;
@@ -337,7 +289,6 @@ int main(void) {
       cmocka_unit_test(malloc_trim_purges_slabs_too),
       cmocka_unit_test(a_drop_purges_there_and_then),
       cmocka_unit_test(off_purges_when_asked_only),
-      cmocka_unit_test(what_was_never_carved_goes_by_itself),
       cmocka_unit_test(who_asks_gets_all),
       cmocka_unit_test(a_refusal_loses_nothing),
       cmocka_unit_test(others_work_on_meanwhile),
