@@ -73,9 +73,9 @@ def grown_mib():
     return size / 2**20
 
 
-def grown(name, size):
+def grown(name, least, most):
     """Where huge pages can be had, faults are a fiftieth of those of a peer that takes none."""
-    args = ("--mib", "1024", "--size", size)
+    args = ("--mib", "1024", "--min", least, "--max", most)
     return (Row(f"1 GiB of {name}: faults", "bench_grow", args, "faults",
                 (of_peers("balanced", 0.02, "mimalloc"),), "--mib"),
             Row(f"1 GiB of {name}: resident beyond", "bench_grow", args, "over",
@@ -130,8 +130,9 @@ ROWS = [
     Row("one block to 1 GiB by realloc, peak", "bench_realloc",
         ("--arrays", "1", "--min", "16", "--max", "1G", "--fill", "--ops", "36"), "peak",
         (at_most("balanced", round(1.1 * grown_mib(), 1)),), "--max"),
-    *grown("64 B", "64"),
-    *grown("64 KiB", "64K"),
+    *grown("64 B", "64", "64"),
+    *grown("64 KiB", "64K", "64K"),
+    *grown("16-1,024 B", "16", "1024"),
     *(Row(f"{slots:,} slots, THP always of never", "bench_random_mixed", (str(ops), str(slots)),
           "always", tuple(at_most(profile, 1.15) for profile in PROFILES), None)
       for slots, ops in ((400, 2000000), (40000, 4000000), (400000, 8000000))),

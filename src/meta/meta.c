@@ -9,22 +9,41 @@
 #include "os_mem.h"
 #include "rt_lock.h"
 
-static const size_t BLOCK_BYTES = 64 * KIB; /* arbitrary; untouched pages cost nothing */
+static const size_t BLOCK_BYTES = 64 * KIB;     /* arbitrary; untouched pages cost nothing */
+static const size_t HUGE_BLOCK_BYTES = 2 * MIB; /* a huge page */
 
 static struct rt_lock meta_lock = LOCK_INIT(LOCK_RANK_META);
 static char *block_next;             /* under meta_lock */
 static char *block_end;              /* under meta_lock */
 static _Atomic(size_t) mapped_bytes; /* written under meta_lock */
+static _Atomic(bool) wants_huge;
 
 /* What a child finds after stopping between two stores of a block change reads as no room. */
 static size_t room(void) { return block_end > block_next ? (size_t)(block_end - block_next) : 0; }
 
-static void *map_named(size_t size) {
-  void *p = os_map(size);
+static void *note_mapped(void *p, size_t size) {
   if (p == NULL) return NULL;
   os_name(p, size, "hakmem:meta");
   bump_relaxed(&mapped_bytes, size);
   return p;
+}
+
+static void *map_named(size_t size) { return note_mapped(os_map(size), size); }
+
+/* A block's bytes; NULL when the kernel has no more. */
+static char *block_map(size_t *bytes) {
+  void *block = NULL;
+  if (HAK_UNLIKELY(load_relaxed(&wants_huge))) {
+    *bytes = HUGE_BLOCK_BYTES;
+    block = note_mapped(os_map_aligned(*bytes, *bytes), *bytes);
+    /* Refused: small pages do. */
+    if (block != NULL && os_huge(block, *bytes)) return block;
+  }
+  if (block == NULL) {
+    *bytes = BLOCK_BYTES;
+    block = map_named(*bytes);
+  }
+  return block;
 }
 
 void *meta_alloc(size_t size) {
@@ -36,13 +55,14 @@ void *meta_alloc(size_t size) {
     p = map_named(size_round_up(size, os_page_bytes()));
   } else {
     if (room() < size) {
-      char *block = map_named(BLOCK_BYTES);
+      size_t bytes = 0;
+      char *block = block_map(&bytes);
       if (block != NULL) {
         block_end = NULL;
         signal_fence();
         block_next = block;
         signal_fence();
-        block_end = block + BLOCK_BYTES;
+        block_end = block + bytes;
       }
     }
     if (room() >= size) {
@@ -53,5 +73,7 @@ void *meta_alloc(size_t size) {
   lock_leave(&meta_lock);
   return p;
 }
+
+void meta_set_huge(bool is_huge) { store_relaxed(&wants_huge, is_huge); }
 
 size_t meta_bytes(void) { return load_relaxed(&mapped_bytes); }

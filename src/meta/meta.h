@@ -6,6 +6,7 @@
 #ifndef META_H
 #define META_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base_attr.h"
@@ -13,6 +14,9 @@
 /* `size` zeroed bytes aligned to a cache line, for ever. NULL when the kernel has no more.
  * The caller holds an outermost lock. */
 HAK_MUST_USE void *meta_alloc(size_t size);
+/* Whether blocks opened from now on are to be huge pages: of a heap so large that the rest of one
+ * is nothing to it. Any thread; no block is opened. */
+void meta_set_huge(bool is_huge);
 /* Bytes taken from the kernel so far. Any thread. */
 size_t meta_bytes(void);
 

@@ -4,6 +4,7 @@
 
 #include "base_atomic.h"
 #include "base_size.h"
+#include "meta.h"
 #include "os_check.h"
 #include "os_mem.h"
 #include "os_proc.h"
@@ -16,11 +17,15 @@
 enum {
   GROUP_SUPERSLABS = 4, /* 8 MiB: at most two mappings more for each that is broken */
   DENSE_SHARE = 8,      /* of a group, that may be untouched. Arbitrary */
+  SPARE_SHARE = 256,    /* of what is in use, that may be untouched too: docs/decisions/0029 */
+  WARM_SHARE = 64,      /* of what may stay warm, likewise */
   FAST_MS = 16, /* some coarse ticks for a group: 500 MB a second, a load that fills memory */
 };
 /* Each home begins superslabs of its own: two are a 16th of it. */
 static const size_t AUTO_MIN_BYTES = 64 * MIB;
 static const size_t FAST_MIN_BYTES = 16 * MIB;
+/* Metadata is on huge pages, too, then: one is a 128th of it. */
+static const size_t META_MIN_BYTES = 256 * MIB;
 static const size_t GROWING_MIN_BYTES = 16 * MIB;
 
 static _Atomic(uint8_t) *whole_bytes; /* 1: advised and not broken; constant after init */
@@ -36,9 +41,12 @@ void huge_init(void *bytes) {
 
 static void *address_of(size_t superslab) { return chunk_address(superslab * SUPERSLAB_CHUNKS); }
 
-/* Nearly all pages of the group before are resident: what the heap claims it uses. Of huge pages
- * all are: who has them once goes on. Any errno of mincore: not known, so no. */
-static bool is_dense(size_t superslab) {
+/* Nearly all pages of the group before are resident: what the heap claims it uses. A heap that
+ * grows by many classes at once leaves as much untouched at any size: what a large one can spare,
+ * and who lets much stay warm. Of huge pages all are resident: who has them once goes on. Any errno
+ * of mincore: not known, no.
+ */
+static bool is_dense(size_t superslab, size_t in_use) {
   ASSERT(superslab % GROUP_SUPERSLABS == 0);
   if (superslab < GROUP_SUPERSLABS) return false;
   size_t before = superslab - GROUP_SUPERSLABS, resident = 0;
@@ -47,7 +55,10 @@ static bool is_dense(size_t superslab) {
     resident += os_resident_pages(address_of(i), SUPERSLAB_BYTES);
   size_t pages = GROUP_SUPERSLABS * SUPERSLAB_BYTES / os_page_bytes();
   ASSERT(resident <= pages);
-  return resident >= pages - pages / DENSE_SHARE;
+  size_t warm = (size_t)rt_option(RT_OPTION_WARM_POOL_BYTES) / WARM_SHARE;
+  size_t spare = size_max(in_use / SPARE_SHARE, warm) / os_page_bytes();
+  spare = size_min(spare, pages / DENSE_SHARE);
+  return resident >= pages - spare;
 }
 
 /* Of the group that begins there, which the heap is about to grow into. */
@@ -58,7 +69,7 @@ static bool is_wanted(size_t superslab, bool is_fast) {
   size_t in_use = superslab_claimed_bytes(), below = superslab * SUPERSLAB_BYTES;
   bool is_large = in_use >= AUTO_MIN_BYTES ||
                   (is_fast && below >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
-  return is_large && is_dense(superslab);
+  return is_large && is_dense(superslab, in_use);
 }
 
 bool huge_is_for_growing(size_t bytes) {
@@ -79,6 +90,8 @@ void huge_note_growth(size_t superslab) {
     uint64_t now_ms = os_coarse_ms();
     group_is_huge = is_wanted(superslab, now_ms - group_ms <= FAST_MS);
     group_ms = now_ms;
+    ASSERT(!group_is_huge || mode != OS_THP_NEVER);
+    meta_set_huge(group_is_huge && superslab_claimed_bytes() >= META_MIN_BYTES);
   }
   if (group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES))
     store_relaxed(&whole_bytes[superslab], (uint8_t)1);

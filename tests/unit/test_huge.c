@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 
 #include "huge.h"
+#include "meta.h"
 #include "purge.h"
+#include "rt_lock.h"
 
 enum advice { ADVICE_NONE = '-', ADVICE_HUGE = 'h', ADVICE_NO_HUGE = 'n' };
 
@@ -112,6 +114,61 @@ static void sparse(void) {
 static void a_heap_that_uses_little_of_what_it_claims_has_none(void **state) {
   (void)state;
   run_child(sparse);
+}
+
+/* Superslabs that leave `untouched` pages each: what many classes leave that grow at once. */
+static void grow_leaving(size_t first, size_t end, size_t untouched) {
+  for (size_t i = first; i < end; i++) {
+    if (i % 4 == 0) usleep(30000); /* slowly */
+    struct chunk_run run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, i);
+    for (size_t at = untouched * os_page_bytes(); at < SUPERSLAB_BYTES; at += os_page_bytes())
+      chunk_bytes(run.first)[at] = 1;
+  }
+}
+static void spared(void) {
+  begin("madvise");
+  if (os_page_bytes() != 4096) _exit(0);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "16M"));
+  /* 384 KiB of a group: a 20th, which is less than an eighth, and a 256th of 96 MiB in use. */
+  grow_leaving(0, 72, 24);
+  NEED(has_advice(0, 48, ADVICE_NONE));
+  NEED(has_advice(52, 20, ADVICE_HUGE)); /* once it has them, whatever is untouched */
+}
+static void spared_warm(void) {
+  begin("madvise");
+  if (os_page_bytes() != 4096) _exit(0);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "64M")); /* 1 MiB of a group */
+  grow_leaving(0, 40, 24);
+  NEED(has_advice(0, 32, ADVICE_NONE) && has_advice(32, 8, ADVICE_HUGE));
+}
+static void what_a_group_leaves_untouched_is_little_of_the_heap(void **state) {
+  (void)state;
+  run_child(spared);
+  run_child(spared_warm);
+}
+
+/* Bytes that the next block of metadata takes from the kernel. */
+static size_t meta_block_bytes(void) {
+  static struct rt_lock umbrella = LOCK_INIT(LOCK_RANK_HEAP);
+  size_t before = meta_bytes();
+  NEED(lock_enter(&umbrella));
+  while (meta_bytes() == before) NEED(meta_alloc(1024) != NULL);
+  lock_leave(&umbrella);
+  return meta_bytes() - before;
+}
+static void metadata(void) {
+  begin("madvise");
+  grow(0, 124, true);
+  NEED(meta_block_bytes() < 2 * MIB);
+  grow(124, 136, true); /* 256 MiB are in use */
+  NEED(meta_block_bytes() == 2 * MIB);
+  NEED(rt_option_set(RT_OPTION_THP, "never"));
+  grow(136, 140, true);
+  NEED(meta_block_bytes() < 2 * MIB);
+}
+static void metadata_of_a_large_heap_has_them(void **state) {
+  (void)state;
+  run_child(metadata);
 }
 
 static void asked_always(void) {
@@ -234,6 +291,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(from_64_mib_on_a_heap_grows_by_huge_pages),
       cmocka_unit_test(who_grows_fast_has_them_from_16_mib_on),
       cmocka_unit_test(a_heap_that_uses_little_of_what_it_claims_has_none),
+      cmocka_unit_test(what_a_group_leaves_untouched_is_little_of_the_heap),
+      cmocka_unit_test(metadata_of_a_large_heap_has_them),
       cmocka_unit_test(always_and_never_are_what_they_say),
       cmocka_unit_test(what_the_system_gives_unasked_is_declined_by_the_small),
       cmocka_unit_test(where_there_are_none_nobody_asks),

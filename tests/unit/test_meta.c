@@ -56,6 +56,67 @@ static void bytes_are_those_taken_from_the_kernel(void **state) {
   assert_true(meta_bytes() - before <= 256 * KIB);
 }
 
+/* The flags that the kernel keeps of the mapping that p lies in. */
+static bool has_flag(const void *p, const char *flag) {
+  FILE *file = fopen("/proc/self/smaps", "r");
+  char line[512];
+  unsigned long from, to;
+  bool is_it = false, has_it = false;
+  NEED(file != NULL);
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+      is_it = from <= (uintptr_t)p && (uintptr_t)p < to;
+    if (is_it && strncmp(line, "VmFlags:", 8) == 0) has_it = strstr(line, flag) != NULL;
+  }
+  fclose(file);
+  return has_it;
+}
+
+static bool has_no_huge_pages(void) {
+  char *p = os_map_aligned(2 * MIB, 2 * MIB);
+  return p == NULL || !os_huge(p, 2 * MIB);
+}
+
+static void huge_blocks(void) {
+  size_t before = meta_bytes();
+  meta_set_huge(true);
+  char *first = NULL, *p = NULL;
+  while (meta_bytes() == before) NEED((first = locked_alloc(0, 4096)) != NULL);
+  NEED(meta_bytes() - before == 2 * MIB && (uintptr_t)first % (2 * MIB) == 0);
+  NEED(has_no_huge_pages() || has_flag(first, " hg"));
+  for (size_t at = 4096; at < 2 * MIB; at += 4096) {
+    NEED((p = locked_alloc(0, 4096)) == first + at && is_all_zero(p, 4096));
+    stamp(p, 4096, (unsigned)at);
+  }
+  NEED(meta_bytes() - before == 2 * MIB);
+  meta_set_huge(false);
+  NEED((p = locked_alloc(0, 4096)) != NULL && meta_bytes() - before < 3 * MIB);
+  NEED(has_stamp(first + MIB, 4096, (unsigned)MIB));
+}
+static void blocks_are_huge_pages_if_wanted(void **state) {
+  (void)state;
+  run_child(huge_blocks);
+}
+
+/* Where 2 MiB are not to be had, small blocks are. */
+static void little_room(void) {
+  FILE *file = fopen("/proc/self/statm", "r");
+  size_t pages = 0;
+  NEED(file != NULL && fscanf(file, "%zu", &pages) == 1);
+  fclose(file);
+  struct rlimit little = {pages * os_page_bytes() + MIB, RLIM_INFINITY};
+  NEED(setrlimit(RLIMIT_AS, &little) == 0);
+  meta_set_huge(true);
+  size_t before = meta_bytes();
+  while (meta_bytes() == before) NEED(locked_alloc(0, 4096) != NULL);
+  NEED(meta_bytes() - before < 2 * MIB);
+}
+static void where_huge_ones_do_not_fit_they_are_small(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip();
+  run_child(little_room);
+}
+
 static void without_memory(void) {
   size_t before = meta_bytes();
   struct rlimit none = {0, 0};
@@ -80,6 +141,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_are_nobody_elses),
       cmocka_unit_test(bytes_are_those_taken_from_the_kernel),
+      cmocka_unit_test(blocks_are_huge_pages_if_wanted),
+      cmocka_unit_test(where_huge_ones_do_not_fit_they_are_small),
       cmocka_unit_test(no_memory_is_null),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
