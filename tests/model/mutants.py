@@ -415,6 +415,11 @@ def main():
         print(f"{len(mutants)} atomic calls, {len(mutants)} mutants")
         return 0
     if options.file:
+        without = set(options.file) - {mutant.file for mutant in mutants}
+        if without:
+            print(f"mutants.py: --file {min(without)}: no such file in src/, or no atomic access "
+                  "in it (a name without its folder: heap.c)", file=sys.stderr)
+            return 2
         mutants = [mutant for mutant in mutants if mutant.file in options.file]
     if options.sample is not None:
         mutants = random.Random(options.seed).sample(mutants, options.sample)
