@@ -8,6 +8,7 @@
 #include "os_check.h"
 #include "os_mem.h"
 #include "rt_lock.h"
+#include "rt_options.h"
 
 static const size_t BLOCK_BYTES = 64 * KIB;     /* arbitrary; untouched pages cost nothing */
 static const size_t HUGE_BLOCK_BYTES = 2 * MIB; /* a huge page */
@@ -33,7 +34,7 @@ static void *map_named(size_t size) { return note_mapped(os_map(size), size); }
 /* A block's bytes; NULL when the kernel has no more. */
 static char *block_map(size_t *bytes) {
   void *block = NULL;
-  if (HAK_UNLIKELY(load_relaxed(&wants_huge))) {
+  if (HAK_UNLIKELY(load_relaxed(&wants_huge)) && rt_option(RT_OPTION_THP) != RT_THP_NEVER) {
     *bytes = HUGE_BLOCK_BYTES;
     block = note_mapped(os_map_aligned(*bytes, *bytes), *bytes);
     /* Refused: small pages do. */

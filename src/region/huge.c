@@ -16,7 +16,7 @@
 
 enum {
   GROUP_SUPERSLABS = 4, /* 8 MiB: at most two mappings more for each that is broken */
-  DENSE_SHARE = 8,      /* of a group, that may be untouched. Arbitrary */
+  DENSE_SHARE = 8,      /* of a group, or superslab, that may be untouched. Arbitrary */
   SPARE_SHARE = 256,    /* of what is in use, that may be untouched too: docs/decisions/0029 */
   WARM_SHARE = 64,      /* of what may stay warm, likewise */
   FAST_MS = 16, /* some coarse ticks for a group: 500 MB a second, a load that fills memory */
@@ -28,14 +28,16 @@ static const size_t FAST_MIN_BYTES = 16 * MIB;
 static const size_t META_MIN_BYTES = 256 * MIB;
 static const size_t GROWING_MIN_BYTES = 16 * MIB;
 
-static _Atomic(uint8_t) *whole_bytes; /* 1: advised and not broken; constant after init */
+/* What becomes of a superslab: PLAIN until advised; BROKEN once a part of it was given back. */
+enum { PLAIN, WHOLE, BROKEN };
+static _Atomic(uint8_t) *state_bytes; /* the pointer is constant after init */
 static enum os_thp_mode mode;         /* constant after init */
 /* Under the region's lock: of the group that the heap grows into. */
 static uint64_t group_ms;
 static bool group_is_huge;
 
 void huge_init(void *bytes) {
-  whole_bytes = bytes;
+  state_bytes = bytes;
   mode = os_thp_mode();
 }
 
@@ -64,8 +66,8 @@ static bool is_dense(size_t superslab, size_t in_use) {
 /* Of the group that begins there, which the heap is about to grow into. */
 static bool is_wanted(size_t superslab, bool is_fast) {
   uint64_t option = rt_option(RT_OPTION_THP);
-  if (mode == OS_THP_NEVER || whole_bytes == NULL || option == HUGE_NEVER) return false;
-  if (option == HUGE_ALWAYS) return true;
+  if (mode == OS_THP_NEVER || state_bytes == NULL || option == RT_THP_NEVER) return false;
+  if (option == RT_THP_ALWAYS) return true;
   size_t in_use = superslab_claimed_bytes(), below = superslab * SUPERSLAB_BYTES;
   bool is_large = in_use >= AUTO_MIN_BYTES ||
                   (is_fast && below >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
@@ -74,8 +76,8 @@ static bool is_wanted(size_t superslab, bool is_fast) {
 
 bool huge_is_for_growing(size_t bytes) {
   uint64_t option = rt_option(RT_OPTION_THP);
-  if (mode == OS_THP_NEVER || whole_bytes == NULL || option == HUGE_NEVER) return false;
-  return bytes >= (option == HUGE_ALWAYS ? 2 * SUPERSLAB_BYTES : GROWING_MIN_BYTES);
+  if (mode == OS_THP_NEVER || state_bytes == NULL || option == RT_THP_NEVER) return false;
+  return bytes >= (option == RT_THP_ALWAYS ? 2 * SUPERSLAB_BYTES : GROWING_MIN_BYTES);
 }
 
 void huge_note_commit(size_t first, size_t count) {
@@ -85,7 +87,7 @@ void huge_note_commit(size_t first, size_t count) {
 
 void huge_note_growth(size_t superslab) {
   ASSERT(superslab * SUPERSLAB_BYTES < region_bytes());
-  if (whole_bytes == NULL) return;
+  if (state_bytes == NULL) return;
   if (superslab % GROUP_SUPERSLABS == 0) {
     uint64_t now_ms = os_coarse_ms();
     group_is_huge = is_wanted(superslab, now_ms - group_ms <= FAST_MS);
@@ -94,11 +96,11 @@ void huge_note_growth(size_t superslab) {
     meta_set_huge(group_is_huge && superslab_claimed_bytes() >= META_MIN_BYTES);
   }
   if (group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES))
-    store_relaxed(&whole_bytes[superslab], (uint8_t)1);
+    store_relaxed(&state_bytes[superslab], (uint8_t)WHOLE);
 }
 
 bool huge_is_whole(size_t superslab) {
-  return whole_bytes != NULL && load_relaxed(&whole_bytes[superslab]) != 0;
+  return state_bytes != NULL && load_relaxed(&state_bytes[superslab]) == WHOLE;
 }
 
 struct group {
@@ -117,18 +119,39 @@ void huge_break(size_t superslab) {
   struct group g = group_of(superslab);
   ASSERT(g.count != 0 && superslab - g.first < g.count);
   os_no_huge(address_of(g.first), g.count * SUPERSLAB_BYTES);
-  for (size_t i = g.first; i < g.first + g.count; i++) store_relaxed(&whole_bytes[i], (uint8_t)0);
+  for (size_t i = g.first; i < g.first + g.count; i++)
+    if (huge_is_whole(i)) store_relaxed(&state_bytes[i], (uint8_t)BROKEN);
+}
+
+void huge_note_run(size_t first_chunk, size_t chunk_count, size_t bytes) {
+  ASSERT(bytes != 0 && bytes <= chunk_count * CHUNK_BYTES);
+  size_t superslab = (first_chunk + chunk_count - 1) / SUPERSLAB_CHUNKS;
+  if (HAK_LIKELY(!huge_is_whole(superslab)) || rt_option(RT_OPTION_THP) == RT_THP_ALWAYS) return;
+  bool is_small = chunk_count < SUPERSLAB_CHUNKS; /* else of whole superslabs */
+  size_t fit = is_small ? SUPERSLAB_CHUNKS / chunk_count : 1;
+  size_t taken = is_small ? SUPERSLAB_BYTES : chunk_count * CHUNK_BYTES;
+  size_t used = fit * size_round_up(bytes, os_page_bytes());
+  ASSERT(used <= taken);
+  if (taken - used < SUPERSLAB_BYTES / DENSE_SHARE) return;
+  size_t mine = is_small ? chunk_count : SUPERSLAB_CHUNKS;
+  size_t untouched = (size_t)__builtin_popcount(word_zero(superslab_word(superslab)));
+  if (untouched + mine == SUPERSLAB_CHUNKS) huge_break(superslab);
 }
 
 void huge_note_purge(size_t superslab) {
-  if (whole_bytes == NULL || huge_is_whole(superslab)) return;
-  if (mode == OS_THP_NEVER || rt_option(RT_OPTION_THP) == HUGE_NEVER) return;
+  if (superslab_claimed_bytes() < META_MIN_BYTES) meta_set_huge(false);
+  if (state_bytes == NULL || huge_is_whole(superslab)) return;
+  uint64_t option = rt_option(RT_OPTION_THP);
+  if (mode == OS_THP_NEVER || option == RT_THP_NEVER) return;
   struct group g = group_of(superslab);
   ASSERT(g.count != 0 && g.count <= GROUP_SUPERSLABS);
-  if (g.first * SUPERSLAB_BYTES < AUTO_MIN_BYTES && rt_option(RT_OPTION_THP) != HUGE_ALWAYS)
-    return; /* what a small heap grows into */
-  for (size_t i = g.first; i < g.first + g.count; i++)
+  for (size_t i = g.first; i < g.first + g.count; i++) {
     if (word_zero(superslab_word(i)) != ALL_FREE) return;
+    /* What a small heap grew into, or one that used little of it, is likely to be so again. */
+    bool is_plain = load_relaxed(&state_bytes[i]) == PLAIN;
+    if (is_plain && option != RT_THP_ALWAYS) return;
+  }
   if (!os_huge(address_of(g.first), g.count * SUPERSLAB_BYTES)) return;
-  for (size_t i = g.first; i < g.first + g.count; i++) store_relaxed(&whole_bytes[i], (uint8_t)1);
+  for (size_t i = g.first; i < g.first + g.count; i++)
+    store_relaxed(&state_bytes[i], (uint8_t)WHOLE);
 }

@@ -22,6 +22,7 @@ enum rt_option {
 };
 
 enum rt_profile { RT_PROFILE_SPEED, RT_PROFILE_BALANCED, RT_PROFILE_LEAN }; /* words of PROFILE */
+enum rt_thp { RT_THP_AUTO, RT_THP_ALWAYS, RT_THP_NEVER };                   /* words of THP */
 
 /* How near the process is to what it may have (limit.h), and what follows for what threads keep. */
 enum rt_pressure {

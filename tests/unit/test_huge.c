@@ -10,6 +10,7 @@
 #include "meta.h"
 #include "purge.h"
 #include "rt_lock.h"
+#include "run.h"
 
 enum advice { ADVICE_NONE = '-', ADVICE_HUGE = 'h', ADVICE_NO_HUGE = 'n' };
 
@@ -130,21 +131,33 @@ static void spared(void) {
   if (os_page_bytes() != 4096) _exit(0);
   NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "16M"));
   /* 384 KiB of a group: a 20th, which is less than an eighth, and a 256th of 96 MiB in use. */
-  grow_leaving(0, 72, 24);
-  NEED(has_advice(0, 48, ADVICE_NONE));
-  NEED(has_advice(52, 20, ADVICE_HUGE)); /* once it has them, whatever is untouched */
+  grow_leaving(0, 52, 24);
+  NEED(has_advice(0, 48, ADVICE_NONE) && has_advice(48, 4, ADVICE_HUGE));
+  grow_leaving(52, 60, 200); /* once it has them, whatever is untouched */
+  NEED(has_advice(52, 8, ADVICE_HUGE));
 }
 static void spared_warm(void) {
   begin("madvise");
   if (os_page_bytes() != 4096) _exit(0);
   NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "64M")); /* 1 MiB of a group */
-  grow_leaving(0, 40, 24);
-  NEED(has_advice(0, 32, ADVICE_NONE) && has_advice(32, 8, ADVICE_HUGE));
+  grow_leaving(0, 36, 65);
+  NEED(has_advice(0, 36, ADVICE_NONE));
+  grow_leaving(36, 44, 64);
+  NEED(has_advice(36, 4, ADVICE_NONE) && has_advice(40, 4, ADVICE_HUGE));
+}
+static void spared_eighth(void) {
+  begin("madvise");
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES,
+                     "1G")); /* twice a group: an eighth of it all the same */
+  grow(0, 32, false);
+  grow_leaving(32, 40, 0);
+  NEED(has_advice(0, 36, ADVICE_NONE) && has_advice(36, 4, ADVICE_HUGE));
 }
 static void what_a_group_leaves_untouched_is_little_of_the_heap(void **state) {
   (void)state;
   run_child(spared);
   run_child(spared_warm);
+  run_child(spared_eighth);
 }
 
 /* Bytes that the next block of metadata takes from the kernel. */
@@ -163,8 +176,11 @@ static void metadata(void) {
   grow(124, 136, true); /* 256 MiB are in use */
   NEED(meta_block_bytes() == 2 * MIB);
   NEED(rt_option_set(RT_OPTION_THP, "never"));
-  grow(136, 140, true);
   NEED(meta_block_bytes() < 2 * MIB);
+  NEED(rt_option_set(RT_OPTION_THP, "auto"));
+  NEED(meta_block_bytes() == 2 * MIB);
+  superslab_release(0, 16 * SUPERSLAB_CHUNKS); /* no longer */
+  NEED(purge_chunks(true) == 16 * SUPERSLAB_BYTES && meta_block_bytes() < 2 * MIB);
 }
 static void metadata_of_a_large_heap_has_them(void **state) {
   (void)state;
@@ -236,6 +252,64 @@ static void one_in_use_is_broken_for_need_and_mended_once_empty(void **state) {
   run_child(broken);
 }
 
+static void sparse_ones_stay_small(void) {
+  begin("madvise");
+  grow(0, 40, false);
+  superslab_release(0, 40 * SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == 40 * SUPERSLAB_BYTES && has_advice(0, 40, ADVICE_NONE));
+  grow(0, 40, true); /* what lies there now may be dense: nobody looks */
+  NEED(has_advice(0, 40, ADVICE_NONE));
+}
+static void what_was_sparse_is_not_advised_when_it_is_empty(void **state) {
+  (void)state;
+  run_child(sparse_ones_stay_small);
+}
+
+/* The first run of superslab 32, which is empty, as 33 to 39 are, and lies on huge pages. */
+static void run_begins(size_t bytes, const char *thp, enum advice of_group) {
+  static struct rt_lock umbrella = LOCK_INIT(LOCK_RANK_HEAP);
+  begin("madvise");
+  grow_slowly(0, 40);
+  superslab_release(32 * SUPERSLAB_CHUNKS, 8 * SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == 8 * SUPERSLAB_BYTES && has_advice(32, 8, ADVICE_HUGE));
+  NEED(rt_option_set(RT_OPTION_THP, thp) && lock_enter(&umbrella));
+  bool is_zero = false;
+  char *p = run_alloc(bytes, 1, 32, &is_zero);
+  lock_leave(&umbrella);
+  NEED(p == chunk_address(32 * SUPERSLAB_CHUNKS) && is_zero);
+  NEED(has_advice(32, 4, of_group) && has_advice(36, 4, ADVICE_HUGE));
+  if (of_group == ADVICE_HUGE) return;
+  NEED(run_free((uint32_t)(32 * SUPERSLAB_CHUNKS)) && purge_chunks(true) != 0);
+  NEED(has_advice(32, 8, ADVICE_HUGE)); /* mended */
+}
+static void not_the_first(void) {
+  static struct rt_lock umbrella = LOCK_INIT(LOCK_RANK_HEAP);
+  begin("madvise");
+  grow_slowly(0, 36);
+  superslab_release(32 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == SUPERSLAB_BYTES && has_advice(32, 4, ADVICE_HUGE));
+  NEED(claim_chunks(0, 1, 1, 32).first == 32 * SUPERSLAB_CHUNKS);
+  NEED(lock_enter(&umbrella));
+  bool is_zero = false;
+  char *p = run_alloc(33000, 1, 32, &is_zero);
+  lock_leave(&umbrella);
+  NEED(p == chunk_address(32 * SUPERSLAB_CHUNKS + 1) && has_advice(32, 4, ADVICE_HUGE));
+}
+static void half_used(void) { run_begins(33000, "auto", ADVICE_NO_HUGE); }
+static void one_in_two(void) { run_begins(17 * CHUNK_BYTES, "auto", ADVICE_NO_HUGE); }
+static void one_and_a_half(void) { run_begins(48 * CHUNK_BYTES, "auto", ADVICE_NO_HUGE); }
+static void well_used(void) { run_begins(3 * CHUNK_BYTES, "auto", ADVICE_HUGE); }
+static void asked_for(void) { run_begins(33000, "always", ADVICE_HUGE); }
+static void runs_that_would_leave_much_of_them_unused_break_them(void **state) {
+  (void)state;
+  run_child(half_used);
+  run_child(one_in_two);
+  run_child(one_and_a_half);
+  run_child(well_used);
+  run_child(asked_for);
+  run_child(not_the_first);
+}
+
 static void small_ones_stay_small(void) {
   begin("madvise");
   grow_slowly(0, 36);
@@ -297,6 +371,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(what_the_system_gives_unasked_is_declined_by_the_small),
       cmocka_unit_test(where_there_are_none_nobody_asks),
       cmocka_unit_test(one_in_use_is_broken_for_need_and_mended_once_empty),
+      cmocka_unit_test(what_was_sparse_is_not_advised_when_it_is_empty),
+      cmocka_unit_test(runs_that_would_leave_much_of_them_unused_break_them),
       cmocka_unit_test(what_a_small_heap_grows_into_is_not_mended),
       cmocka_unit_test(large_blocks_that_grow_have_them),
       cmocka_unit_test(a_window_has_none),
