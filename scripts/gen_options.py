@@ -110,8 +110,8 @@ Where a value comes from; a later source beats an earlier one:
    above;
 5. `hak_option_set` while the program runs (hakmem.h).
 
-A file has lines `NAME=VALUE`, and comments that begin with `#`. Everywhere but in the environment
-a name may be written in any case, and with the prefix too. In each source a profile is set first,
+A file has lines `NAME=VALUE`, and lines that begin with `#`. Variables of the environment are named
+as they stand here; elsewhere, in `HAKMEM_CONF` too, in any case, with the prefix or without. In each source a profile is set first,
 so that what is named beside it holds; `PROFILE` beats `SS_MEM_LEAN`. Options that are *live* take
 effect when `hak_option_set` changes them; the others hold from the start.
 

@@ -41,7 +41,8 @@ HAK_INLINE uint64_t rt_option(enum rt_option option) {
   return load_relaxed(&rt_option_values[option]);
 }
 
-/* The option of that name (without a prefix), in any case; RT_OPTION_COUNT when there is none. */
+/* The option of that name, in any case, with the prefix or without; RT_OPTION_COUNT when there is
+ * none. */
 HAK_MUST_USE enum rt_option rt_option_find(const char *name);
 /* The option, or one of `count` other names, that `name` looks like, or NULL. */
 HAK_MUST_USE const char *rt_option_nearest(const char *name, const char *const *others,

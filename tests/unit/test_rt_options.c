@@ -20,6 +20,11 @@ static void names_are_found_in_any_case(void **state) {
     assert_int_equal(rt_option_find(rt_option_name((enum rt_option)i)), i);
   assert_int_equal(rt_option_find("profile"), RT_OPTION_PROFILE);
   assert_int_equal(rt_option_find("Depot_Bytes"), RT_OPTION_DEPOT_BYTES);
+  assert_int_equal(rt_option_find("HAKMEM_DEPOT_BYTES"), RT_OPTION_DEPOT_BYTES);
+  assert_int_equal(rt_option_find("hakmem_Depot_Bytes"), RT_OPTION_DEPOT_BYTES);
+  assert_int_equal(rt_option_find("HAKMEM_"), RT_OPTION_COUNT);
+  assert_int_equal(rt_option_find("HAKMEM"), RT_OPTION_COUNT);
+  assert_int_equal(rt_option_find("HAKMEM_HAKMEM_DEPOT_BYTES"), RT_OPTION_COUNT);
   assert_int_equal(rt_option_find(""), RT_OPTION_COUNT);
   assert_int_equal(rt_option_find("DEPOT_BYTE"), RT_OPTION_COUNT);
   assert_string_equal(rt_option_nearest("DEPOT", NULL, 0), "DEPOT_BYTES");
