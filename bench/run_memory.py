@@ -74,7 +74,8 @@ def grown_mib():
 
 
 def grown(name, least, most):
-    """Where huge pages can be had, faults are a fiftieth of those of a peer that takes none."""
+    """Where huge pages can be had, faults should be a fiftieth of a peer's that takes none. For
+    mixed sizes they are more: docs/decisions/0029 says why."""
     args = ("--mib", "1024", "--min", least, "--max", most)
     return (Row(f"1 GiB of {name}: faults", "bench_grow", args, "faults",
                 (of_peers("balanced", 0.02, "mimalloc"),), "--mib"),

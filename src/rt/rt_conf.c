@@ -154,8 +154,7 @@ static void item_read(enum pass pass, const char *begin, const char *end, const 
     if (pass == PASS_VALUES) warn_text(at, name, ": longer than any name or value; ignored");
     return;
   }
-  bool has_prefix = text_starts_with(name, PREFIX); /* as in the environment */
-  item_apply(pass, has_prefix ? name + PREFIX_BYTES : name, value, at);
+  item_apply(pass, rt_option_without_prefix(name), value, at);
 }
 
 /* "name=value,name=value". */

@@ -96,8 +96,7 @@ void rt_options_init(void) { lock_register_once(&options_lock); }
 
 /* --- Names --- */
 
-/* What stands behind the prefix, in any case, or all of the name. */
-static const char *without_prefix(const char *name) {
+const char *rt_option_without_prefix(const char *name) {
   static const char prefix[] = "HAKMEM_";
   char start[sizeof prefix] = "";
   for (size_t i = 0; i < sizeof prefix - 1 && name[i] != '\0'; i++) start[i] = name[i];
@@ -106,7 +105,7 @@ static const char *without_prefix(const char *name) {
 
 enum rt_option rt_option_find(const char *name) {
   size_t i = 0;
-  name = without_prefix(name);
+  name = rt_option_without_prefix(name);
   while (i < RT_OPTION_COUNT && !text_equal_any_case(name, options[i].name)) i++;
   return (enum rt_option)i;
 }

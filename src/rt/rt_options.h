@@ -41,6 +41,8 @@ HAK_INLINE uint64_t rt_option(enum rt_option option) {
   return load_relaxed(&rt_option_values[option]);
 }
 
+/* What stands behind the prefix HAKMEM_, in any case; all of the name where there is none. */
+HAK_MUST_USE const char *rt_option_without_prefix(const char *name);
 /* The option of that name, in any case, with the prefix or without; RT_OPTION_COUNT when there is
  * none. */
 HAK_MUST_USE enum rt_option rt_option_find(const char *name);

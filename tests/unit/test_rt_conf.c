@@ -295,6 +295,8 @@ static void a_list_says_where_it_is_wrong(void **state) {
   expect_read("HAKMEM_CONF==7", NULL, preset, "hakmem: HAKMEM_CONF: unknown option \n");
   expect_read("HAKMEM_CONF=HAKMEM_DEPOT_BYTES=1K", NULL, value_is(RT_OPTION_DEPOT_BYTES, 1024), "");
   expect_read("HAKMEM_CONF=hakmem_depot_bytes=1K", NULL, value_is(RT_OPTION_DEPOT_BYTES, 1024), "");
+  expect_read("HAKMEM_CONF=hakmem_depot_byte=1K", NULL, preset,
+              "hakmem: HAKMEM_CONF: unknown option depot_byte, did you mean DEPOT_BYTES?\n");
   char long_entry[512] = "HAKMEM_CONF=depot_bytes=";
   memset(long_entry + strlen(long_entry), '0', 256);
   strcat(long_entry, "1M");
