@@ -21,6 +21,7 @@
 #include "region.h"
 #include "run.h"
 #include "superslab.h"
+#include "tail.h"
 
 static const size_t RUN_MAX = 2 * SUPERSLAB_BYTES;
 /* A refused mapping of this size may still find room among freed chunks. A larger one was refused
@@ -37,7 +38,9 @@ static void *run_try(size_t n, size_t align, bool zero) {
   bool is_zero = false;
   void *p = run_alloc(size_max(n, 1), align, h->home->preferred_superslab, &is_zero);
   entry_leave(h);
-  if (p != NULL && zero && !is_zero) mem_fill(p, 0, n);
+  if (p == NULL || is_zero) return p;
+  tail_trim(p, size_max(n, 1));
+  if (zero) mem_fill(p, 0, n);
   return p;
 }
 
@@ -140,6 +143,7 @@ void *entry_large_alloc(size_t n, size_t align, bool zero) {
     void *p = run_or_mapping(n, align, zero);
     entry_background_poll();
     if (HAK_UNLIKELY(p == NULL) && entry_reclaim(n)) p = run_or_mapping(n, align, zero);
+    if (HAK_UNLIKELY(p == NULL) && entry_limit_ask(n)) p = run_or_mapping(n, align, zero);
     if (p != NULL) return p;
   }
   errno = ENOMEM;
@@ -211,8 +215,14 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
   return LARGE_MOVED;
 }
 
+/* Who has a block grow writes to it: so much more is refused before it kills. */
+static bool is_too_much(size_t bytes) {
+  if (HAK_LIKELY(!limit_refuses_written(bytes))) return false;
+  if (entry_reclaim(bytes) && !limit_refuses_written(bytes)) return false;
+  return !entry_limit_ask(bytes) || limit_refuses_written(bytes);
+}
+
 static void *remap(void *p, size_t old_bytes, size_t bytes) {
-  if (bytes > old_bytes && limit_refuses(bytes - old_bytes)) return NULL;
   if (bytes < old_bytes || !huge_is_for_growing(bytes)) return os_remap(p, old_bytes, bytes);
   void *moved = os_remap_aligned(p, old_bytes, bytes, SUPERSLAB_BYTES);
   if (moved != NULL && !os_huge(moved, bytes)) return moved; /* small pages do */
@@ -224,6 +234,7 @@ enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size
   if (n <= CLASS_SIZE_MAX || n < old_bytes / 4) return LARGE_MUST_COPY;
   size_t bytes = size_round_up(n, os_page_bytes());
   if (bytes == old_bytes) return LARGE_MOVED;
+  if (bytes > old_bytes && is_too_much(bytes - old_bytes)) return LARGE_STAYS;
   struct heap *h = entry_enter();
   if (h == NULL) return n <= old_bytes ? LARGE_MOVED : LARGE_STAYS;
   struct large object = large_begin_move(p);

@@ -72,17 +72,29 @@ bool entry_limit_tick(uint64_t now_ms) {
   return true;
 }
 
+/* What the program is told of; limit_bytes is 0: of nothing. */
+static struct limit_room room_of(const struct watcher *w) {
+  return w->soft_bytes != 0 ? (struct limit_room){w->soft_bytes, limit_held_bytes()}
+                            : limit_nearest();
+}
+
+/* False: amid a call. */
+static bool call(const struct watcher *w, struct limit_room room, bool once) {
+  if (swap_acq_rel(&is_calling, true)) return false;
+  bool was_told = swap_acq_rel(&is_told, true);
+  if (!once || !was_told) w->call(room.used_bytes, room.limit_bytes, w->context);
+  store_relaxed(&is_calling, false);
+  return true;
+}
+
 static void tell(const struct watcher *w) {
-  struct limit_room room = limit_nearest();
-  if (w->soft_bytes != 0) room = (struct limit_room){w->soft_bytes, limit_held_bytes()};
+  struct limit_room room = room_of(w);
   size_t percent = room.limit_bytes / 100;
   size_t call_at = w->soft_bytes != 0 ? w->soft_bytes : percent * CALL_PERCENT;
   if (room.limit_bytes == 0 || room.used_bytes < percent * AGAIN_PERCENT)
     store_relaxed(&is_told, false);
   if (room.limit_bytes == 0 || room.used_bytes < call_at) return;
-  if (swap_acq_rel(&is_calling, true)) return; /* amid a call: later */
-  if (!swap_acq_rel(&is_told, true)) w->call(room.used_bytes, room.limit_bytes, w->context);
-  store_relaxed(&is_calling, false);
+  if (!call(w, room, true)) return; /* later */
 }
 
 void entry_limit_settle(void) {
@@ -102,4 +114,13 @@ bool entry_reclaim(size_t bytes) {
   if (!limit_is_deadly()) return may_help;
   limit_look(os_coarse_ms());
   return true;
+}
+
+bool entry_limit_ask(size_t bytes) {
+  const struct watcher *w = load_acquire(&watcher); /* pairs with its publication */
+  if (w == NULL || entry_thread_is_amid()) return false;
+  limit_look(os_coarse_ms());
+  struct limit_room nearest = limit_nearest();
+  if (nearest.limit_bytes == 0 || bytes > nearest.limit_bytes) return false;
+  return call(w, room_of(w), false) && entry_reclaim(bytes);
 }

@@ -17,5 +17,9 @@ void entry_limit_settle(void);
 /* There was no memory for `bytes`: give back all that is free in the process, and look at the
  * limits anew. False: trying again is of no use. O(heap). The caller holds no lock. */
 HAK_MUST_USE bool entry_reclaim(size_t bytes);
+/* There was none after that either: call the program, if it wants to be (hak_limit_callback) and a
+ * limit is known that has room for `bytes` at all, and give back what it has freed. True: it was
+ * called. Else as entry_reclaim. */
+HAK_MUST_USE bool entry_limit_ask(size_t bytes);
 
 #endif

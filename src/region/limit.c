@@ -73,16 +73,21 @@ bool limit_is_exceeded(void) {
   return HAK_UNLIKELY(option > WORD_AUTO) && limit_held_bytes() > option;
 }
 
-bool limit_refuses(size_t bytes) {
+bool limit_refuses_written(size_t bytes) {
   uint64_t option = rt_option(RT_OPTION_MEMORY_LIMIT);
   if (option > WORD_AUTO) return bytes > option || limit_held_bytes() > option - bytes;
   size_t left = load_relaxed(&left_bytes), grown = load_relaxed(&grown_bytes);
   if (HAK_LIKELY(option == WORD_OFF || left == SIZE_MAX)) return false;
+  return grown > left || bytes > left - grown;
+}
+
+bool limit_refuses(size_t bytes) {
   /* A large request may be for addresses more than for memory: where nothing was handed out since
    * the look, so much of it must be left. */
   size_t most = size_max(COUNTED_MIN, load_relaxed(&deadly_limit) / COUNTED_SHARE);
-  bool is_fresh = grown == load_relaxed(&unwritten_at_look);
-  return grown > left || (is_fresh ? size_min(bytes, most) : bytes) > left - grown;
+  bool is_fresh = load_relaxed(&grown_bytes) == load_relaxed(&unwritten_at_look);
+  bool may_be_sparse = is_fresh && !limit_counts_own();
+  return limit_refuses_written(may_be_sparse ? size_min(bytes, most) : bytes);
 }
 
 void limit_look_soon(void) {

@@ -39,6 +39,9 @@ HAK_MUST_USE enum rt_pressure limit_pressure(void);
 
 /* True when `bytes` more, without pages so far, exceed the limit as it was at the last look. */
 HAK_MUST_USE bool limit_refuses(size_t bytes);
+/* The same of bytes that are as good as written to, where limit_refuses lets a large request pass
+ * that may be for addresses only. */
+HAK_MUST_USE bool limit_refuses_written(size_t bytes);
 /* True when what is held exceeds MEMORY_LIMIT's number: two threads were served at once. */
 HAK_MUST_USE bool limit_is_exceeded(void);
 /* True when MEMORY_LIMIT is a number. */

@@ -1,7 +1,8 @@
 /* stress_limit.c — fills memory until it is refused, writing to every byte, and frees it, in
- * rounds. stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] [--seed N] Who runs it
- * sets the limit (test_limit.py). Each refusal must be NULL with ENOMEM, and come before
- * --most-mib; each round must get as much as half of the first. --size 0 is a mixture.
+ * rounds. stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] [--grow-percent N]
+ * [--seed N] Who runs it sets the limit (test_limit.py). Each refusal must be NULL with ENOMEM, and
+ * come before --most-mib; each round must get as much as half of the first. --size 0 is a mixture;
+ * --grow-percent: of one block instead, that realloc makes so much larger each time.
  */
 #include "stress_util.h"
 
@@ -12,7 +13,7 @@ struct link {
   size_t size;
 };
 
-static size_t most_bytes, wanted_size;
+static size_t most_bytes, wanted_size, grow_percent;
 static unsigned threads;
 static pthread_barrier_t turn;
 static atomic_size_t filled; /* in this round */
@@ -21,6 +22,10 @@ static size_t first_round;
 static size_t next_size(struct rng *rng) {
   size_t size = wanted_size != 0 ? wanted_size : size_mixed(rng);
   return size < sizeof(struct link) ? sizeof(struct link) : size < 4 * MIB ? size : 4 * MIB;
+}
+
+static void note_filled(size_t bytes) {
+  REQUIRE(atomic_fetch_add(&filled, bytes) + bytes < most_bytes, "nothing is refused");
 }
 
 static struct link *fill(struct rng *rng) {
@@ -36,7 +41,24 @@ static struct link *fill(struct rng *rng) {
     memset(object, 0x5a, size);
     *object = (struct link){list, size};
     list = object;
-    REQUIRE(atomic_fetch_add(&filled, size) + size < most_bytes, "nothing is refused");
+    note_filled(size);
+  }
+}
+
+static struct link *grow(void) {
+  struct link *object = NULL;
+  for (size_t size = 0, next = MIB;; next += next / 100 * grow_percent) {
+    errno = 0;
+    struct link *grown = T_realloc(object, next);
+    if (grown == NULL) {
+      REQUIRE(errno == ENOMEM, "realloc to %zu failed with errno %d", next, errno);
+      return object;
+    }
+    memset((char *)grown + size, 0x5a, next - size);
+    *grown = (struct link){NULL, next};
+    note_filled(next - size);
+    object = grown;
+    size = next;
   }
 }
 
@@ -54,7 +76,7 @@ static void *work(void *argument) {
   size_t number = (size_t)(uintptr_t)argument >> 8, rounds = (size_t)(uintptr_t)argument & 255;
   struct rng rng = rng_stream(number + 1);
   for (size_t round = 0; round < rounds; round++) {
-    struct link *list = fill(&rng);
+    struct link *list = grow_percent != 0 ? grow() : fill(&rng);
     pthread_barrier_wait(&turn);
     if (number == 0) {
       size_t bytes = atomic_load(&filled);
@@ -74,7 +96,8 @@ static void *work(void *argument) {
 int main(int argc, char **argv) {
   stress_name = "stress_limit";
   options_check(argc, argv, 1,
-                "stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] [--seed N]");
+                "stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] "
+                "[--grow-percent N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t mib = option_u64(argc, argv, "--most-mib", 1024), rounds, n;
   option_range("--most-mib", mib, 1, 1 << 20);
@@ -84,6 +107,8 @@ int main(int argc, char **argv) {
   option_range("--rounds", rounds, 1, 100);
   wanted_size = option_u64(argc, argv, "--size", 0);
   option_range("--size", wanted_size, 0, 4 * MIB);
+  grow_percent = option_u64(argc, argv, "--grow-percent", 0);
+  option_range("--grow-percent", grow_percent, 0, 100);
   most_bytes = mib * MIB;
   threads = (unsigned)n;
   barrier_init(&turn, threads);

@@ -84,6 +84,10 @@ class Limits(unittest.TestCase):
             for size in ("100", "3000"):  # what two may not have written to yet is little
                 with self.subTest(size=size, threads=2):
                     self.rounds(run(["--size", size, "--threads", "2"], group.enter))
+            for percent in ("10", "50", "100"):  # what would be one step more is refused
+                with self.subTest(percent=percent):
+                    grown = run(["--grow-percent", percent, "--threads", "1"], group.enter)
+                    self.rounds(grown, LEAST / (1 + int(percent) / 100))
             off = run(["--rounds", "1"], group.enter, HAKMEM_MEMORY_LIMIT="off")
             self.assertEqual(off.returncode, -signal.SIGKILL, off)
         finally:

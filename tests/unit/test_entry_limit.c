@@ -7,6 +7,7 @@
 #include "entry_limit.h"
 #include "idle.h"
 #include "limit.h"
+#include "os_proc.h"
 #include "purge.h"
 
 static bool is(const char *name, const char *expected) {
@@ -175,7 +176,7 @@ static void is_told(void) {
   group_set(100 * MIB, 90 * MIB);
   look();
   NEED(told.count == 1 && told.used == 90 * MIB && told.limit == 100 * MIB);
-  group_set(100 * MIB, 99 * MIB);
+  group_set(100 * MIB, 96 * MIB); /* more is not refused yet */
   look();
   NEED(told.count == 1);
   group_set(100 * MIB, 79 * MIB);
@@ -226,6 +227,72 @@ static void a_number_of_its_own_too(void **state) {
   run_child_in_tree(is_told_of_its_own);
 }
 
+/* Frees what it was given, as a program's cache would; the group uses less then. */
+static void shed(size_t used_bytes, size_t limit_bytes, void *context) {
+  struct told *told = context;
+  *told = (struct told){told->count + 1, used_bytes, limit_bytes};
+  NEED(hak_malloc(50 * MIB) == NULL); /* it is not called amid itself */
+  group_set(100 * MIB, 20 * MIB);
+}
+static void is_asked(void) {
+  static const size_t sizes[] = {100, 30000, 6 * MIB, 45 * MIB};
+  struct told told = {0};
+  group_set(100 * MIB, 10 * MIB);
+  hak_free(hak_malloc(1));
+  look();
+  NEED(hak_limit_callback(200 * MIB, shed, &told) == 0); /* never for what is in use */
+  for (size_t i = 0; i < HAK_COUNT_OF(sizes); i++) {
+    group_set(100 * MIB, 98 * MIB);
+    limit_look(os_coarse_ms());
+    struct link *list = NULL; /* until no slab, nor bin, has one any more */
+    for (int n = 0; n < 10000 && told.count == (int)i; n++) {
+      struct link *p = hak_malloc(sizes[i]);
+      NEED(p != NULL);
+      p->next = list;
+      list = p;
+    }
+    NEED(told.count == (int)i + 1 && told.limit == 200 * MIB);
+    empty(list);
+  }
+  group_set(100 * MIB, 98 * MIB);
+  limit_look(os_coarse_ms());
+  NEED(hak_malloc(101 * MIB) == NULL && told.count == HAK_COUNT_OF(sizes)); /* no use */
+  NEED(hak_limit_callback(0, NULL, NULL) == 0);
+  NEED(hak_malloc(50 * MIB) == NULL && errno == ENOMEM);
+}
+static void the_program_is_asked_before_there_is_no_memory(void **state) {
+  (void)state;
+  run_child_in_tree(is_asked);
+}
+
+/* What a large request may not be written to, one that grows is. */
+static void grows(void) {
+  struct told told = {0};
+  group_set(100 * MIB, 30 * MIB);
+  char *p = hak_malloc(20 * MIB), *q = p;
+  NEED(p != NULL);
+  memset(p, 7, 20 * MIB);
+  limit_look(os_coarse_ms());
+  void *sparse = hak_malloc(80 * MIB);
+  NEED(sparse != NULL);
+  hak_free(sparse);
+  NEED(hak_realloc(p, 87 * MIB) == NULL && errno == ENOMEM);
+  NEED(p[20 * MIB - 1] == 7);
+  group_set(100 * MIB, 21 * MIB); /* others in the group need less */
+  NEED((p = hak_realloc(p, 87 * MIB)) != NULL && p[20 * MIB - 1] == 7);
+  NEED((p = hak_realloc(p, 20 * MIB)) != NULL);
+  group_set(100 * MIB, 90 * MIB);
+  limit_look(os_coarse_ms());
+  NEED(hak_realloc(p, 60 * MIB) == NULL);
+  NEED(hak_limit_callback(200 * MIB, shed, &told) == 0);
+  NEED((q = hak_realloc(p, 60 * MIB)) != NULL && told.count == 1 && q[20 * MIB - 1] == 7);
+  hak_free(q);
+}
+static void a_block_that_grows_counts_whole(void **state) {
+  (void)state;
+  run_child_in_tree(grows);
+}
+
 static void reclaim(void) {
   struct heap *h = heap_own();
   NEED(!entry_reclaim(SIZE_MAX)); /* nothing gives that */
@@ -247,6 +314,8 @@ int main(void) {
       cmocka_unit_test(what_is_free_goes_when_it_is_tight),
       cmocka_unit_test(the_program_is_told_once_a_time),
       cmocka_unit_test(a_number_of_its_own_too),
+      cmocka_unit_test(the_program_is_asked_before_there_is_no_memory),
+      cmocka_unit_test(a_block_that_grows_counts_whole),
       cmocka_unit_test(reclaim_is_tried_where_it_can_help),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,6 +88,7 @@ static void kills(void) {
   NEED(look());
   /* Left: 40 MiB without a 32nd of the limit; a large request counts an eighth. */
   NEED(!limit_refuses(36 * MIB) && !limit_refuses(1000 * MIB));
+  NEED(!limit_refuses_written(36 * MIB) && limit_refuses_written(37 * MIB));
   struct chunk_run run = claim_chunks(0, 10 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(!limit_refuses(16 * MIB) && limit_refuses(17 * MIB) && limit_refuses(1000 * MIB));
   group_set(100 * MIB, 80 * MIB);
@@ -154,6 +155,8 @@ static void own_bytes(void) {
   size_t tables = region_meta_bytes();
   NEED(limit_held_bytes() == tables && !limit_refuses(20 * MIB - tables));
   NEED(limit_refuses(20 * MIB - tables + 1) && limit_refuses(SIZE_MAX));
+  NEED(!limit_refuses_written(20 * MIB - tables));
+  NEED(limit_refuses_written(20 * MIB - tables + 1));
   struct chunk_run run = claim_chunks(0, 6 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE && limit_held_bytes() == 12 * MIB + region_meta_bytes());
   NEED(claim_chunks(0, 5 * SUPERSLAB_CHUNKS, 1, 0).first == CHUNK_NONE);
