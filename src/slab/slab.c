@@ -125,15 +125,6 @@ struct slab *slab_new(uint32_t heap_id, uint32_t c, size_t preferred) {
   s->prev = NULL;
   s->free_count = k->slab_objects;
   s->carved_count = run.is_zero ? 0 : k->slab_objects; /* chunks that were in use are resident */
-#ifndef HAK_GATE_POPULATE_AHEAD
-#define HAK_GATE_POPULATE_AHEAD 0
-#endif
-#if HAK_GATE_POPULATE_AHEAD /* an experiment: docs/decisions/0014 */
-  bool is_large = slab_class_bytes(c) >= (size_t)32 * k->slab_chunks * CHUNK_BYTES;
-  size_t bytes = (size_t)run.count * CHUNK_BYTES;
-  if (run.is_zero && is_large && os_populate(chunk_address(run.first), bytes))
-    s->carved_count = k->slab_objects;
-#endif
   s->class_index = (uint8_t)c;
   s->chunk_count = k->slab_chunks;
   s->hint = 0;
