@@ -98,7 +98,9 @@ static long why_unreadable(long fd) {
   struct stat s = {0};
   long error = os_syscall3(SYS_fstat, fd, (long)&s, 0);
   if (error < 0) return error;
-  return S_ISREG(s.st_mode) ? 0 : S_ISDIR(s.st_mode) ? -EISDIR : -EINVAL;
+  if (S_ISREG(s.st_mode)) return 0;
+  if (S_ISDIR(s.st_mode)) return -EISDIR;
+  return S_ISCHR(s.st_mode) || S_ISBLK(s.st_mode) ? -ENODEV : -EINVAL;
 }
 
 /* openat, fstat, read. Any errno: handed to the caller. Each round reads at least one byte. */

@@ -29,8 +29,8 @@ void os_program_name(char *out, size_t capacity);
 void os_write_stderr(const char *text, size_t length);
 /* Append to a file with one write(2) (O_APPEND|O_CREAT|O_CLOEXEC, 0644). 0 or an errno. */
 HAK_MUST_USE int os_append_file(const char *path, const char *text, size_t length);
-/* Read up to capacity-1 bytes of a file, NUL-terminated. Bytes read, or -errno; -EINVAL for what is
- * no regular file. */
+/* Read up to capacity-1 bytes of a file, NUL-terminated. Bytes read, or -errno; -EISDIR, -ENODEV
+ * or -EINVAL for what is no regular file: a directory, a device, or else. */
 HAK_MUST_USE long os_read_file(const char *path, char *out, size_t capacity);
 /* _exit(2): ends all threads at once, runs no destructor. */
 HAK_NORETURN HAK_COLD void os_exit(int status);

@@ -2,6 +2,7 @@
  */
 #include "rt_conf.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,11 @@ enum pass { PASS_LEAN, PASS_PROFILE, PASS_VALUES, PASS_COUNT };
 struct place {
   const char *source; /* NULL: the name with its prefix says it */
   uint64_t line;      /* 0: none */
+};
+
+struct file {
+  const char *variable; /* that names it; NULL: nobody does */
+  const char *path;
 };
 
 static bool is_read;
@@ -105,6 +111,47 @@ static void warn_text(const struct place *at, const char *text, const char *what
   message_begin(&f, line, at);
   format_shown(&f, text);
   format_text(&f, what);
+  message_end(&f);
+}
+
+static const char *why_unread(long error) {
+  switch (error) {
+  case ENOENT:
+    return "no such file";
+  case EACCES:
+    return "no permission";
+  case EISDIR:
+    return "it is a directory";
+  case ENODEV:
+    return "it is a device";
+  case EINVAL:
+    return "it is no regular file";
+  default:
+    return NULL;
+  }
+}
+
+/* Of a file none of whose options are set; `error`: an errno, or 0 where `what` says it all. */
+static void warn_file(const struct file *file, const char *what, long error) {
+  static const struct place at = {NULL, 0};
+  char line[LINE_BYTES];
+  struct format_buf f;
+  message_begin(&f, line, &at);
+  if (file->variable != NULL) {
+    format_text(&f, file->variable);
+    format_text(&f, "=");
+  }
+  format_shown(&f, file->path);
+  format_text(&f, ": ");
+  format_text(&f, what);
+  const char *why = why_unread(error);
+  if (why != NULL) {
+    format_text(&f, why);
+  } else if (error != 0) {
+    format_text(&f, "errno ");
+    format_u64(&f, (uint64_t)error);
+  }
+  format_text(&f, "; none of its options are set");
   message_end(&f);
 }
 
@@ -191,25 +238,25 @@ static void lines_read(enum pass pass, const char *path, const char *text) {
 
 static size_t file_bytes(void) { return size_round_up(FILE_BYTES, os_page_bytes()); }
 
+/* A file that nobody named may be missing, or out of reach for a program in a sandbox, or a device:
+ * that of /dev/null masks it. What is no file by mistake is there, for a line about it. */
 static bool file_is_there(const char *path) {
   char probe[2];
-  return os_read_file(path, probe, sizeof probe) >= 0;
+  long length = os_read_file(path, probe, sizeof probe);
+  return length >= 0 || length == -EISDIR || length == -EINVAL;
 }
 
-/* A file that nobody named may be missing, or out of reach for a program in a sandbox. */
-static void file_read(const char *path, bool is_named) {
-  struct place at = {path, 0};
-  bool is_there = file_is_there(path);
-  char *text = is_there ? os_map(file_bytes()) : NULL; /* few processes have one to read */
-  long length = text != NULL ? os_read_file(path, text, FILE_BYTES) : -1;
+static void file_read(const struct file *file) {
+  char *text = os_map(file_bytes());
+  long length = text != NULL ? os_read_file(file->path, text, FILE_BYTES) : -ENOMEM;
   if (length < 0) {
-    if (is_named || is_there) warn_text(&at, "", "cannot be read; its options are not set");
+    warn_file(file, "cannot be read, ", -length);
   } else if (length == FILE_BYTES - 1) {
-    warn_text(&at, "", "longer than 16382 bytes; none of its options are set");
+    warn_file(file, "longer than 16382 bytes", 0);
   } else if (text_length(text) != (size_t)length) {
-    warn_text(&at, "", "no text (a zero byte in it); none of its options are set");
+    warn_file(file, "no text (a zero byte in it)", 0);
   } else {
-    for (int pass = 0; pass < PASS_COUNT; pass++) lines_read((enum pass)pass, path, text);
+    for (int pass = 0; pass < PASS_COUNT; pass++) lines_read((enum pass)pass, file->path, text);
   }
   if (text != NULL && !os_unmap(text, file_bytes())) return; /* its pages are gone at least */
 }
@@ -310,9 +357,9 @@ bool rt_conf_init(void) {
   if (HAK_LIKELY(!has_source)) return true; /* asking libc who we are maps pages of its code */
   if (os_is_secure()) return true;
   symbol_read();
-  if (has_file) file_read(SYSTEM_FILE, false);
-  const char *named_file = variable(environment, PREFIX "CONF_FILE");
-  if (named_file != NULL && named_file[0] != '\0') file_read(named_file, true);
+  if (has_file) file_read(&(struct file){NULL, SYSTEM_FILE});
+  const char *named = variable(environment, PREFIX "CONF_FILE");
+  if (named != NULL && named[0] != '\0') file_read(&(struct file){PREFIX "CONF_FILE", named});
   variables_read(environment);
   if (is_wrong && rt_option(RT_OPTION_CONF_STRICT) != 0) os_exit(EXIT_CONFIG);
   return true;

@@ -93,6 +93,7 @@ static void files_that_cannot_be_had(void **state) {
   assert_int_equal(os_read_file("/nowhere/at/all", text, sizeof text), -ENOENT);
   assert_string_equal(text, "");
   assert_int_equal(os_read_file("/", text, sizeof text), -EISDIR);
+  assert_int_equal(os_read_file("/dev/null", text, sizeof text), -ENODEV);
 }
 
 static void no_descriptor_is_left_open(void **state) {

@@ -3,8 +3,10 @@
  */
 #include "unit_death.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "os_mem.h"
@@ -331,28 +333,41 @@ static void a_file_that_is_no_file_is_said(void **state) {
   (void)state;
   struct answer preset = value_is(RT_OPTION_DEPOT_BYTES, 262144);
   expect_read("HAKMEM_CONF_FILE=", NULL, preset, "");
-  expect_read("HAKMEM_CONF_FILE=/nowhere/hakmem.conf", NULL, preset,
-              "hakmem: /nowhere/hakmem.conf: cannot be read; its options are not set\n");
+  expect_read(
+      "HAKMEM_CONF_FILE=/nowhere/hakmem.conf", NULL, preset,
+      "hakmem: HAKMEM_CONF_FILE=/nowhere/hakmem.conf: cannot be read, no such file; none of "
+      "its options are set\n");
+  expect_read("HAKMEM_CONF_FILE=/dev/null", NULL, preset,
+              "hakmem: HAKMEM_CONF_FILE=/dev/null: cannot be read, it is a device; none of its "
+              "options are set\n");
+  expect_read("HAKMEM_CONF_FILE=/dev/null/file", NULL, preset,
+              "hakmem: HAKMEM_CONF_FILE=/dev/null/file: cannot be read, errno 20; none of its "
+              "options are set\n");
   char *fifo = file_entry + strlen("HAKMEM_CONF_FILE=");
   strcpy(fifo, "/tmp/hakmem-fifo-XXXXXX");
   assert_non_null(mkdtemp(fifo));
   strcat(fifo, "/f");
   assert_int_equal(mkfifo(fifo, 0600), 0);
   char fifo_err[256];
-  snprintf(fifo_err, sizeof fifo_err, "hakmem: %s: cannot be read; its options are not set\n",
-           fifo);
+  snprintf(
+      fifo_err, sizeof fifo_err,
+      "hakmem: HAKMEM_CONF_FILE=%s: cannot be read, it is no regular file; none of its options "
+      "are set\n",
+      fifo);
   expect_read(file_entry, NULL, preset, fifo_err);
   unlink(fifo);
   *strrchr(fifo, '/') = '\0';
   rmdir(fifo);
   expect_read("HAKMEM_CONF_FILE=/tmp", NULL, preset,
-              "hakmem: /tmp: cannot be read; its options are not set\n");
+              "hakmem: HAKMEM_CONF_FILE=/tmp: cannot be read, it is a directory; none of its "
+              "options are set\n");
   static char text[20000];
   memset(text, '\n', sizeof text);
   memcpy(text, "depot_bytes=1", 13);
   char err[256];
   const char *path = conf_file(text, 16383);
-  snprintf(err, sizeof err, "hakmem: %s: longer than 16382 bytes; none of its options are set\n",
+  snprintf(err, sizeof err,
+           "hakmem: HAKMEM_CONF_FILE=%s: longer than 16382 bytes; none of its options are set\n",
            path);
   expect_read(file_entry, NULL, preset, err);
   unlink(path);
@@ -360,10 +375,78 @@ static void a_file_that_is_no_file_is_said(void **state) {
   expect_read(file_entry, NULL, value_is(RT_OPTION_DEPOT_BYTES, 1), "");
   unlink(path);
   path = conf_file("depot_bytes=1\n\0class_refine=0\n", 31);
-  snprintf(err, sizeof err,
-           "hakmem: %s: no text (a zero byte in it); none of its options are set\n", path);
+  snprintf(
+      err, sizeof err,
+      "hakmem: HAKMEM_CONF_FILE=%s: no text (a zero byte in it); none of its options are set\n",
+      path);
   expect_read(file_entry, NULL, preset, err);
   unlink(path);
+}
+
+#define SYSTEM_FILE "/etc/hakmem.conf"
+enum { EXIT_NO_NAMESPACE = 40, EXIT_NOT_MADE }; /* child_main has no such status */
+static int (*system_file_make)(void);
+
+static bool write_file(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CREAT, 0600);
+  ssize_t length = (ssize_t)strlen(text);
+  return fd >= 0 && write(fd, text, (size_t)length) == length && close(fd) == 0;
+}
+
+/* Mounts of this child's own, which a plain user may have as its own root. */
+static bool leave_namespace(void) {
+  char users[32], groups[32];
+  snprintf(users, sizeof users, "0 %u 1", (unsigned)getuid());
+  snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getgid());
+  bool is_alone =
+      unshare(CLONE_NEWNS) == 0 ||
+      (unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/setgroups", "deny") &&
+       write_file("/proc/self/gid_map", groups) && write_file("/proc/self/uid_map", users));
+  return is_alone && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+         mount("none", "/etc", "tmpfs", 0, NULL) == 0;
+}
+
+/* With an /etc of its own, and hakmem.conf in it as system_file_make makes it. */
+static int reads_with_system_file(void *argument) {
+  if (!leave_namespace()) return EXIT_NO_NAMESPACE;
+  if (system_file_make != NULL && system_file_make() != 0) return EXIT_NOT_MADE;
+  return reads_options(argument);
+}
+
+static int make_directory(void) { return mkdir(SYSTEM_FILE, 0700); }
+static int make_fifo(void) { return mkfifo(SYSTEM_FILE, 0600); }
+static int make_mask(void) { return symlink("/dev/null", SYSTEM_FILE); }
+static int make_file(void) { return write_file(SYSTEM_FILE, "depot_bytes=5K\n") ? 0 : -1; }
+
+static void expect_system_file(int (*make)(void), uint64_t depot_bytes, const char *err,
+                               int exit_status) {
+  struct answer expected = value_is(RT_OPTION_DEPOT_BYTES, depot_bytes);
+  char said[4096];
+  size_t rest;
+  system_file_make = make;
+  environment[0] = (char *)(uintptr_t) "HAKMEM_CONF_STRICT=1";
+  environment[1] = NULL;
+  int status = death_run(reads_with_system_file, &expected, said, sizeof said, &rest);
+  assert_true(WIFEXITED(status));
+  if (WEXITSTATUS(status) == EXIT_NO_NAMESPACE) skip();
+  assert_string_equal(said, err);
+  assert_int_equal(rest, 0);
+  assert_int_equal(WEXITSTATUS(status), exit_status);
+}
+
+static void the_systems_file_may_be_missing_but_no_directory(void **state) {
+  (void)state;
+  expect_system_file(NULL, 262144, "", 0);
+  expect_system_file(make_file, 5120, "", 0);
+  expect_system_file(make_mask, 262144, "", 0);
+  expect_system_file(make_directory, 262144,
+                     "hakmem: /etc/hakmem.conf: cannot be read, it is a directory; none of its "
+                     "options are set\n",
+                     78);
+  expect_system_file(make_fifo, 262144,
+                     "hakmem: /etc/hakmem.conf: cannot be read, it is no regular file; none of its "
+                     "options are set\n",
+                     78);
 }
 
 static void strict_ends_the_process(void **state) {
@@ -377,7 +460,9 @@ static void strict_ends_the_process(void **state) {
   expect_status("HAKMEM_CONF=conf_strict=1", "HAKMEM_NO_SUCH_THING=1", NULL, preset,
                 "hakmem: unknown option HAKMEM_NO_SUCH_THING\n", EXIT_CONFIG);
   expect_status("HAKMEM_CONF_STRICT=1", "HAKMEM_CONF_FILE=/nowhere", NULL, preset,
-                "hakmem: /nowhere: cannot be read; its options are not set\n", EXIT_CONFIG);
+                "hakmem: HAKMEM_CONF_FILE=/nowhere: cannot be read, no such file; none of its "
+                "options are set\n",
+                EXIT_CONFIG);
   expect_status("HAKMEM_CONF_STRICT=1", "HAKMEM_BENCH_ANY=1", "HAKMEM_DEPOT_BYTES=262144", preset,
                 "", 0);
 }
@@ -399,6 +484,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(a_list_says_where_it_is_wrong),
       cmocka_unit_test(a_file_is_less_than_the_environment),
       cmocka_unit_test(a_file_that_is_no_file_is_said),
+      cmocka_unit_test(the_systems_file_may_be_missing_but_no_directory),
       cmocka_unit_test(strict_ends_the_process),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
