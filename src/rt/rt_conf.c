@@ -22,7 +22,7 @@ enum { PATH_BYTES = 4096 };  /* the kernel's PATH_MAX: what is longer cannot be 
 enum { FILE_BYTES = 16384 }; /* arbitrary: every option with a page of comments */
 enum { EXIT_CONFIG = 78 };   /* sysexits.h */
 
-enum pass { PASS_LEAN, PASS_PROFILE, PASS_VALUES, PASS_COUNT };
+enum pass { PASS_STRICT, PASS_LEAN, PASS_PROFILE, PASS_VALUES, PASS_COUNT };
 
 /* Where an item stands: in a message, "hakmem: " SOURCE [":" LINE] ": ". */
 struct place {
@@ -33,10 +33,13 @@ struct place {
 struct file {
   const char *variable; /* that names it; NULL: nobody does */
   const char *path;
+  char *text;
+  long length; /* or -errno; text is not there then, or empty */
 };
 
 static bool is_read;
-static bool is_wrong; /* some line was printed */
+static bool is_wrong;  /* some line was printed */
+static bool is_strict; /* CONF_STRICT, as all sources together have it; known before any line is */
 static char report_path[PATH_BYTES] HAK_LARGE_BSS;
 
 /* --- Messages --- */
@@ -63,7 +66,9 @@ static void message_begin(struct format_buf *f, char *line, const struct place *
   format_text(f, ": ");
 }
 
-static void message_end(struct format_buf *f) {
+/* `outcome`: what follows from the fault where it does not end the process. */
+static void message_end(struct format_buf *f, const char *outcome) {
+  format_text(f, is_strict ? " (CONF_STRICT ends the process)" : outcome);
   format_text(f, "\n");
   os_write_stderr(f->text, f->length);
   is_wrong = true;
@@ -81,9 +86,11 @@ static void warn_value(enum rt_option option, const char *value, const struct pl
   format_shown(&f, value);
   format_text(&f, ": expected ");
   rt_option_format_expected(&f, option);
-  format_text(&f, "; keeping ");
-  rt_option_format(&f, option);
-  message_end(&f);
+  if (!is_strict) {
+    format_text(&f, "; keeping ");
+    rt_option_format(&f, option);
+  }
+  message_end(&f, "");
 }
 
 static void warn_name(const char *name, const struct place *at) {
@@ -102,16 +109,17 @@ static void warn_name(const char *name, const struct place *at) {
     format_text(&f, nearest);
     format_text(&f, "?");
   }
-  message_end(&f);
+  message_end(&f, "");
 }
 
+/* Of text that is no item. */
 static void warn_text(const struct place *at, const char *text, const char *what) {
   char line[LINE_BYTES];
   struct format_buf f;
   message_begin(&f, line, at);
   format_shown(&f, text);
   format_text(&f, what);
-  message_end(&f);
+  message_end(&f, "; ignored");
 }
 
 static const char *why_unread(long error) {
@@ -151,8 +159,7 @@ static void warn_file(const struct file *file, const char *what, long error) {
     format_text(&f, "errno ");
     format_u64(&f, (uint64_t)error);
   }
-  format_text(&f, "; none of its options are set");
-  message_end(&f);
+  message_end(&f, "; none of its options are set");
 }
 
 /* --- Items: name and value --- */
@@ -165,7 +172,10 @@ static enum pass pass_of(enum rt_option option) {
 static void item_apply(enum pass pass, const char *name, const char *value,
                        const struct place *at) {
   enum rt_option option = rt_option_find(name);
-  if (option == RT_OPTION_COUNT) {
+  if (pass == PASS_STRICT) {
+    if (option != RT_OPTION_CONF_STRICT || !rt_option_set(option, value)) return;
+    is_strict = rt_option(option) != 0;
+  } else if (option == RT_OPTION_COUNT) {
     if (pass == PASS_VALUES) warn_name(name, at);
   } else if (pass_of(option) == pass && !rt_option_set(option, value)) {
     warn_value(option, value, at);
@@ -192,16 +202,18 @@ static void item_read(enum pass pass, const char *begin, const char *end, const 
   while (equals < end && *equals != '=') equals++;
   bool is_whole = copy_trimmed(name, begin, equals);
   if (name[0] == '\0' && equals == end) return;
-  if (equals == end) {
-    if (pass == PASS_VALUES) warn_text(at, name, ": expected NAME=VALUE; ignored");
+  const char *bare = rt_option_without_prefix(name);
+  if (equals == end || bare[0] == '\0') {
+    copy_trimmed(name, begin, end);
+    if (pass == PASS_VALUES) warn_text(at, name, ": expected NAME=VALUE");
     return;
   }
   is_whole = copy_trimmed(value, equals + 1, end) && is_whole;
   if (!is_whole) {
-    if (pass == PASS_VALUES) warn_text(at, name, ": longer than any name or value; ignored");
+    if (pass == PASS_VALUES) warn_text(at, name, ": longer than any name or value");
     return;
   }
-  item_apply(pass, rt_option_without_prefix(name), value, at);
+  item_apply(pass, bare, value, at);
 }
 
 /* "name=value,name=value". */
@@ -216,11 +228,10 @@ static void list_read(enum pass pass, const char *text, const struct place *at) 
 
 /* --- Sources --- */
 
-static void symbol_read(void) {
+static void symbol_read(enum pass pass) {
   static const struct place at = {"hak_conf", 0};
   const char *list = os_program_conf();
-  if (list == NULL) return;
-  for (int pass = 0; pass < PASS_COUNT; pass++) list_read((enum pass)pass, list, &at);
+  if (list != NULL) list_read(pass, list, &at);
 }
 
 /* Lines `NAME=VALUE`, or comments that begin with #. */
@@ -246,19 +257,30 @@ static bool file_is_there(const char *path) {
   return length >= 0 || length == -EISDIR || length == -EINVAL;
 }
 
-static void file_read(const struct file *file) {
-  char *text = os_map(file_bytes());
-  long length = text != NULL ? os_read_file(file->path, text, FILE_BYTES) : -ENOMEM;
-  if (length < 0) {
-    warn_file(file, "cannot be read, ", -length);
-  } else if (length == FILE_BYTES - 1) {
-    warn_file(file, "longer than 16382 bytes", 0);
-  } else if (text_length(text) != (size_t)length) {
-    warn_file(file, "no text (a zero byte in it)", 0);
-  } else {
-    for (int pass = 0; pass < PASS_COUNT; pass++) lines_read((enum pass)pass, file->path, text);
+static void file_load(struct file *file, const char *variable, const char *path) {
+  file->variable = variable;
+  file->path = path;
+  file->text = os_map(file_bytes());
+  file->length = file->text != NULL ? os_read_file(path, file->text, FILE_BYTES) : -ENOMEM;
+}
+
+static void file_drop(const struct file *file) {
+  if (file->text != NULL && !os_unmap(file->text, file_bytes()))
+    return; /* its pages are gone at least */
+}
+
+static void file_read(enum pass pass, const struct file *file) {
+  if (file->path == NULL) return;
+  bool is_cut = file->length == FILE_BYTES - 1;
+  bool is_text = file->length >= 0 && text_length(file->text) == (size_t)file->length;
+  if (is_text && !is_cut) {
+    lines_read(pass, file->path, file->text);
+  } else if (pass == PASS_VALUES) {
+    if (file->length < 0)
+      warn_file(file, "cannot be read, ", -file->length);
+    else
+      warn_file(file, is_cut ? "longer than 16382 bytes" : "no text (a zero byte in it)", 0);
   }
-  if (text != NULL && !os_unmap(text, file_bytes())) return; /* its pages are gone at least */
 }
 
 /* Length of the name of `NAME=value`, or 0. */
@@ -295,12 +317,16 @@ static void environment_read(enum pass pass, char **environment) {
     const char *entry = environment[i];
     if (HAK_LIKELY(!text_starts_with(entry, PREFIX))) continue;
     size_t length = entry_name_length(entry);
-    if (length <= PREFIX_BYTES || entry_is_repeated(environment, i, length)) continue;
+    if (length < PREFIX_BYTES || entry_is_repeated(environment, i, length)) continue;
     char name[LINE_BYTES];
     struct format_buf f;
     format_init(&f, name, sizeof name);
     format_bytes(&f, entry + PREFIX_BYTES, length - PREFIX_BYTES);
     if (name_is_reserved(name)) continue;
+    if (name[0] == '\0') {
+      if (pass == PASS_VALUES) warn_text(&at, entry, ": expected " PREFIX "NAME=VALUE");
+      continue;
+    }
     enum rt_option option = rt_option_find(name);
     bool is_known = option != RT_OPTION_COUNT && text_equal(name, rt_option_name(option));
     if (is_known)
@@ -334,16 +360,26 @@ static void report_read(const char *path) {
   format_text(&f, path);
 }
 
-static void variables_read(char **environment) {
+static void list_variable_read(enum pass pass, char **environment) {
   static const struct place at = {PREFIX "CONF", 0};
   const char *list = variable(environment, PREFIX "CONF");
-  report_read(variable(environment, PREFIX "REPORT"));
-  if (list == NULL) list = "";
-  list_read(PASS_LEAN, list, &at);
-  list_read(PASS_PROFILE, list, &at);
+  if (list != NULL) list_read(pass, list, &at);
+}
+
+static void sources_read(char **environment, const struct file *system, const struct file *named) {
+  symbol_read(PASS_STRICT);
+  file_read(PASS_STRICT, system);
+  file_read(PASS_STRICT, named);
+  list_variable_read(PASS_STRICT, environment);
+  environment_read(PASS_STRICT, environment);
+  for (int pass = PASS_LEAN; pass < PASS_COUNT; pass++) symbol_read((enum pass)pass);
+  for (int pass = PASS_LEAN; pass < PASS_COUNT; pass++) file_read((enum pass)pass, system);
+  for (int pass = PASS_LEAN; pass < PASS_COUNT; pass++) file_read((enum pass)pass, named);
+  list_variable_read(PASS_LEAN, environment);
+  list_variable_read(PASS_PROFILE, environment);
   environment_read(PASS_LEAN, environment);
   environment_read(PASS_PROFILE, environment);
-  list_read(PASS_VALUES, list, &at);
+  list_variable_read(PASS_VALUES, environment);
   environment_read(PASS_VALUES, environment);
 }
 
@@ -356,12 +392,15 @@ bool rt_conf_init(void) {
   bool has_source = has_file || os_program_conf() != NULL || has_variables(environment);
   if (HAK_LIKELY(!has_source)) return true; /* asking libc who we are maps pages of its code */
   if (os_is_secure()) return true;
-  symbol_read();
-  if (has_file) file_read(&(struct file){NULL, SYSTEM_FILE});
-  const char *named = variable(environment, PREFIX "CONF_FILE");
-  if (named != NULL && named[0] != '\0') file_read(&(struct file){PREFIX "CONF_FILE", named});
-  variables_read(environment);
-  if (is_wrong && rt_option(RT_OPTION_CONF_STRICT) != 0) os_exit(EXIT_CONFIG);
+  struct file system = {0}, named = {0};
+  const char *path = variable(environment, PREFIX "CONF_FILE");
+  if (has_file) file_load(&system, NULL, SYSTEM_FILE);
+  if (path != NULL && path[0] != '\0') file_load(&named, PREFIX "CONF_FILE", path);
+  report_read(variable(environment, PREFIX "REPORT"));
+  sources_read(environment, &system, &named);
+  file_drop(&system);
+  file_drop(&named);
+  if (is_wrong && is_strict) os_exit(EXIT_CONFIG);
   return true;
 }
 

@@ -24,6 +24,9 @@ static const struct {
 #undef KNOB
 };
 
+enum { EXIT_CONFIG = 78 };
+#define ENDS " (CONF_STRICT ends the process)\n" /* of a line, where it does */
+
 /* Some other test's options must not reach the children of this one. */
 static char *environment[8]; /* NULL at its end */
 
@@ -184,6 +187,15 @@ static void unknown_names_get_the_nearest(void **state) {
               "hakmem: unknown option HAKMEM_SOMETHING_ELSE\n");
 }
 
+static void an_empty_name_is_said(void **state) {
+  (void)state;
+  struct answer any = value_is(RT_OPTION_CLASS_REFINE, 1);
+  expect_read("HAKMEM_=1", "HAKMEM_", any,
+              "hakmem: HAKMEM_=1: expected HAKMEM_NAME=VALUE; ignored\n");
+  expect_status("HAKMEM_=1", "HAKMEM_CONF_STRICT=1", NULL, any,
+                "hakmem: HAKMEM_=1: expected HAKMEM_NAME=VALUE" ENDS, EXIT_CONFIG);
+}
+
 static void a_name_is_warned_of_once_and_the_first_counts(void **state) {
   (void)state;
   expect_read("HAKMEM_SOMETHING_ELSE=1", "HAKMEM_SOMETHING_ELSE=2",
@@ -294,7 +306,10 @@ static void a_list_says_where_it_is_wrong(void **state) {
               "hakmem: HAKMEM_CONF: unknown option depot_byte, did you mean DEPOT_BYTES?\n");
   expect_read("HAKMEM_CONF=depot_bytes", NULL, preset,
               "hakmem: HAKMEM_CONF: depot_bytes: expected NAME=VALUE; ignored\n");
-  expect_read("HAKMEM_CONF==7", NULL, preset, "hakmem: HAKMEM_CONF: unknown option \n");
+  expect_read("HAKMEM_CONF==7", NULL, preset,
+              "hakmem: HAKMEM_CONF: =7: expected NAME=VALUE; ignored\n");
+  expect_read("HAKMEM_CONF= HAKMEM_ = 7 ,", NULL, preset,
+              "hakmem: HAKMEM_CONF: HAKMEM_ = 7: expected NAME=VALUE; ignored\n");
   expect_read("HAKMEM_CONF=HAKMEM_DEPOT_BYTES=1K", NULL, value_is(RT_OPTION_DEPOT_BYTES, 1024), "");
   expect_read("HAKMEM_CONF=hakmem_depot_bytes=1K", NULL, value_is(RT_OPTION_DEPOT_BYTES, 1024), "");
   expect_read("HAKMEM_CONF=hakmem_depot_byte=1K", NULL, preset,
@@ -327,6 +342,7 @@ static void a_file_is_less_than_the_environment(void **state) {
   expect_file("profile=lean\ndepot_bytes=none\n", NULL, value_is(RT_OPTION_DEPOT_BYTES, 65536),
               ":2: DEPOT_BYTES=none: expected bytes with suffix K, M or G, 0..1G; keeping 64K\n");
   expect_file("lean\n", NULL, preset, ":1: lean: expected NAME=VALUE; ignored\n");
+  expect_file("\n =lean\n", NULL, preset, ":2: =lean: expected NAME=VALUE; ignored\n");
 }
 
 static void a_file_that_is_no_file_is_said(void **state) {
@@ -440,31 +456,51 @@ static void the_systems_file_may_be_missing_but_no_directory(void **state) {
   expect_system_file(make_file, 5120, "", 0);
   expect_system_file(make_mask, 262144, "", 0);
   expect_system_file(make_directory, 262144,
-                     "hakmem: /etc/hakmem.conf: cannot be read, it is a directory; none of its "
-                     "options are set\n",
-                     78);
+                     "hakmem: /etc/hakmem.conf: cannot be read, it is a directory" ENDS,
+                     EXIT_CONFIG);
   expect_system_file(make_fifo, 262144,
-                     "hakmem: /etc/hakmem.conf: cannot be read, it is no regular file; none of its "
-                     "options are set\n",
-                     78);
+                     "hakmem: /etc/hakmem.conf: cannot be read, it is no regular file" ENDS,
+                     EXIT_CONFIG);
 }
 
 static void strict_ends_the_process(void **state) {
   (void)state;
   struct answer preset = value_is(RT_OPTION_DEPOT_BYTES, 262144);
-  enum { EXIT_CONFIG = 78 };
-  expect_status("HAKMEM_CONF_STRICT=1", "HAKMEM_DEPOT_BYTES=1X", NULL, preset,
-                "hakmem: HAKMEM_DEPOT_BYTES=1X: expected bytes with suffix K, M or G, 0..1G; "
-                "keeping 256K\n",
+  static const char bad_value[] =
+      "hakmem: HAKMEM_DEPOT_BYTES=1X: expected bytes with suffix K, M or G, 0..1G" ENDS;
+  expect_status("HAKMEM_CONF_STRICT=1", "HAKMEM_DEPOT_BYTES=1X", NULL, preset, bad_value,
+                EXIT_CONFIG);
+  expect_status("HAKMEM_DEPOT_BYTES=1X", "HAKMEM_CONF_STRICT=1", NULL, preset, bad_value,
                 EXIT_CONFIG);
   expect_status("HAKMEM_CONF=conf_strict=1", "HAKMEM_NO_SUCH_THING=1", NULL, preset,
-                "hakmem: unknown option HAKMEM_NO_SUCH_THING\n", EXIT_CONFIG);
+                "hakmem: unknown option HAKMEM_NO_SUCH_THING" ENDS, EXIT_CONFIG);
+  expect_status("HAKMEM_CONF=conf_strict=1,depot_byte=1", NULL, NULL, preset,
+                "hakmem: HAKMEM_CONF: unknown option depot_byte, did you mean DEPOT_BYTES?" ENDS,
+                EXIT_CONFIG);
   expect_status("HAKMEM_CONF_STRICT=1", "HAKMEM_CONF_FILE=/nowhere", NULL, preset,
-                "hakmem: HAKMEM_CONF_FILE=/nowhere: cannot be read, no such file; none of its "
-                "options are set\n",
+                "hakmem: HAKMEM_CONF_FILE=/nowhere: cannot be read, no such file" ENDS,
                 EXIT_CONFIG);
   expect_status("HAKMEM_CONF_STRICT=1", "HAKMEM_BENCH_ANY=1", "HAKMEM_DEPOT_BYTES=262144", preset,
                 "", 0);
+}
+
+/* The lines about a source say what the sources after it have made of CONF_STRICT. */
+static void the_last_word_on_strict_counts_for_all(void **state) {
+  (void)state;
+  struct answer preset = value_is(RT_OPTION_DEPOT_BYTES, 262144);
+  char err[256];
+  const char *path = conf_file("lean\n", 5);
+  snprintf(err, sizeof err, "hakmem: %s:1: lean: expected NAME=VALUE" ENDS, path);
+  expect_status(file_entry, "HAKMEM_CONF_STRICT=1", NULL, preset, err, EXIT_CONFIG);
+  unlink(path);
+  path = conf_file("conf_strict=1\nlean\n", 19);
+  snprintf(err, sizeof err, "hakmem: %s:2: lean: expected NAME=VALUE; ignored\n", path);
+  expect_status(file_entry, "HAKMEM_CONF_STRICT=0", NULL, preset, err, 0);
+  unlink(path);
+  path = conf_file("conf_strict=1\n", 14);
+  expect_status(file_entry, "HAKMEM_CONF_STRICT=yes", NULL, preset,
+                "hakmem: HAKMEM_CONF_STRICT=yes: expected bool 0..1" ENDS, EXIT_CONFIG);
+  unlink(path);
 }
 
 int main(int count, char **arguments) {
@@ -475,6 +511,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(bytes_have_suffixes),
       cmocka_unit_test(bad_values_keep_the_default),
       cmocka_unit_test(unknown_names_get_the_nearest),
+      cmocka_unit_test(an_empty_name_is_said),
       cmocka_unit_test(a_name_is_warned_of_once_and_the_first_counts),
       cmocka_unit_test(a_warning_is_one_short_line),
       cmocka_unit_test(reserved_names_pass_in_silence),
@@ -486,6 +523,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(a_file_that_is_no_file_is_said),
       cmocka_unit_test(the_systems_file_may_be_missing_but_no_directory),
       cmocka_unit_test(strict_ends_the_process),
+      cmocka_unit_test(the_last_word_on_strict_counts_for_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
