@@ -116,9 +116,11 @@ each source a profile is set first, so that what is named beside it holds; `PROF
 `SS_MEM_LEAN`. Options that are *live* take effect when `hak_option_set` changes them; the others
 hold from the start.
 
-Bytes take a suffix K, M or G; a bool is 0 or 1. A bad value is reported in one line and the value
-kept that an earlier source has set; an unknown name is reported once, with the nearest one;
-`CONF_STRICT` ends the process then. A set-user-ID program ignores all sources but its own calls.
+Bytes take a suffix K, M or G; a bool is 0 or 1; words are taken in any case. A bad value is
+reported in one line and the value kept that an earlier source has set; an unknown name is reported
+once, with the nearest one if any is near, and a file that `HAKMEM_CONF_FILE` names, or a directory
+or FIFO in the place of `/etc/hakmem.conf`, with why it cannot be read. `CONF_STRICT` ends the
+process then. A set-user-ID program ignores all sources but its own calls.
 """
 
 TAIL = """\

@@ -108,6 +108,8 @@ static void warn_name(const char *name, const struct place *at) {
     format_text(&f, shown_prefix(at));
     format_text(&f, nearest);
     format_text(&f, "?");
+  } else {
+    format_text(&f, ", see hakmem --help");
   }
   message_end(&f, "");
 }

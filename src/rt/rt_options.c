@@ -76,10 +76,10 @@ static const struct alias {
 #undef TIGHT
 };
 
-enum { CUT_NAME_MIN = 3 };  /* letters from which the start of a name is taken for it */
-enum { NAME_BYTES = 64 };   /* more than any name has */
-enum { NEAR_SHARE = 4 };    /* of what is said, that stays at RT_PRESSURE_NEAR; arbitrary */
-enum { NAME_DISTANCE = 4 }; /* edits up to which a name is taken for another's misspelling */
+enum { CUT_NAME_MIN = 3 }; /* letters from which the start of a name is taken for it */
+enum { NAME_BYTES = 64 };  /* more than any name has */
+enum { NEAR_SHARE = 4 };   /* of what is said, that stays at RT_PRESSURE_NEAR; arbitrary */
+enum { NAME_DISTANCE = 4, NAME_SHARE = 3 }; /* edits of a misspelling, at most; letters for each */
 
 static struct rt_lock options_lock = LOCK_INIT(LOCK_RANK_OPTIONS);
 /* As they were said; rt_option_values has what pressure makes of them. */
@@ -129,7 +129,7 @@ const char *rt_option_nearest(const char *name, const char *const *others, size_
   for (size_t i = 0; i < RT_OPTION_COUNT + count; i++) {
     const char *candidate = i < RT_OPTION_COUNT ? options[i].name : others[i - RT_OPTION_COUNT];
     unsigned distance = text_distance(name, candidate, NAME_DISTANCE);
-    if (distance < best_distance && distance < text_length(candidate)) {
+    if (distance < best_distance && NAME_SHARE * distance < text_length(name) + NAME_SHARE) {
       best_distance = distance;
       best = candidate;
     }
@@ -168,13 +168,13 @@ static bool word_parse(const struct option *o, const char *text, uint64_t *out) 
   for (uint64_t i = 0; i < word_count(o); i++) {
     const char *word = word_at(o, i);
     size_t length = (size_t)(word_end(word) - word);
-    if (text_length(text) != length || __builtin_memcmp(text, word, length) != 0) continue;
+    if (text_length(text) != length || !is_start_of(text, word)) continue;
     *out = i;
     return true;
   }
   if (o != &options[RT_OPTION_PROFILE]) return false;
   for (size_t i = 0; i < HAK_COUNT_OF(aliases); i++) {
-    if (!text_equal(text, aliases[i].name)) continue;
+    if (!text_equal_any_case(text, aliases[i].name)) continue;
     *out = aliases[i].profile;
     return true;
   }
@@ -194,8 +194,8 @@ static uint64_t suffix_factor(char c) {
   }
 }
 
-/* A word; or decimal digits, for bytes with one suffix. False for anything else and for what does
- * not fit. */
+/* A word, in any case; or decimal digits, for bytes with one suffix. False for all else and what
+ * does not fit. */
 static bool value_parse(const struct option *o, const char *text, uint64_t *out) {
   if (word_parse(o, text, out)) return true;
   if (o->type == TYPE_choice) return false;

@@ -46,7 +46,7 @@ HAK_MUST_USE const char *rt_option_without_prefix(const char *name);
 /* The option of that name, in any case, with the prefix or without; RT_OPTION_COUNT when there is
  * none. */
 HAK_MUST_USE enum rt_option rt_option_find(const char *name);
-/* The option, or one of `count` other names, that `name` looks like, or NULL. */
+/* The option, or one of `count` other names, that `name` looks like; NULL: none is near. */
 HAK_MUST_USE const char *rt_option_nearest(const char *name, const char *const *others,
                                            size_t count);
 HAK_MUST_USE const char *rt_option_name(enum rt_option option);

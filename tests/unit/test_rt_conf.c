@@ -174,6 +174,8 @@ static void bad_values_keep_the_default(void **state) {
 static void unknown_names_get_the_nearest(void **state) {
   (void)state;
   struct answer any = value_is(RT_OPTION_CLASS_REFINE, 1);
+  expect_read("HAKMEM_DEBUG=1", NULL, any,
+              "hakmem: unknown option HAKMEM_DEBUG, see hakmem --help\n");
   expect_read(
       "HAKMEM_WARM_POOL_BYTE=1", NULL, any,
       "hakmem: unknown option HAKMEM_WARM_POOL_BYTE, did you mean HAKMEM_WARM_POOL_BYTES?\n");
@@ -184,7 +186,7 @@ static void unknown_names_get_the_nearest(void **state) {
   expect_read("HAKMEM_DEPOT=1", NULL, any,
               "hakmem: unknown option HAKMEM_DEPOT, did you mean HAKMEM_DEPOT_BYTES?\n");
   expect_read("HAKMEM_SOMETHING_ELSE=1", NULL, any,
-              "hakmem: unknown option HAKMEM_SOMETHING_ELSE\n");
+              "hakmem: unknown option HAKMEM_SOMETHING_ELSE, see hakmem --help\n");
 }
 
 static void an_empty_name_is_said(void **state) {
@@ -200,7 +202,7 @@ static void a_name_is_warned_of_once_and_the_first_counts(void **state) {
   (void)state;
   expect_read("HAKMEM_SOMETHING_ELSE=1", "HAKMEM_SOMETHING_ELSE=2",
               value_is(RT_OPTION_CLASS_REFINE, 1),
-              "hakmem: unknown option HAKMEM_SOMETHING_ELSE\n");
+              "hakmem: unknown option HAKMEM_SOMETHING_ELSE, see hakmem --help\n");
   expect_read("HAKMEM_CLASS_REFINE=0", "HAKMEM_CLASS_REFINE=bad",
               value_is(RT_OPTION_CLASS_REFINE, 0), "");
 }
@@ -213,7 +215,7 @@ static void a_warning_is_one_short_line(void **state) {
   memset(name, 'N', 1000);
   name[1000] = '\0';
   snprintf(entry, sizeof entry, "HAKMEM_%s=1", name);
-  snprintf(err, sizeof err, "hakmem: unknown option HAKMEM_%.64s...\n", name);
+  snprintf(err, sizeof err, "hakmem: unknown option HAKMEM_%.64s..., see hakmem --help\n", name);
   expect_read(entry, NULL, value_is(RT_OPTION_CLASS_REFINE, 1), err);
 }
 
@@ -272,8 +274,10 @@ static void a_profile_sets_its_values(void **state) {
   expect_read("HAKMEM_SS_MEM_LEAN=1", NULL, lean, "");
   expect_read("HAKMEM_SS_MEM_LEAN=1", "HAKMEM_PROFILE=speed", speed, "");
   expect_read("HAKMEM_PROFILE=lean", NULL, value_is(RT_OPTION_SS_MEM_LEAN, 1), "");
-  expect_read("HAKMEM_PROFILE=LEAN", NULL, balanced,
-              "hakmem: HAKMEM_PROFILE=LEAN: expected speed|balanced|lean; keeping balanced\n");
+  expect_read("HAKMEM_PROFILE=Lean", NULL, lean, "");
+  expect_read("HAKMEM_PROFILE=mixed_tinyv3_c7_safe", NULL, speed, "");
+  expect_read("HAKMEM_PROFILE=LEA", NULL, balanced,
+              "hakmem: HAKMEM_PROFILE=LEA: expected speed|balanced|lean; keeping balanced\n");
 }
 
 static void what_is_named_beats_a_list_and_a_list_a_profile(void **state) {
@@ -473,7 +477,7 @@ static void strict_ends_the_process(void **state) {
   expect_status("HAKMEM_DEPOT_BYTES=1X", "HAKMEM_CONF_STRICT=1", NULL, preset, bad_value,
                 EXIT_CONFIG);
   expect_status("HAKMEM_CONF=conf_strict=1", "HAKMEM_NO_SUCH_THING=1", NULL, preset,
-                "hakmem: unknown option HAKMEM_NO_SUCH_THING" ENDS, EXIT_CONFIG);
+                "hakmem: unknown option HAKMEM_NO_SUCH_THING, see hakmem --help" ENDS, EXIT_CONFIG);
   expect_status("HAKMEM_CONF=conf_strict=1,depot_byte=1", NULL, NULL, preset,
                 "hakmem: HAKMEM_CONF: unknown option depot_byte, did you mean DEPOT_BYTES?" ENDS,
                 EXIT_CONFIG);

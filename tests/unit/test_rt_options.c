@@ -30,6 +30,14 @@ static void names_are_found_in_any_case(void **state) {
   assert_string_equal(rt_option_nearest("DEPOT", NULL, 0), "DEPOT_BYTES");
   assert_string_equal(rt_option_nearest("HAEPS", NULL, 0), "HEAPS");
   assert_null(rt_option_nearest("SOMETHING_ELSE", NULL, 0));
+  /* Up to one edit for three letters begun, and four in all. */
+  assert_string_equal(rt_option_nearest("TP", NULL, 0), "THP");
+  assert_null(rt_option_nearest("TPH", NULL, 0));
+  assert_null(rt_option_nearest("HEXXX", NULL, 0));
+  assert_null(rt_option_nearest("DEBUG", NULL, 0));
+  assert_null(rt_option_nearest("BORXYZ", NULL, 0));
+  assert_string_equal(rt_option_nearest("WARM_POOL_SIZE", NULL, 0), "WARM_POOL_BYTES");
+  assert_null(rt_option_nearest("XXXXX_POOL_BYTES", NULL, 0));
   static const char *const others[] = {"SOMETHING_LSE"};
   assert_string_equal(rt_option_nearest("SOMETHING_ELSE", others, 1), "SOMETHING_LSE");
 }
@@ -46,7 +54,14 @@ static void values_are_shown_as_they_are_written(void **state) {
   assert_true(rt_option_set(RT_OPTION_PROFILE, "lean"));
   assert_string_equal(shown(RT_OPTION_PROFILE), "lean");
   assert_string_equal(shown(RT_OPTION_DEPOT_BYTES), "64K");
-  static const char *const bad[] = {"", "lea", "leann", "lean|", "speed|balanced", "0", "2"};
+  assert_true(rt_option_set(RT_OPTION_PROFILE, "SPEED"));
+  assert_string_equal(shown(RT_OPTION_PROFILE), "speed");
+  assert_true(rt_option_set(RT_OPTION_PROFILE, "Mixed_TinyV3_C7_Balanced"));
+  assert_string_equal(shown(RT_OPTION_PROFILE), "balanced");
+  assert_true(rt_option_set(RT_OPTION_MEMORY_LIMIT, "Off"));
+  assert_string_equal(shown(RT_OPTION_MEMORY_LIMIT), "off");
+  assert_true(rt_option_set(RT_OPTION_MEMORY_LIMIT, "auto"));
+  static const char *const bad[] = {"", "lea", "leann", "lean|", "LEA", "speed|balanced", "0", "2"};
   for (size_t i = 0; i < HAK_COUNT_OF(bad); i++)
     assert_false(rt_option_set(RT_OPTION_PROFILE, bad[i]));
   assert_true(rt_option_set(RT_OPTION_PROFILE, "balanced"));
