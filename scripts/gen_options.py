@@ -153,12 +153,19 @@ def markdown(table):
 
 
 def man_text(table):
+    bundles, aliases, _ = profiles(table)
     out = ""
     for knob in table:
         text = knob.text.replace("\\", "\\e").replace("-", "\\-")
         out += (f".TP\n.B HAKMEM_{knob.name}\n{text}\n"
-                f"Type {knob.kind}, {knob.range()}, default {knob.value(knob.default)}.\n")
-    return out
+                f"Type {knob.kind}, {knob.range()}, default {knob.value(knob.default)}"
+                f"{', live' if knob.when == 'live' else ''}.\n")
+    out += ".SS Profiles\nWhat HAKMEM_PROFILE sets:\n"
+    for knob, speed, lean in bundles:
+        out += (f".TP\n.B {knob.name}\nspeed {knob.value(speed)}, balanced "
+                f"{knob.value(knob.default)}, lean {knob.value(lean)}\n")
+    names = " and ".join(f"{alias} (= {profile})" for alias, profile in aliases)
+    return out + f".PP\nNames of an earlier hakmem are accepted: {names}.\n"
 
 
 def man_page(table):

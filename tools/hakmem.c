@@ -10,24 +10,62 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2, EXIT_SELF = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
+enum { EXIT_CONFIG = 78 }; // the library's, of a program whose options are wrong (CONF_STRICT)
 
 struct option {
   const char *name;
   const char *type;
   unsigned long long def, min, max;
-  const char *words; // of a choice, between bars
+  const char *when;  // it may change: live, or start
+  const char *words; // of a choice, between bars; of bytes: of what counts 0, 1, ... below min
   const char *doc;
 };
 
 static const struct option options[] = {
-#define KNOB(name, type, def, min, max, when, words, doc) {#name, #type, def, min, max, words, doc},
+#define KNOB(name, type, def, min, max, when, words, doc)                                          \
+  {#name, #type, def, min, max, #when, words, doc},
 #include "knobs.def"
 #undef KNOB
 };
+
+enum index { // of options
+#define KNOB(name, type, def, min, max, when, words, doc) INDEX_##name,
+#include "knobs.def"
+#undef KNOB
+};
+
+#define TIGHT(name, most)
+
+static const struct bundle {
+  enum index index;
+  unsigned long long speed, lean;
+} bundles[] = {
+#define PROFILE(name, speed, lean) {INDEX_##name, speed, lean},
+#define PROFILE_ALIAS(name, profile)
+#include "profiles.def"
+#undef PROFILE
+#undef PROFILE_ALIAS
+};
+
+enum profile { PROFILE_SPEED, PROFILE_BALANCED, PROFILE_LEAN }; // words of PROFILE
+
+static const struct alias {
+  const char *name;
+  enum profile profile;
+} aliases[] = {
+#define PROFILE(name, speed, lean)
+#define PROFILE_ALIAS(name, profile) {#name, PROFILE_##profile},
+#include "profiles.def"
+#undef PROFILE
+#undef PROFILE_ALIAS
+};
+
+#undef TIGHT
 
 static const char usage_text[] =
     "usage: hakmem run [--minimal | --observe] [--profile NAME] [--] CMD [ARG...]\n"
@@ -35,14 +73,21 @@ static const char usage_text[] =
     "       hakmem check [--minimal | --observe]    does that work here?\n"
     "       hakmem --help | --version\n";
 
+// Word number `index`, or NULL.
+static const char *word_at(const struct option *o, unsigned long long index) {
+  const char *word = o->words[0] != '\0' ? o->words : NULL;
+  for (; word != NULL && index > 0; index--) {
+    const char *bar = strchr(word, '|');
+    word = bar != NULL ? bar + 1 : NULL;
+  }
+  return word;
+}
+
 // As one would write it into the environment: 256K, not 262144.
 static void print_value(const struct option *o, unsigned long long value) {
   static const char suffixes[] = "KMG";
-  if (o->words[0] != '\0') {
-    const char *word = o->words;
-    for (; value > 0; value--) {
-      word = strchr(word, '|') + 1;
-    }
+  const char *word = word_at(o, value);
+  if (word != NULL) {
     printf("%.*s", (int)strcspn(word, "|"), word);
     return;
   }
@@ -52,38 +97,70 @@ static void print_value(const struct option *o, unsigned long long value) {
       value /= 1024;
     }
   }
-  printf("%llu%.1s", value, i > 0 ? &suffixes[i - 1] : "");
+  printf("%llu", value);
+  if (i > 0) {
+    putchar(suffixes[i - 1]);
+  }
+}
+
+static void print_option(const struct option *o) {
+  bool is_choice = strcmp(o->type, "choice") == 0;
+  printf("  HAKMEM_%s (%s, %s", o->name, o->type, o->words);
+  if (!is_choice) {
+    fputs(o->words[0] != '\0' ? " or " : "", stdout);
+    print_value(o, o->min);
+    fputs(" to ", stdout);
+    print_value(o, o->max);
+  }
+  fputs(", default ", stdout);
+  print_value(o, o->def);
+  printf("%s)\n      %s\n", strcmp(o->when, "live") == 0 ? ", live" : "", o->doc);
+}
+
+static void print_profiles(void) {
+  fputs("\nprofiles:", stdout);
+  for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+    printf("%s %s is ", i > 0 ? "," : "", aliases[i].name);
+    print_value(&options[INDEX_PROFILE], aliases[i].profile);
+  }
+  fputs("\n", stdout);
+  for (size_t i = 0; i < sizeof bundles / sizeof bundles[0]; i++) {
+    const struct option *o = &options[bundles[i].index];
+    printf("  %s: speed ", o->name);
+    print_value(o, bundles[i].speed);
+    fputs(", balanced ", stdout);
+    print_value(o, o->def);
+    fputs(", lean ", stdout);
+    print_value(o, bundles[i].lean);
+    fputs("\n", stdout);
+  }
 }
 
 static void print_help(void) {
   fputs(usage_text, stdout);
-  fputs("\n"
-        "run prepends the library to LD_PRELOAD. The library is $HAKMEM_LIB if set, else the one\n"
-        "beside this command or in " HAK_LIBDIR " from there. --minimal takes the bare allocator,\n"
-        "--observe the one that counts every operation. --profile sets HAKMEM_PROFILE: speed,\n"
-        "balanced or lean.\n"
-        "HAKMEM_REPORT=FILE appends one JSON line about each process at its exit.\n"
-        "\n"
-        "exit status: CMD's own; 2 bad usage, 125 no library found, 126 CMD cannot be run, 127 no\n"
-        "such CMD. check: 0 yes, 1 no.\n"
-        "\n"
-        "options, from the environment, $HAKMEM_CONF (\"name=value,...\"), the file\n"
-        "$HAKMEM_CONF_FILE or /etc/hakmem.conf (bytes take a suffix K, M or G):\n",
-        stdout);
+  fputs(
+      "\n"
+      "run prepends the library to LD_PRELOAD. The library is $HAKMEM_LIB if set, else the one\n"
+      "beside this command or in " HAK_LIBDIR " from there. --minimal takes the bare allocator,\n"
+      "--observe the one that counts every operation. --profile sets HAKMEM_PROFILE.\n"
+      "HAKMEM_REPORT=FILE appends one JSON line about each process at its exit.\n"
+      "\n"
+      "exit status: CMD's own; 2 bad usage, 125 no library found, 126 CMD cannot be run, 127 no\n"
+      "such CMD. check: 0 yes, 1 no, or an option is wrong and HAKMEM_CONF_STRICT=1.\n"
+      "\n"
+      "Options come from these places, a later one beats an earlier: the program itself (const\n"
+      "char hak_conf[] = \"name=value,...\"), /etc/hakmem.conf, the file $HAKMEM_CONF_FILE (both\n"
+      "with lines NAME=VALUE), $HAKMEM_CONF (\"name=value,...\"), the variables below, and calls "
+      "of\n"
+      "hak_option_set (hakmem.h; hak_option_get reads), which changes those that are live while\n"
+      "the program runs. Bytes take a suffix K, M or G; words are taken in any case.\n"
+      "\n"
+      "options:\n",
+      stdout);
   for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-    const struct option *o = &options[i];
-    printf("  HAKMEM_%s (%s, ", o->name, o->type);
-    if (o->words[0] != '\0') {
-      fputs(o->words, stdout);
-    } else {
-      print_value(o, o->min);
-      fputs(" to ", stdout);
-      print_value(o, o->max);
-    }
-    fputs(", default ", stdout);
-    print_value(o, o->def);
-    printf(")\n      %s\n", o->doc);
+    print_option(&options[i]);
   }
+  print_profiles();
 }
 
 // One line on stderr and out.
@@ -136,14 +213,45 @@ static void set_preload(const char *library) {
   unsetenv("HAKMEM_LIB"); // ours, not an option of the library
 }
 
+static bool is_profile(const char *name) {
+  const struct option *o = &options[INDEX_PROFILE];
+  const char *word;
+  for (unsigned long long i = 0; (word = word_at(o, i)) != NULL; i++) {
+    size_t length = strcspn(word, "|");
+    if (strlen(name) == length && strncasecmp(name, word, length) == 0) {
+      return true;
+    }
+  }
+  for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+    if (strcasecmp(name, aliases[i].name) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // The library would warn and go on; who asks by name is told at once.
 static void set_profile(const char *name) {
-  if (strcmp(name, "speed") != 0 && strcmp(name, "balanced") != 0 && strcmp(name, "lean") != 0) {
+  if (!is_profile(name)) {
     die(EXIT_USAGE, "--profile: speed, balanced or lean is expected", name);
   }
   if (setenv("HAKMEM_PROFILE", name, 1) != 0) {
     die(EXIT_SELF, "no memory for the environment", "");
   }
+}
+
+// Takes `--profile NAME` or `--profile=NAME` at argv[next], if it is there. Where what follows is.
+static int take_profile(int argc, char **argv, int next) {
+  static const char joined[] = "--profile=";
+  if (next < argc && strncmp(argv[next], joined, sizeof joined - 1) == 0) {
+    set_profile(argv[next] + sizeof joined - 1);
+    return next + 1;
+  }
+  if (next < argc && strcmp(argv[next], "--profile") == 0) {
+    set_profile(next + 1 < argc ? argv[next + 1] : "");
+    return next + 2;
+  }
+  return next;
 }
 
 static int run(char **command, const char *library) {
@@ -172,13 +280,18 @@ static int check(const char *library) {
     _exit(EXIT_SELF);
   }
   int status = 0;
-  bool ran = waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  bool has_ended = waitpid(pid, &status, 0) == pid && WIFEXITED(status);
+  bool ran = has_ended && WEXITSTATUS(status) == 0;
   char line[1024];
   ssize_t length = pread(fd, line, sizeof line - 1, 0);
   close(fd);
   unlink(report);
   line[length > 0 ? length : 0] = '\0';
   const char *objects = strstr(line, "\"objects\":");
+  if (has_ended && WEXITSTATUS(status) == EXIT_CONFIG) { // it has said which
+    printf("hakmem: %s ends programs here: an option is wrong and CONF_STRICT is 1\n", library);
+    return 1;
+  }
   bool works = ran && objects != NULL && strtoull(objects + strlen("\"objects\":"), NULL, 10) > 0;
   printf("hakmem: %s %s here\n", library, works ? "works" : "does NOT take over");
   return works ? 0 : 1;
@@ -207,9 +320,8 @@ int main(int argc, char **argv) {
     name = "libhakmem-observe.so";
     next++;
   }
-  if (is_run && next < argc && strcmp(argv[next], "--profile") == 0) {
-    set_profile(next + 1 < argc ? argv[next + 1] : "");
-    next += 2;
+  if (is_run) {
+    next = take_profile(argc, argv, next);
   }
   if (is_run && next < argc && strcmp(argv[next], "--") == 0) {
     next++;
