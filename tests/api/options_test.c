@@ -7,7 +7,7 @@
 #include "api/check_that.h"
 #include "hakmem.h"
 
-const char hak_conf[] = "profile=speed,depot_bytes=3M,refine_bytes=1M";
+const char hak_conf[] = "profile=speed,depot_bytes=3M,refine_bytes=1M,conf_strict=1";
 
 static int is(const char *name, const char *expected) {
   char value[64];

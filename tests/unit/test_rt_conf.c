@@ -435,16 +435,20 @@ static int reads_with_system_file(void *argument) {
 
 static int make_directory(void) { return mkdir(SYSTEM_FILE, 0700); }
 static int make_fifo(void) { return mkfifo(SYSTEM_FILE, 0600); }
+static int make_strict_file(void) {
+  return write_file(SYSTEM_FILE, "lean\nconf_strict=1\n") ? 0 : -1;
+}
 static int make_mask(void) { return symlink("/dev/null", SYSTEM_FILE); }
 static int make_file(void) { return write_file(SYSTEM_FILE, "depot_bytes=5K\n") ? 0 : -1; }
 
-static void expect_system_file(int (*make)(void), uint64_t depot_bytes, const char *err,
-                               int exit_status) {
+/* `variable`: all that is in the environment. */
+static void expect_system_file(const char *variable, int (*make)(void), uint64_t depot_bytes,
+                               const char *err, int exit_status) {
   struct answer expected = value_is(RT_OPTION_DEPOT_BYTES, depot_bytes);
   char said[4096];
   size_t rest;
   system_file_make = make;
-  environment[0] = (char *)(uintptr_t) "HAKMEM_CONF_STRICT=1";
+  environment[0] = (char *)(uintptr_t)variable;
   environment[1] = NULL;
   int status = death_run(reads_with_system_file, &expected, said, sizeof said, &rest);
   assert_true(WIFEXITED(status));
@@ -456,15 +460,18 @@ static void expect_system_file(int (*make)(void), uint64_t depot_bytes, const ch
 
 static void the_systems_file_may_be_missing_but_no_directory(void **state) {
   (void)state;
-  expect_system_file(NULL, 262144, "", 0);
-  expect_system_file(make_file, 5120, "", 0);
-  expect_system_file(make_mask, 262144, "", 0);
-  expect_system_file(make_directory, 262144,
+  static const char strict[] = "HAKMEM_CONF_STRICT=1";
+  expect_system_file(strict, NULL, 262144, "", 0);
+  expect_system_file(strict, make_file, 5120, "", 0);
+  expect_system_file(strict, make_mask, 262144, "", 0);
+  expect_system_file(strict, make_directory, 262144,
                      "hakmem: /etc/hakmem.conf: cannot be read, it is a directory" ENDS,
                      EXIT_CONFIG);
-  expect_system_file(make_fifo, 262144,
+  expect_system_file(strict, make_fifo, 262144,
                      "hakmem: /etc/hakmem.conf: cannot be read, it is no regular file" ENDS,
                      EXIT_CONFIG);
+  expect_system_file("HAKMEM_THP=NEVER", make_strict_file, 262144,
+                     "hakmem: /etc/hakmem.conf:1: lean: expected NAME=VALUE" ENDS, EXIT_CONFIG);
 }
 
 static void strict_ends_the_process(void **state) {
