@@ -1,11 +1,14 @@
 /* stress_fork_pause.c — what the allocator adds to a fork of a process with many threads.
- *   stress_fork_pause [--threads N] [--forks N] [--seed N]
+ *   stress_fork_pause [--threads N] [--forks N] [--limit-us N] [--seed N]
  * Each thread has used a heap of its own and waits outside the allocator. A fork runs the prepare
  * handlers from the newest to the oldest and the others from the oldest to the newest, so that a
- * handler older than the allocator's and a newer one have its handlers between them. Measured in
- * the parent: prepare + parent. Prints the figures and judges none: the machine has a say in them.
+ * handler older than the allocator's and a newer one have its handlers between them. The times of
+ * all three, prepare, parent and child, are added up for each fork; the median of these sums is
+ * held to --limit-us. Without it the figures are only printed: the machine has a say in them.
  */
 #define _GNU_SOURCE 1
+#include <dlfcn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -16,8 +19,13 @@ enum {
   FORKS_MAX = 10000,
   OBJECTS = 64,
   STACK_BYTES = 64 * 1024,
-  PROMISED_NS = 50000,
+  LIMIT_US_MAX = 1000000,
 };
+
+/* NULL where another allocator is at work. */
+extern const char *hak_version(void) __attribute__((weak));
+
+enum { PREPARE, PARENT, CHILD, SUM, FIGURES };
 
 static pthread_barrier_t all_ready, all_may_end;
 
@@ -27,21 +35,45 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* When the handlers older than the allocator's (0) and newer than it (1) ran. */
-static uint64_t prepare_ns[2], parent_ns[2];
+/* When the handlers older than the allocator's (0) and newer than it (1) ran; in memory that parent
+ * and child share, which no fork makes a copy of. */
+struct moments {
+  uint64_t prepare_ns[2], parent_ns[2], child_ns[2];
+};
+static volatile struct moments *moments;
 
-static void old_prepare(void) { prepare_ns[0] = now_ns(); }
-static void old_parent(void) { parent_ns[0] = now_ns(); }
-static void new_prepare(void) { prepare_ns[1] = now_ns(); }
-static void new_parent(void) { parent_ns[1] = now_ns(); }
+static void old_prepare(void) { moments->prepare_ns[0] = now_ns(); }
+static void new_prepare(void) { moments->prepare_ns[1] = now_ns(); }
+static void new_parent(void) { moments->parent_ns[1] = now_ns(); }
+static void new_child(void) { moments->child_ns[1] = now_ns(); }
 
-/* Before any constructor, so before a library that registers its handlers in one. */
-static void old_register(int argc, char **argv, char **env) {
-  (void)argc, (void)argv, (void)env;
-  pthread_atfork(old_prepare, old_parent, NULL);
+/* After the fork page tables are cold. What the clock and its place need of them is not the
+ * allocator's, so both are used once before the time is taken. */
+static void old_parent(void) {
+  moments->parent_ns[0] = now_ns();
+  moments->parent_ns[0] = now_ns();
 }
-__attribute__((section(".preinit_array"),
-               used)) static void (*const old_entry)(int, char **, char **) = old_register;
+static void old_child(void) {
+  moments->child_ns[0] = now_ns();
+  moments->child_ns[0] = now_ns();
+}
+
+/* What pthread_atfork calls. A preloaded allocator registers its handlers at its first call, which
+ * is the dynamic loader's, before any code of the program. So the program has this function in
+ * libc's place, and registers the older handlers before the first that anybody registers. */
+typedef int register_function(void (*)(void), void (*)(void), void (*)(void), void *);
+register_function register_handlers __asm__("__register_atfork");
+static unsigned registered;
+
+int register_handlers(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso) {
+  register_function *of_libc = (register_function *)dlsym(RTLD_NEXT, "__register_atfork");
+  if (of_libc == NULL ||
+      (registered == 0 && of_libc(old_prepare, old_parent, old_child, dso) != 0)) {
+    return ENOMEM;
+  }
+  registered++;
+  return of_libc(prepare, parent, child, dso);
+}
 
 static void *waiting_thread(void *arg) {
   struct rng rng = rng_stream((uintptr_t)arg);
@@ -61,8 +93,11 @@ static void *waiting_thread(void *arg) {
   return NULL;
 }
 
-/* Nanoseconds of one fork. */
-static uint64_t fork_once(void) {
+/* Nanoseconds of each kind of handler in fork number `fork_index`, and of all. */
+static uint64_t taken[FIGURES][FORKS_MAX];
+
+static void fork_once(uint64_t fork_index) {
+  *moments = (struct moments){.prepare_ns = {0}};
   pid_t pid = fork();
   REQUIRE(pid >= 0, "fork: errno %d", errno);
   if (pid == 0) {
@@ -71,10 +106,16 @@ static uint64_t fork_once(void) {
   int status;
   REQUIRE(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 17,
           "the child ended with status %#x", (unsigned)status);
-  REQUIRE(prepare_ns[1] != 0 && prepare_ns[1] <= prepare_ns[0] && prepare_ns[0] <= parent_ns[0] &&
-              parent_ns[0] <= parent_ns[1],
+  struct moments m = *moments;
+  REQUIRE(m.prepare_ns[1] != 0 && m.prepare_ns[1] <= m.prepare_ns[0] &&
+              m.prepare_ns[0] <= m.parent_ns[0] && m.parent_ns[0] <= m.parent_ns[1] &&
+              m.prepare_ns[0] <= m.child_ns[0] && m.child_ns[0] <= m.child_ns[1],
           "the handlers ran in another order");
-  return prepare_ns[0] - prepare_ns[1] + parent_ns[1] - parent_ns[0];
+  taken[PREPARE][fork_index] = m.prepare_ns[0] - m.prepare_ns[1];
+  taken[PARENT][fork_index] = m.parent_ns[1] - m.parent_ns[0];
+  taken[CHILD][fork_index] = m.child_ns[1] - m.child_ns[0];
+  taken[SUM][fork_index] =
+      taken[PREPARE][fork_index] + taken[PARENT][fork_index] + taken[CHILD][fork_index];
 }
 
 static int by_size(const void *a, const void *b) {
@@ -82,19 +123,48 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static double us_of(unsigned figure, uint64_t rank) { return (double)taken[figure][rank] / 1000; }
+
+static void figures_judge(uint64_t threads, uint64_t forks, uint64_t limit_us) {
+  for (unsigned i = 0; i < FIGURES; i++) qsort(taken[i], forks, sizeof taken[i][0], by_size);
+  uint64_t middle = forks / 2;
+  printf("stress_fork_pause: %llu threads, %llu forks: the allocator's three handlers took %.1f us "
+         "(median), %.1f us (9 of 10), %.1f us (most); medians of prepare %.1f, parent %.1f, "
+         "child %.1f us",
+         (unsigned long long)threads, (unsigned long long)forks, us_of(SUM, middle),
+         us_of(SUM, forks * 9 / 10), us_of(SUM, forks - 1), us_of(PREPARE, middle),
+         us_of(PARENT, middle), us_of(CHILD, middle));
+  if (limit_us == 0) {
+    puts("; no limit");
+    return;
+  }
+  printf("; limit %llu us\n", (unsigned long long)limit_us);
+  fflush(stdout); /* the figures are wanted most when they are too large */
+  REQUIRE(taken[SUM][middle] <= limit_us * 1000, "the median is %.1f us, limit %llu us",
+          us_of(SUM, middle), (unsigned long long)limit_us);
+}
+
 int main(int argc, char **argv) {
   stress_name = "stress_fork_pause";
-  options_check(argc, argv, 1, "stress_fork_pause [--threads N] [--forks N] [--seed N]");
+  options_check(argc, argv, 1,
+                "stress_fork_pause [--threads N] [--forks N] [--limit-us N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t threads = option_u64(argc, argv, "--threads", 1000);
   uint64_t forks = option_u64(argc, argv, "--forks", 100);
+  uint64_t limit_us = option_u64(argc, argv, "--limit-us", 0);
   option_range("--threads", threads, 0, THREADS_MAX);
   option_range("--forks", forks, 1, FORKS_MAX);
+  option_range("--limit-us", limit_us, 0, LIMIT_US_MAX);
+  void *shared =
+      mmap(NULL, sizeof *moments, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(shared != MAP_FAILED, "mmap: errno %d", errno);
+  moments = shared;
   T_free(T_malloc(1)); /* the allocator's handlers are there before the new ones */
-  pthread_atfork(new_prepare, new_parent, NULL);
+  REQUIRE(hak_version == NULL || registered == 1, "%u sets of handlers came from hakmem",
+          registered);
+  pthread_atfork(new_prepare, new_parent, new_child);
 
   static pthread_t ids[THREADS_MAX];
-  static uint64_t pause[FORKS_MAX];
   pthread_attr_t attr;
   barrier_init(&all_ready, (unsigned)threads + 1);
   barrier_init(&all_may_end, (unsigned)threads + 1);
@@ -105,18 +175,11 @@ int main(int argc, char **argv) {
     REQUIRE(error == 0, "pthread_create: errno %d", error);
   }
   pthread_barrier_wait(&all_ready);
-  for (uint64_t i = 0; i < forks; i++) {
-    pause[i] = fork_once();
-  }
+  for (uint64_t i = 0; i < forks; i++) fork_once(i);
   pthread_barrier_wait(&all_may_end);
   for (uint64_t i = 0; i < threads; i++) {
     thread_join(ids[i]);
   }
-  qsort(pause, forks, sizeof *pause, by_size);
-  printf("stress_fork_pause: %llu threads, %llu forks: the allocator took %.1f us (median), "
-         "%.1f us (9 of 10), %.1f us (most); the median is %s the promised %d us\n",
-         (unsigned long long)threads, (unsigned long long)forks, (double)pause[forks / 2] / 1000,
-         (double)pause[forks * 9 / 10] / 1000, (double)pause[forks - 1] / 1000,
-         pause[forks / 2] <= PROMISED_NS ? "within" : "ABOVE", PROMISED_NS / 1000);
+  figures_judge(threads, forks, limit_us);
   return 0;
 }
