@@ -5,8 +5,9 @@ the peers.
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
 consumers with a backlog, less an empty process's and the program's own queue, of the bytes
-requested. Targets are those
-of the last column: of the best peer where not said otherwise. A smoke run has a hundredth of the
+requested. Producers only allocate and consumers only free: each of these rows has threads that only
+free, and those that are 64 MiB behind free what was allocated long ago. Targets are those of the
+last column: of the best peer where not said otherwise. A smoke run has a hundredth of the
 operations in one round, and judges nothing. Exit 0, 2 bad input.
 """
 import sys
@@ -21,20 +22,27 @@ Row = namedtuple("Row", "name program args time_targets memory")
 BEST = ((None, 1.0),)
 PASSED_ON = (("mimalloc", 0.7), (None, 0.9))
 MIXED = ("--min", "16", "--max", "1024")
+BEHIND = ("--backlog", "64M")
+ONE, MANY, SPREAD = (), ("--producers", "4"), ("--consumers", "4")
 BACKLOG_BYTES = 64 << 20
 RING_BATCH_OBJECTS, RING_MOVING_BATCHES, RING_BATCH_BYTES = 64, 64, 1088
+
+
+def passed_on(name, threads, ops, more=()):
+    """Two rows, of one size and of many; ops of either."""
+    memory = "backlog" if more == BEHIND else None
+    for size, count, flags in (("64 B", ops[0], ()), ("16-1024 B", ops[1], MIXED)):
+        yield Row(f"{name}, {size}", "bench_prodcons",
+                  ("--ops", str(count), *threads, *more, *flags), PASSED_ON, memory)
+
+
 ROWS = [
-    Row("producer, consumer, 64 B", "bench_prodcons", ("--ops", "8000000"), PASSED_ON, None),
-    Row("producer, consumer, 16-1024 B", "bench_prodcons", ("--ops", "6000000", *MIXED), PASSED_ON,
-        None),
-    Row("4 producers, 1 consumer, 16-1024 B", "bench_prodcons",
-        ("--ops", "4000000", "--producers", "4", *MIXED), PASSED_ON, None),
-    Row("1 producer, 4 consumers, 16-1024 B", "bench_prodcons",
-        ("--ops", "4000000", "--consumers", "4", *MIXED), PASSED_ON, None),
-    Row("64 MiB behind, 64 B", "bench_prodcons", ("--ops", "6000000", "--backlog", "64M"),
-        PASSED_ON, "backlog"),
-    Row("64 MiB behind, 16-1024 B", "bench_prodcons",
-        ("--ops", "2000000", "--backlog", "64M", *MIXED), PASSED_ON, "backlog"),
+    *passed_on("1 producer, 1 consumer that only frees", ONE, (8000000, 6000000)),
+    *passed_on("4 producers, 1 consumer", MANY, (4000000, 4000000)),
+    *passed_on("1 producer, 4 consumers", SPREAD, (4000000, 4000000)),
+    *passed_on("a thread that only frees, 64 MiB behind", ONE, (6000000, 2000000), BEHIND),
+    *passed_on("4 producers, 1 consumer 64 MiB behind", MANY, (4000000, 2000000), BEHIND),
+    *passed_on("1 producer, 4 consumers 64 MiB behind", SPREAD, (4000000, 2000000), BEHIND),
     *(Row(f"larson, {threads} threads", "bench_larson",
           ("--threads", str(threads), "--ops", str(ops)), BEST, "peak")
       for threads, ops in ((2, 20000000), (16, 20000000), (256, 20000000), (2000, 60000000))),
