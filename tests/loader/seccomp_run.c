@@ -1,6 +1,6 @@
-/* Runs a command under a seccomp filter that refuses system calls with an errno.
- * usage: seccomp_run EPERM|ENOSYS|EINVAL call[,call…] program [argument…]; calls: madvise mremap
- * prctl. The environment variable PRELOAD becomes LD_PRELOAD of the program. */
+/* Runs a command under a seccomp filter that refuses system calls with an errno, or kills who makes
+ * them. usage: seccomp_run EPERM|ENOSYS|EINVAL|KILL call[,call…] program [argument…]; calls:
+ * madvise mremap prctl rseq. The environment variable PRELOAD becomes LD_PRELOAD of the program. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/filter.h>
@@ -15,23 +15,27 @@
 static const struct {
   const char *name;
   unsigned number;
-} CALLS[] = {{"madvise", SYS_madvise}, {"mremap", SYS_mremap}, {"prctl", SYS_prctl}};
+} CALLS[] = {
+    {"madvise", SYS_madvise}, {"mremap", SYS_mremap}, {"prctl", SYS_prctl}, {"rseq", SYS_rseq}};
 
-static unsigned errno_of(const char *name) {
-  if (strcmp(name, "EPERM") == 0) return EPERM;
-  if (strcmp(name, "ENOSYS") == 0) return ENOSYS;
+enum { CALL_COUNT = sizeof CALLS / sizeof *CALLS };
+
+static unsigned refusal_of(const char *name) {
+  if (strcmp(name, "KILL") == 0) return SECCOMP_RET_KILL_PROCESS;
+  if (strcmp(name, "EPERM") == 0) return SECCOMP_RET_ERRNO | EPERM;
+  if (strcmp(name, "ENOSYS") == 0) return SECCOMP_RET_ERRNO | ENOSYS;
   CHECK_THAT(strcmp(name, "EINVAL") == 0);
-  return EINVAL;
+  return SECCOMP_RET_ERRNO | EINVAL;
 }
 
 int main(int argc, char **argv) {
-  struct sock_filter filter[2 * 3 + 2];
+  struct sock_filter filter[2 * CALL_COUNT + 2];
   unsigned short length = 0;
   CHECK_THAT(argc > 3);
-  unsigned refusal = SECCOMP_RET_ERRNO | errno_of(argv[1]);
+  unsigned refusal = refusal_of(argv[1]);
   filter[length++] =
       (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-  for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++) {
+  for (size_t i = 0; i < CALL_COUNT; i++) {
     if (strstr(argv[2], CALLS[i].name) == NULL) continue;
     filter[length++] =
         (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CALLS[i].number, 0, 1);

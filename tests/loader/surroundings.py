@@ -3,7 +3,7 @@
 
 usage: surroundings.py WHAT LIBRARY PROGRAM [ARGUMENT]...
 WHAT: ulimit, no-proc, gdb, callgrind, memcheck, memcheck-own-malloc, first-calls,
-      ld-audit AUDITOR, seccomp SECCOMP_RUN ERRNO CALLS [OPTION=VALUE]...,
+      ld-audit AUDITOR, seccomp SECCOMP_RUN ERRNO CALLS [OPTION=VALUE]..., rseq SECCOMP_RUN,
       locked TWIN [OPTION=VALUE]...
 
 That the library is loaded proves little: a symbol bound elsewhere would leave it idle. So each run
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,22 @@ def under_seccomp(library, program, seccomp_run, refusal, calls, *options):
     return expect(done, BUSY, r"\Aworkload ok\n\Z")
 
 
+def without_rseq(library, program, seccomp_run):
+    """A thread has one area for restartable sequences, and whoever registers it first has it. libc
+    does (2.35 and later), but for this tunable; then the call kills, so that nobody has made it."""
+    by_libc = run([seccomp_run, "KILL", "rseq", program], PRELOAD=library)
+    if by_libc.returncode == 77:
+        skip("no seccomp filters here")
+    if by_libc.returncode == 0:
+        skip("libc registers no rseq area, so nothing shows that the filter works")
+    if by_libc.returncode != -signal.SIGSYS:
+        print(f"exit {by_libc.returncode}, not SIGSYS")
+        return 1
+    done = run([seccomp_run, "KILL", "rseq", program], PRELOAD=library,
+               GLIBC_TUNABLES="glibc.pthread.rseq=0")
+    return expect(done, BUSY, r"\Aworkload ok\n\Z")
+
+
 def with_locked_memory(library, program, twin, *options):
     """The twin counts how often the kernel is asked; it is refused each time."""
     done = run([program], library, **options_of(options))
@@ -186,6 +203,7 @@ SURROUNDINGS = {
     "first-calls": first_calls,
     "ld-audit": under_ld_audit,
     "seccomp": under_seccomp,
+    "rseq": without_rseq,
     "locked": with_locked_memory,
 }
 
