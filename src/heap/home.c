@@ -13,7 +13,8 @@
 enum {
   HOMES_LEAST = 2,    /* measured, as the next: docs/decisions/0022 */
   HOMES_PER_HOST = 2, /* of so many homes one takes guests: few, so that most frees are local */
-  HOST_LOOKS = 8,     /* hosts that a guest chooses from. Arbitrary */
+  HOST_LOOKS = 8,     /* hosts that a guest chooses from. Arbitrary, as the next */
+  LEFT_LOOKS = 16,    /* ids that a thread's start looks at after a fork */
 };
 
 static _Atomic(uint32_t) home_count_max = 1; /* until home_set_count */
@@ -70,8 +71,16 @@ static void push_guest(struct heap *h) {
   guests = h;
 }
 
-/* After a fork, heaps of threads that exist only in the parent: each id is looked at once. Of a
- * home depot, inbox and slabs live on. There are no orphans then: choose has taken them before. */
+/* The heap of a thread that exists only in the parent. Of a home depot, inbox and slabs live on. */
+static void revive(struct heap *h) {
+  forget_thread(h);
+  h->has_thread = false;
+  h->asleep_count = 0;
+  store_relaxed(&h->thread_count, 0u);
+}
+
+/* After a fork, heaps left behind: each id is looked at once, a few a call. There are no orphans
+ * then: choose has taken them before. NULL: none among these few. */
 static struct heap *take_left_behind(void) {
   uint32_t generation = load_relaxed(&fork_generation);
   /* After a bare fork one of these heaps may be that of the thread that lives on. */
@@ -80,32 +89,37 @@ static struct heap *take_left_behind(void) {
     left_behind_generation = generation;
     left_behind_next = HEAP_ID_FIRST;
   }
-  while (left_behind_next < heap_id_end()) { /* each id once a fork */
+  for (uint32_t i = 0; i < LEFT_LOOKS && left_behind_next < heap_id_end(); i++) {
     struct heap *h = heap_of_id(left_behind_next++);
     if (h == NULL || load_relaxed(&h->generation) == generation) continue;
     if (!heap_is_home(h) && !h->has_thread) continue; /* on the list of guests */
-    forget_thread(h);
-    h->asleep_count = 0;
-    store_relaxed(&h->thread_count, 0u);
+    revive(h);
     if (heap_is_home(h)) return h;
     push_guest(h);
   }
   return NULL;
 }
 
-/* The host with the fewest threads of the next few in the ring; NULL without any. */
+/* The host with the fewest threads of the next few in the ring, else one left behind that
+ * take_left_behind has not come to yet; NULL without any. */
 static struct heap *choose_host(void) {
-  struct heap *least = NULL, *h = hosts;
+  struct heap *least = NULL, *left = NULL, *h = hosts;
   if (h == NULL) return NULL;
   for (uint32_t i = 0; i < HOST_LOOKS; i++, h = h->next_host) {
     ASSERT(heap_is_home(h) && h->next_host != NULL);
     if (load_relaxed(&h->absence) == HEAP_ORPHAN) continue; /* about to be on the list */
-    if (load_acquire(&h->generation) != load_relaxed(&fork_generation)) continue;
+    if (load_acquire(&h->generation) != load_relaxed(&fork_generation)) {
+      left = h;
+      continue;
+    }
     if (least == NULL || load_relaxed(&h->thread_count) < load_relaxed(&least->thread_count))
       least = h;
   }
   hosts = hosts->next_host;
-  return least;
+  if (least != NULL || left == NULL) return least;
+  ASSERT(!load_relaxed(&fork_was_bare)); /* then the ring has new ones only */
+  revive(left);
+  return left;
 }
 
 static void add_home(struct heap *h) {

@@ -16,7 +16,7 @@
 void home_set_count(uint32_t count);
 /* A heap for the calling thread: an orphan, else one left by a thread that a fork took away, else
  * a new home or, if there are enough of these, a guest. NULL without memory. The caller holds
- * heap_none's lock (its umbrella). O(1), but for one look at every heap after a fork. */
+ * heap_none's lock (its umbrella). O(1): after a fork each call looks at a few heaps more. */
 HAK_MUST_USE struct heap *home_acquire(void);
 /* The calling thread's heap h is given up: everything to bitmaps and owners. The caller has already
  * made another heap current, and frees the *strays once more. Returns what was found wrong on the

@@ -1,6 +1,7 @@
 /* test_home.c — homes: who gets which, what threads that share one may do, and what is left of one
  * when they end or fork. */
 #include "unit_heap.h"
+#include "unit_step.h"
 
 #include "depot.h"
 #include "flush.h"
@@ -279,6 +280,99 @@ static void a_guest_that_forks_lives_on(void **state) {
   run_child(guest_forks);
 }
 
+/* In the child of a process of so many threads, nearly all of them guests: each start takes one of
+ * the heaps that were left behind, and none looks at many. Counted in instructions. */
+enum { FEW_LEFT = 100, MANY_LEFT = 400, LEFT_LOOKS = 16, STARTS = 4 };
+static void starts(void) { (void)heap_by_hand(); }
+static uint64_t dearest_start_of(uint32_t left) {
+  int pipe_fd[2];
+  NEED(pipe(pipe_fd) == 0);
+  while (heap_id_end() < HEAP_ID_FIRST + left) starts();
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < STARTS; i++) {
+      uint64_t n = step_count(starts);
+      if (n > most) most = n;
+    }
+    NEED(heap_id_end() == HEAP_ID_FIRST + left); /* none is new */
+    NEED(write(pipe_fd[1], &most, sizeof most) == sizeof most);
+    _exit(0);
+  }
+  uint64_t most = 0;
+  NEED(read(pipe_fd[0], &most, sizeof most) == sizeof most);
+  child_wait(pid);
+  NEED(close(pipe_fd[0]) == 0 && close(pipe_fd[1]) == 0);
+  return most;
+}
+static void many_are_left(void) {
+  home_set_count(HOMES);
+  (void)heap_own();
+  uint64_t few = dearest_start_of(FEW_LEFT);
+  NEED(few > 100 && dearest_start_of(MANY_LEFT) < few + MANY_LEFT / 2);
+}
+static void after_a_fork_a_start_looks_at_a_few(void **state) {
+  (void)state;
+  if (!UNIT_CAN_STEP) skip();
+  run_child(many_are_left);
+}
+
+/* All that were left behind are taken, each once, before any is made. */
+static void all_left(void) {
+  home_set_count(HOMES);
+  (void)heap_own();
+  while (heap_id_end() < HEAP_ID_FIRST + FEW_LEFT) starts();
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    static struct heap *taken[FEW_LEFT];
+    for (uint32_t i = 1; i < FEW_LEFT; i++) {
+      taken[i] = heap_by_hand();
+      NEED(!heap_is_away(taken[i]->home) && taken[i] != heap_current);
+      for (uint32_t j = 1; j < i; j++) NEED(taken[j] != taken[i]);
+    }
+    NEED(heap_id_end() == HEAP_ID_FIRST + FEW_LEFT);
+    (void)heap_by_hand();
+    NEED(heap_id_end() == HEAP_ID_FIRST + FEW_LEFT + 1);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void what_a_fork_leaves_is_taken_whole(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(all_left);
+}
+
+/* The ids that a start looks at are all in use again, and so are no hosts near: it takes one that
+ * was left behind all the same, and makes none beyond the number of homes. */
+static void hosts_left(void) {
+  enum { COUNT = 64 };
+  home_set_count(COUNT);
+  struct heap *heap[COUNT] = {heap_own()};
+  for (size_t i = 1; i < COUNT; i++) NEED(heap_is_home(heap[i] = heap_by_hand()));
+  (void)heap_by_hand(); /* a guest: the ring turns */
+  for (size_t i = 1; i <= LEFT_LOOKS; i++)
+    NEED(home_abandon(heap[i], &(struct magazine *){NULL}).kind == FAULT_NONE);
+  uint32_t end = heap_id_end();
+  pid_t pid = fork();
+  if (pid == 0) {
+    child_start();
+    for (size_t i = 0; i < LEFT_LOOKS; i++) NEED(heap_is_home(heap_by_hand()));
+    struct heap *h = heap_by_hand();
+    NEED(heap_is_home(h) && h->has_thread && load_relaxed(&h->thread_count) == 1);
+    NEED(!heap_is_away(h) && heap_id_end() == end);
+    _exit(0);
+  }
+  child_wait(pid);
+}
+static void a_host_left_behind_is_found_in_the_ring(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip();
+  run_child(hosts_left);
+}
+
 /* Without handlers, by a thread whose home is no host: what comes later still shares. */
 static void forks_bare(struct worker *w) {
   forked = _Fork();
@@ -474,6 +568,9 @@ int main(void) {
       cmocka_unit_test(frees_within_a_home_are_local),
       cmocka_unit_test(a_home_is_away_when_all_its_threads_are),
       cmocka_unit_test(a_guest_that_forks_lives_on),
+      cmocka_unit_test(after_a_fork_a_start_looks_at_a_few),
+      cmocka_unit_test(what_a_fork_leaves_is_taken_whole),
+      cmocka_unit_test(a_host_left_behind_is_found_in_the_ring),
       cmocka_unit_test(threads_share_after_a_bare_fork_too),
       cmocka_unit_test(a_sleeper_that_forks_is_alone),
       cmocka_unit_test(a_home_about_to_be_an_orphan_hosts_none),
