@@ -15,6 +15,7 @@ import types
 import unittest
 
 import bench_rows
+import run_threads
 from bench_machine import ROOT, RunFailed
 
 BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
@@ -48,6 +49,23 @@ class Refusals(unittest.TestCase):
             child.send_signal(signal.SIGTERM)
             _, said = child.communicate(timeout=60)
             self.assertEqual((child.returncode, said), (128 + signal.SIGTERM, ""), driver)
+
+
+class Threads(unittest.TestCase):
+    def test_each_shape_has_both_sizes_with_and_without_a_backlog(self):
+        for shape in ([], ["--producers", "4"], ["--consumers", "4"]):
+            for size in ([], ["--min", "16", "--max", "1024"]):
+                for backlog in ([], ["--backlog", "64M"]):
+                    rows = [row for row in run_threads.ROWS if row.program == "bench_prodcons"
+                            and sorted(row.args[2:]) == sorted(shape + size + backlog)]
+                    self.assertEqual(len(rows), 1, (shape, size, backlog))
+                    self.assertEqual(rows[0].memory, "backlog" if backlog else None)
+                    self.assertIn("16-1024 B" if size else "64 B", rows[0].name)
+
+    def test_names_differ(self):
+        names = [row.name for row in run_threads.ROWS]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertTrue(any("that only frees" in name for name in names))
 
 
 class Made(unittest.TestCase):

@@ -380,7 +380,7 @@ static void *short_thread(void *arg) {
 }
 
 /* For the last line of output, which alone goes into the file of results. */
-static char growth_text[200];
+static char growth_text[300];
 
 static void growth_check(const char *what, size_t before, size_t after, uint64_t limit_kib) {
   long long growth = ((long long)after - (long long)before) / 1024;
@@ -397,9 +397,15 @@ static void growth_check(const char *what, size_t before, size_t after, uint64_t
 /* Resident memory follows the highest demand that there ever was. Left to the scheduler, how many
  * threads meet, the fullest moment comes at any time, and is a step of up to 2 MiB that tells
  * nothing about a leak. So in three quarters of the run the threads of a wave hold all of their
- * objects at the same time, and the third of these quarters is held to --growth-kib. In the last,
- * threads start while others exit: the step may come, and what is live stays what it was. */
-enum { SHORT_STEP_KIB = 2048 };
+ * objects at the same time, and the third of these quarters is held to --growth-kib. It begins
+ * trimmed, as the first did; what a trim leaves after it may hardly be more than before. In the
+ * last, threads start while others exit: the step may come, and what is live stays what it was. */
+enum { SHORT_STEP_KIB = 2048, SHORT_TRIMMED_KIB = 64 };
+
+static size_t trimmed_bytes(void) {
+  T_trim(0);
+  return anonymous_bytes();
+}
 
 /* What lies on the table decides what a wave needs besides: from empty to full, ten times. Returns
  * the most that was resident after any of these, since it goes up and down by 500 KiB where a busy
@@ -422,8 +428,10 @@ static void pattern_short(void) {
   is_full_house = true;
   size_t before = short_waves(0, 2 * quarter);
   size_t live = T_mallinfo2().uordblks;
+  size_t trimmed = trimmed_bytes();
   size_t after = short_waves(2 * quarter, quarter);
   growth_check("the third quarter", before, after, growth_kib);
+  growth_check("it, trimmed", trimmed, trimmed_bytes(), SHORT_TRIMMED_KIB);
   is_full_house = false;
   size_t last = short_waves(3 * quarter, ops - 3 * quarter);
   uint64_t step_kib = growth_kib > SHORT_STEP_KIB ? growth_kib : SHORT_STEP_KIB;
