@@ -1,8 +1,8 @@
 /* sim_scaling.c — what threads share, counted: the allocator's own source and structures, run by
- * 1, 16 and 256 threads that take turns, an operation each. Prints the tables of docs/scaling.md;
- * the same on every machine.
+ * 1, 16 and 256 threads that take turns, an operation each. Prints the rows of docs/scaling.md's
+ * tables; the same on every machine.
  *
- *   read-modify-writes  atomic, an operation
+ *   read-modify-writes  atomic, an operation; 0: not a single one
  *   transfers           cache lines an operation that another core had changed last, or that others
  *                       had read and this one changes: what coherence moves between cores, each
  *                       thread having a core of its own with a cache that never evicts
@@ -18,13 +18,17 @@
 #include "entry.h"
 #include "entry_hot.h"
 #include "home.h"
+#include "mail.h"
+#include "os_mem.h"
 #include "region.h"
+#include "superslab.h"
 
 enum {
   THREADS_MAX = 256,
   LINE_BYTES = 64,
   LINES = 1 << 20, /* slots of the hash: a power of two */
   SLOTS = 100,     /* live objects a thread */
+  PRODUCERS = 4,   /* to one consumer */
   TLS_BYTES_MAX = 4096,
   STACK_GUARD = 1 << 20, /* of our own stack: no accesses of the allocator's */
 };
@@ -41,6 +45,8 @@ static struct sim {
   char tls[THREADS_MAX][TLS_BYTES_MAX];
   void *slot[THREADS_MAX][SLOTS];
   uint64_t rmw_count, transfer_count, op_count;
+  uint64_t post_count, part_full_count, mix_count, posted_count; /* magazines; of objects */
+  bool is_mapped[THREADS_MAX + 1];
   unsigned self;
   bool is_counting;
 } * sim;
@@ -166,6 +172,43 @@ void __tsan_func_entry(void *caller) { (void)caller; }
 void __tsan_func_exit(void) {}
 void __tsan_init(void) {}
 
+/* ---- what is posted, and mappings of which only the address is used (the build wraps these) */
+
+void __real_mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t bytes);
+void __wrap_mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t bytes);
+void __wrap_mail_post(struct heap *h, struct heap *owner, struct magazine *m, uint32_t bytes) {
+  if (sim->is_counting) {
+    uint32_t count = load_relaxed(&m->count);
+    bool is_mix = magazine_is_mix(m);
+    sim->post_count++;
+    sim->posted_count += count;
+    sim->mix_count += is_mix;
+    sim->part_full_count +=
+        !is_mix && count < size_classes[map_entry_class(m->entry)].magazine_capacity;
+  }
+  __real_mail_post(h, owner, m, bytes);
+}
+
+/* At fixed addresses, since these are hashed. */
+void *__real_os_map(size_t size);
+void *__wrap_os_map(size_t size);
+bool __wrap_os_unmap(void *p, size_t size);
+static char *const MAPPINGS = (char *)((uintptr_t)1 << 40);
+static const size_t MAPPING_BYTES = 4 * SUPERSLAB_BYTES;
+void *__wrap_os_map(size_t size) {
+  if (size < MAPPING_BYTES) return __real_os_map(size);
+  for (size_t i = 0; size == MAPPING_BYTES && i <= THREADS_MAX; i++) {
+    if (sim->is_mapped[i]) continue;
+    sim->is_mapped[i] = true;
+    return MAPPINGS + i * MAPPING_BYTES;
+  }
+  return NULL;
+}
+bool __wrap_os_unmap(void *p, size_t size) {
+  if (size >= MAPPING_BYTES) sim->is_mapped[(size_t)((char *)p - MAPPINGS) / MAPPING_BYTES] = false;
+  return true;
+}
+
 /* ---- workloads: one step of one thread; a step is so many operations */
 
 static uint64_t seed = 1;
@@ -187,6 +230,11 @@ static void release(void *p) {
   entry_free(p);
 }
 
+/* What is freed is allocated again: always a hit, once the first round has filled the bin. */
+static void hit(unsigned thread, unsigned threads) {
+  (void)thread, (void)threads;
+  release(allocate(64));
+}
 static void local(unsigned thread, unsigned threads) {
   (void)threads;
   void **slot = &sim->slot[thread][next_random() % SLOTS];
@@ -224,6 +272,48 @@ static void freed(unsigned thread, unsigned threads, size_t n) {
 static void freed_512(unsigned thread, unsigned threads) { freed(thread, threads, 512); }
 static void freed_1024(unsigned thread, unsigned threads) { freed(thread, threads, 1024); }
 static void freed_mixed(unsigned thread, unsigned threads) { freed(thread, threads, 0); }
+/* Groups of four that allocate and one that frees what they did, an object of each in turn. Its
+ * frees alone are counted, too. */
+static void many_to_one(unsigned thread, unsigned threads, size_t n) {
+  enum { GROUP = PRODUCERS + 1 };
+  unsigned first = thread - thread % GROUP;
+  bool is_counting = sim->is_counting, is_consumer = thread % GROUP == PRODUCERS;
+  sim->is_counting = is_counting && is_consumer;
+  uint64_t before = sim->op_count;
+  for (size_t i = 0; i < SLOTS; i++) {
+    if (!is_consumer) {
+      sim->slot[thread][i] = allocate(n != 0 ? n : size_at_random());
+    } else {
+      for (unsigned t = first; t < first + PRODUCERS; t++) release(sim->slot[t][i]);
+    }
+  }
+  if (!is_consumer) sim->op_count = before;
+  sim->is_counting = is_counting;
+  (void)threads;
+}
+static void four_to_one_512(unsigned thread, unsigned threads) {
+  many_to_one(thread, threads, 512);
+}
+static void four_to_one_1024(unsigned thread, unsigned threads) {
+  many_to_one(thread, threads, 1024);
+}
+static void four_to_one_mixed(unsigned thread, unsigned threads) {
+  many_to_one(thread, threads, 0);
+}
+/* Above what slabs hold: chunks of the region, and mappings of their own. */
+static void large(unsigned thread, size_t n) {
+  void **slot = &sim->slot[thread][0];
+  release(*slot);
+  *slot = allocate(n);
+}
+static void runs(unsigned thread, unsigned threads) {
+  (void)threads;
+  large(thread, 4 * CHUNK_BYTES);
+}
+static void mappings(unsigned thread, unsigned threads) {
+  (void)threads;
+  large(thread, MAPPING_BYTES);
+}
 /* A thread starts, allocates and frees a few, and ends: its heap goes to the next. */
 static void short_lived(unsigned thread, unsigned threads) {
   (void)thread, (void)threads;
@@ -237,22 +327,52 @@ struct workload {
   const char *name;
   void (*step)(unsigned thread, unsigned threads);
   unsigned steps; /* of each thread that are counted; as many before that are not */
+  bool has_posts; /* frees alone are counted, and what they post is told */
 };
 static const struct workload workloads[] = {
-    {"local", local, 4000},
-    {"handed over", handed_over, 4000},
-    {"producer, consumer", produced, 200},
-    {"short threads", short_lived, 400},
-    {"remote frees, 512 B", freed_512, 200},
-    {"remote frees, 1,024 B", freed_1024, 200},
-    {"remote frees, 16-1,024 B", freed_mixed, 200},
+    {"hit", hit, 4000, false},
+    {"local", local, 4000, false},
+    {"handed over", handed_over, 4000, false},
+    {"producer, consumer", produced, 200, false},
+    {"short threads", short_lived, 400, false},
+    {"runs, 256 KiB", runs, 400, false},
+    {"mappings, 8 MiB", mappings, 400, false},
+    {"remote frees, 512 B", freed_512, 200, true},
+    {"remote frees, 1,024 B", freed_1024, 200, true},
+    {"remote frees, 16-1,024 B", freed_mixed, 200, true},
+    {"four to one, 512 B", four_to_one_512, 100, true},
+    {"four to one, 1,024 B", four_to_one_1024, 100, true},
+    {"four to one, 16-1,024 B", four_to_one_mixed, 100, true},
 };
+
+static void print_rate(uint64_t count, double ops, int digits) {
+  if (count == 0) {
+    printf(" 0 |");
+  } else {
+    printf(" %.*f |", digits, (double)count / ops);
+  }
+}
+static void print_row(const struct workload *w, unsigned threads, unsigned homes) {
+  double ops = sim->op_count != 0 ? (double)sim->op_count : 1;
+  printf("| %s | %u | %u |", w->name, threads, homes);
+  print_rate(sim->rmw_count, ops, 4);
+  print_rate(sim->transfer_count, ops, 3);
+  printf("\n");
+  if (!w->has_posts) return;
+  printf("| %s | %u | %llu | %llu | %llu | %llu | %.1f |", w->name, threads,
+         (unsigned long long)sim->op_count, (unsigned long long)sim->post_count,
+         (unsigned long long)sim->part_full_count, (unsigned long long)sim->mix_count,
+         (double)sim->posted_count / (double)sim->post_count);
+  print_rate(sim->rmw_count, ops, 4);
+  printf("\n");
+}
 
 static void run(const struct workload *w, unsigned threads, unsigned homes) {
   home_set_count(homes);
   for (unsigned part = 0; part < 2; part++) {
     sim->is_counting = part == 1;
     sim->rmw_count = sim->transfer_count = sim->op_count = 0;
+    sim->post_count = sim->part_full_count = sim->mix_count = sim->posted_count = 0;
     for (unsigned i = 0; i < w->steps; i++) {
       for (unsigned t = 0; t < threads; t++) {
         switch_to(t);
@@ -261,9 +381,7 @@ static void run(const struct workload *w, unsigned threads, unsigned homes) {
     }
   }
   sim->is_counting = false;
-  double ops = sim->op_count != 0 ? (double)sim->op_count : 1;
-  printf("| %s | %u | %u | %.4f | %.3f |\n", w->name, threads, homes, (double)sim->rmw_count / ops,
-         (double)sim->transfer_count / ops);
+  print_row(w, threads, homes);
 }
 
 /* Each run in a process of its own: structures as a program of that many threads has them. */
@@ -275,10 +393,10 @@ int main(int argc, char **argv) {
   size_t number = strtoul(argv[1], NULL, 10);
   unsigned threads = (unsigned)strtoul(argv[2], NULL, 10);
   unsigned homes = (unsigned)strtoul(argv[3], NULL, 10);
-  if (number >= sizeof workloads / sizeof *workloads || threads == 0 || threads > THREADS_MAX ||
-      homes == 0) {
-    fprintf(stderr, "sim_scaling: %s %s %s: workloads 0 to 6, 1 to 256 threads, 1 home or more\n",
-            argv[1], argv[2], argv[3]);
+  size_t count = sizeof workloads / sizeof *workloads;
+  if (number >= count || threads == 0 || threads > THREADS_MAX || homes == 0) {
+    fprintf(stderr, "sim_scaling: %s %s %s: workloads 0 to %zu, 1 to %d threads, 1 home or more\n",
+            argv[1], argv[2], argv[3], count - 1, THREADS_MAX);
     return 2;
   }
   struct sim *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
