@@ -65,7 +65,8 @@ void model_fork_wipes(void);
 void model_clock_set(uint64_t ms);
 /* watcher is called for each purge; NULL: nobody. */
 void model_watch_purges(void (*watcher)(void *p, size_t size));
-/* main of a program of scenarios: [--long] [--executions N] [NAME]. */
+/* main of a program of scenarios: [--long] [--executions N] [NAME]. A line each, and a last
+ * one that says how many are complete, and names the others. */
 int model_main(int argc, char **argv, const struct model_scenario *scenarios, size_t count,
                struct model_bounds brief, struct model_bounds thorough);
 

@@ -324,8 +324,12 @@ bool model_run(const struct model_scenario *s, struct model_bounds bounds,
   return true;
 }
 
+/* As a process of its own says by its status; what ends it early says 1 or 2. */
+enum { SCENARIOS_MAX = 64 };
+enum verdict { PASSED_ALL, FAILED, PASSED_CUT_OFF = 3 };
+
 /* Each scenario in a process of its own: all begin with the same memory. */
-static bool passes(const struct model_scenario *s, struct model_bounds bounds) {
+static enum verdict run_apart(const struct model_scenario *s, struct model_bounds bounds) {
   fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
@@ -335,12 +339,35 @@ static bool passes(const struct model_scenario *s, struct model_bounds bounds) {
            is_passed ? "passed" : "FAILED", (unsigned long long)r.executions, r.locations,
            r.points_max, r.is_complete || !is_passed ? "" : ", not all");
     fflush(stdout);
-    _exit(is_passed ? 0 : 1);
+    _exit(!is_passed ? FAILED : r.is_complete ? PASSED_ALL : PASSED_CUT_OFF);
   }
   int status = -1;
-  if (child < 0 || waitpid(child, &status, 0) != child) return false;
+  if (child < 0 || waitpid(child, &status, 0) != child) return FAILED;
   if (WIFSIGNALED(status)) printf("%-28s FAILED: signal %d\n", s->name, WTERMSIG(status));
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (!WIFEXITED(status)) return FAILED;
+  return WEXITSTATUS(status) == PASSED_ALL || WEXITSTATUS(status) == PASSED_CUT_OFF
+             ? (enum verdict)WEXITSTATUS(status)
+             : FAILED;
+}
+
+/* The last line, which docs/results keeps. */
+static void print_names(const char *before, enum verdict which,
+                        const struct model_scenario *scenarios, size_t count,
+                        const enum verdict *verdicts) {
+  for (size_t i = 0; i < count; i++) {
+    if (verdicts[i] != which) continue;
+    printf("%s%s", before, scenarios[i].name);
+    before = ", ";
+  }
+}
+static void print_verdicts(const struct model_scenario *scenarios, size_t count,
+                           const enum verdict *verdicts) {
+  size_t complete = 0;
+  for (size_t i = 0; i < count; i++) complete += verdicts[i] == PASSED_ALL;
+  printf("%zu of %zu scenarios complete", complete, count);
+  print_names("; cut off: ", PASSED_CUT_OFF, scenarios, count, verdicts);
+  print_names("; failed: ", FAILED, scenarios, count, verdicts);
+  printf("\n");
 }
 
 int model_main(int argc, char **argv, const struct model_scenario *scenarios, size_t count,
@@ -356,12 +383,21 @@ int model_main(int argc, char **argv, const struct model_scenario *scenarios, si
       only = argv[i];
     }
   }
-  bool is_good = true, is_found = false;
+  if (count > SCENARIOS_MAX) exit(2);
+  bool is_good = true;
+  size_t found = 0;
+  struct model_scenario ran[SCENARIOS_MAX];
+  enum verdict verdicts[SCENARIOS_MAX];
   for (size_t i = 0; i < count; i++) {
     if (only != NULL && strcmp(only, scenarios[i].name) != 0) continue;
-    is_found = true;
-    if (!passes(&scenarios[i], is_long ? thorough : brief)) is_good = false;
+    ran[found] = scenarios[i];
+    verdicts[found] = run_apart(&scenarios[i], is_long ? thorough : brief);
+    is_good = is_good && verdicts[found++] != FAILED;
   }
-  if (!is_found) fprintf(stderr, "%s: no scenario %s\n", argv[0], only == NULL ? "" : only);
-  return !is_found ? 2 : is_good ? 0 : 1;
+  if (found == 0) {
+    fprintf(stderr, "%s: no scenario %s\n", argv[0], only == NULL ? "" : only);
+    return 2;
+  }
+  print_verdicts(ran, found, verdicts);
+  return is_good ? 0 : 1;
 }
