@@ -93,6 +93,9 @@ struct heap {
   bool is_asleep;               /* owner, with the home's lock: counted in its asleep_count */
   _Atomic(uint8_t) absence;     /* enum heap_absence; seq_cst with the inbox: see mail.h */
   _Atomic(uint32_t) generation; /* fork_generation of the process that its thread runs in */
+  /* Beside the former, since a child's fork handler writes to all of them: one page to copy. */
+  _Atomic(uint32_t) thread_count; /* that it is home to; written under orphans lock */
+  uint32_t asleep_count;          /* lock: of these, that said by hak_thread_idle that they idle */
   struct heap *home;         /* whose lock, depot, slabs and inbox its thread uses: often its own.
                               * Constant while a thread has it */
   uint32_t split_count;      /* owner: size_class_split_count as of `request` */
@@ -125,12 +128,10 @@ struct heap {
   _Atomic(size_t) objects_out;                 /* moved from slabs into bins, since the start */
   _Atomic(size_t) samples_due;
   _Atomic(uint32_t) slow_count; /* locked slow paths; read by ticks */
-  uint32_t asleep_count; /* of its threads, those that said by hak_thread_idle that they idle */
 
-  struct heap *next_orphan;       /* orphans lock, as the next: list of homes, or of guests */
-  bool has_thread;                /* somebody's bins are here: a home may have but guests */
-  _Atomic(uint32_t) thread_count; /* that it is home to; written under orphans lock */
-  struct heap *next_host;         /* ring of homes that take guests */
+  struct heap *next_orphan; /* orphans lock, as the next: list of homes, or of guests */
+  bool has_thread;          /* somebody's bins are here: a home may have but guests */
+  struct heap *next_host;   /* ring of homes that take guests */
 
   struct heap_class cls[CLASS_COUNT];
   _Atomic(size_t) slab_bytes;     /* lock; read by senders */

@@ -40,7 +40,8 @@ struct file {
 static bool is_read;
 static bool is_wrong;  /* some line was printed */
 static bool is_strict; /* CONF_STRICT, as all sources together have it; known before any line is */
-static char report_path[PATH_BYTES] HAK_LARGE_BSS;
+static char report_path[PATH_BYTES] HAK_LARGE_BSS; /* empty: not to be looked at, it has a page */
+static bool has_report;
 
 /* --- Messages --- */
 
@@ -360,6 +361,7 @@ static void report_read(const char *path) {
   struct format_buf f;
   format_init(&f, report_path, sizeof report_path);
   format_text(&f, path);
+  has_report = report_path[0] != '\0';
 }
 
 static void list_variable_read(enum pass pass, char **environment) {
@@ -406,4 +408,4 @@ bool rt_conf_init(void) {
   return true;
 }
 
-const char *rt_report_path(void) { return report_path[0] != '\0' ? report_path : NULL; }
+const char *rt_report_path(void) { return has_report ? report_path : NULL; }
