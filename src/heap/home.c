@@ -117,8 +117,7 @@ static struct heap *choose_host(void) {
   }
   hosts = hosts->next_host;
   if (least != NULL || left == NULL) return least;
-  ASSERT(!load_relaxed(&fork_was_bare)); /* then the ring has new ones only */
-  revive(left);
+  revive(left); /* not after a bare fork: then the ring has new ones only */
   return left;
 }
 
