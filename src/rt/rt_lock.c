@@ -35,20 +35,23 @@ static _Atomic(uint32_t) *alive = &alive_without_wipe;
 #if HAK_DEBUG
 /* Bit r set: this thread holds a lock of rank r. Debug builds only: it costs thread storage. */
 static _Thread_local uint32_t ranks_held;
+static _Thread_local const struct rt_lock *second_heap; /* that it holds beside its first */
 static void rank_took(const struct rt_lock *lock, bool is_second) {
   uint32_t deeper = ranks_held >> lock->rank;
-  ASSERT(is_second ? deeper == 1 : deeper == 0);
+  ASSERT(is_second ? deeper == 1 && second_heap == NULL : deeper == 0);
   ASSERT(lock->rank <= LOCK_RANK_HEAP || (ranks_held & (3u << LOCK_RANK_PURGE)) != 0);
-  if (!is_second) ranks_held |= 1u << lock->rank;
+  if (is_second) second_heap = lock;
+  ranks_held |= 1u << lock->rank;
 }
-static void rank_left(const struct rt_lock *lock, bool is_second) {
-  if (!is_second) ranks_held &= ~(1u << lock->rank);
+static void rank_left(const struct rt_lock *lock) {
+  ASSERT(ranks_held >> lock->rank == 1); /* nothing deeper: a fork waits for outermost ones only */
+  ASSERT(lock->rank > LOCK_RANK_HEAP || second_heap == NULL || lock == second_heap);
+  if (lock != second_heap) ranks_held &= ~(1u << lock->rank);
+  if (lock == second_heap) second_heap = NULL;
 }
-/* How many heap locks this thread holds beyond the first. */
-static _Thread_local uint32_t second_heaps;
 #else
 #define rank_took(lock, is_second) ((void)0)
-#define rank_left(lock, is_second) ((void)0)
+#define rank_left(lock) ((void)0)
 #endif
 
 void lock_init_process(void) {
@@ -214,13 +217,13 @@ bool lock_try_enter(struct rt_lock *lock) {
   return true;
 }
 
+/* No look at the gate: a fork waits for the first lock, and that is given back after this one. So
+ * when its walk over the locks is done neither is held, even where it came by this one before it
+ * was taken. */
 bool lock_try_second(struct rt_lock *lock) {
   ASSERT(lock->rank == LOCK_RANK_HEAP);
   if (!word_take(lock)) return false;
-#if HAK_DEBUG
-  ASSERT(second_heaps == 0);
-  second_heaps = 1;
-#endif
+  rank_took(lock, true);
   return true;
 }
 
@@ -251,13 +254,13 @@ void lock_nested(struct rt_lock *lock) {
   rank_took(lock, false);
 }
 
+/* What was taken under a lock is given back before it, a second heap's lock too. A fork relies on
+ * it: its walk reads each outermost lock until that is free, and those that were taken without a
+ * look at the gate (lock_try_second, lock_under_purge) it finds free for no other reason than
+ * that the lock which they were taken under is. */
 void lock_leave(struct rt_lock *lock) {
   ASSERT(lock_is_mine(lock));
-#if HAK_DEBUG
-  bool is_second = lock->rank == LOCK_RANK_HEAP && second_heaps == 1;
-  if (is_second) second_heaps = 0;
-  rank_left(lock, is_second);
-#endif
+  rank_left(lock);
   unlock(lock);
 }
 

@@ -70,7 +70,8 @@ void lock_register_once(struct rt_lock *lock);
 HAK_MUST_USE bool lock_enter(struct rt_lock *lock);
 /* The same without waiting; false also when someone else holds it or a fork is under way. */
 HAK_MUST_USE bool lock_try_enter(struct rt_lock *lock);
-/* Try a second heap lock while holding the first. */
+/* Try a second heap lock while holding the first, and no nested one. It is given back before the
+ * first. */
 HAK_MUST_USE bool lock_try_second(struct rt_lock *lock);
 /* Take a heap's lock while holding the purge lock and no other; waits if need be. Fork waits for
  * the purge lock, and so for what is taken under it: no gate is looked at. */

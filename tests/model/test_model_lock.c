@@ -129,6 +129,25 @@ static void forks_and_allocates(void) {
   lock_fork_parent(false);
 }
 
+/* A child with handlers. The fork copies while others run: of a thread that took `first` behind the
+ * gate there is nothing but the word. The kernel has wiped what a child finds wiped. */
+static _Atomic(bool) is_child;
+static void becomes_a_child(void) {
+  lock_fork_prepare(false);
+  MODEL_NEED(is_whole(&of_first));
+  store_relaxed(&first.word, (uint64_t)1 << 20);
+  model_fork_wipes();
+  lock_fork_child(false);
+  MODEL_NEED(load_relaxed(&fork_generation) == 1 && !load_relaxed(&fork_was_bare));
+  store_release(&is_child, true);
+  enters_first();
+}
+/* Threads of the child: there is none before its handlers are done. */
+static void starts_in_the_child(void) {
+  while (!load_acquire(&is_child)) cpu_pause();
+  enters_both();
+}
+
 static void all_are_free(void) {
   MODEL_NEED(load_relaxed(&first.word) == 0 && load_relaxed(&second.word) == 0);
   MODEL_NEED(load_relaxed(&inner.word) == 0);
@@ -141,6 +160,10 @@ static void two_have_entered(void) {
 static void three_have_entered(void) {
   all_are_free();
   MODEL_NEED(of_first.left == 3);
+}
+static void one_child_whose_locks_are_free(void) {
+  all_are_free();
+  MODEL_NEED(of_first.left == 2 && load_relaxed(&fork_generation) == 1);
 }
 static void both_have_forked(void) {
   all_are_free();
@@ -161,6 +184,8 @@ static const struct model_scenario scenarios[] = {
     {"fork_fork_enter", begin, {forks, forks_and_allocates, enters_first}, both_have_forked},
     {"fork_register", begin_registering, {forks, enters_first, registers}, all_are_free},
     {"fork_try", begin, {forks, tries_first}, all_are_free},
+    {"fork_crosswise", begin, {forks, enters_both, enters_both_crosswise}, all_are_free},
+    {"fork_child", begin, {becomes_a_child, starts_in_the_child}, one_child_whose_locks_are_free},
 };
 
 int main(int argc, char **argv) {

@@ -467,6 +467,22 @@ static int misuses_locks(void *number) {
   case 4: /* another's, or nobody's */
     lock_leave(heap);
     return 0;
+  case 5: /* a second heap's, without a first */
+    return lock_try_second(heap) ? 0 : 2;
+  case 6: /* the own heap's is given back before the second one's */
+    if (!lock_enter(heap) || !lock_try_second(&heaps[1].lock)) return 2;
+    lock_leave(heap);
+    return 0;
+  case 7: /* an umbrella before what is under it */
+    if (!lock_enter(heap)) return 2;
+    lock_nested(&nested.lock);
+    lock_leave(heap);
+    return 0;
+  case 8: /* the purge lock before a heap's that was taken under it */
+    if (!lock_enter(&purge.lock)) return 2;
+    lock_under_purge(heap);
+    lock_leave(&purge.lock);
+    return 0;
   default: /* purge, with a lock held */
     return lock_enter(heap) && lock_try_enter(&purge.lock) ? 0 : 2;
   }
@@ -474,7 +490,7 @@ static int misuses_locks(void *number) {
 
 static void the_order_of_ranks_is_watched(void **state) {
   (void)state;
-  for (int i = 0; i <= 5; i++) {
+  for (int i = 0; i <= 9; i++) {
     char err[512];
     size_t rest;
     int status = death_run(misuses_locks, &i, err, sizeof err, &rest);
