@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """check_models.py [--verify FOLDER | --accept]: do the Spin models say what the C source does?
 
-Without an option: each `C: function` of a model (tests/spin/*.pml) is a function of src/ whose
-text, comments and spaces aside, is the one that functions.txt has a digest of. A function that was
-changed makes this fail until its model has been read against it and `--accept` writes the new
-digest.
+Without an option: each function that a model (tests/spin/*.pml) names in a comment `C: one, other`
+is a function of src/ whose text, comments and spaces aside, is the one that functions.txt has a
+digest of. A function that was changed makes this fail until its model has been read against it and
+`--accept` writes the new digest. Each inline and proctype has such a comment before it, with names
+and nothing else, or one that says `Not C: why`. Where two files have a function of that name,
+`file.c:name` says which.
 --verify: Spin tries every order of each model's steps, in FOLDER. Exit 0, 1 found something, 2 bad
 input.
 """
 import argparse
+import functools
 import glob
 import hashlib
 import os
@@ -21,9 +24,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SRC = os.path.join(os.path.dirname(os.path.dirname(HERE)), "src")
 DIGESTS = os.path.join(HERE, "functions.txt")
 COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+CALLED_C = re.compile(r"(?<!`)\bC:")  # what begins a list of names; in backticks it is spoken of
+NAME = r"(?:\w+\.[ch]:)?\w+"
+NAMES = re.compile(rf"C:\s+{NAME}(?:,\s+{NAME})*")
+STEP = re.compile(r"^(?:inline|(?:active\s+)?proctype)\s+(\w+)", re.M)
+BEFORE = re.compile(r"(?:/\*(?:[^*]|\*(?!/))*\*/\s*)+$")
 PARTS = re.compile(r"\s*([A-Za-z_0-9]+|[^\sA-Za-z_0-9])")
-VARIANTS = {"mail.pml": ("-DSENDERS=2", "-DSENDERS=1 -DOWNERS=2"), "claim.pml": ("",),
-            "fork.pml": ("",)}
+VARIANTS = {"mail.pml": ("-DSENDERS=2", "-DSENDERS=1 -DOWNERS=2")}
 
 
 def models():
@@ -31,17 +38,39 @@ def models():
 
 
 def functions_of(path):
-    with open(path, encoding="utf-8") as text:
-        for named in re.findall(r"/\* C: ([\w, \n]+?) \*/", text.read()):
-            yield from (name.strip() for name in named.split(","))
+    """The functions that a model names, and what is wrong with how it names them."""
+    with open(path, encoding="utf-8") as opened:
+        text = opened.read()
+    names, faults = [], []
+    for comment in COMMENTS.findall(text):
+        said = comment.strip("/* \n")
+        if NAMES.fullmatch(said):
+            names += re.findall(NAME, said[len("C:"):])
+        elif CALLED_C.search(said) and not said.startswith("Not C: "):
+            faults.append(f"{os.path.basename(path)}: not a list of names: {said}")
+    for step in STEP.finditer(text):
+        before = BEFORE.search(text, 0, step.start())
+        said = [comment.strip("/* \n") for comment in COMMENTS.findall(before.group())] \
+            if before else []
+        if not any(NAMES.fullmatch(one) or one.startswith("Not C: ") for one in said):
+            faults.append(f"{os.path.basename(path)}: {step.group(1)}: no comment before it says "
+                          "which functions it is (`C: one, other`), or why none (`Not C: why`)")
+    return names, faults
+
+
+@functools.lru_cache(maxsize=None)
+def source_of(path):
+    with open(path, encoding="utf-8") as source:
+        return COMMENTS.sub(" ", source.read())
 
 
 def definitions(name):
-    """The text of each function of that name in src/, from its name to its closing brace."""
+    """The text of each function of that name in src/, or in one file of it (`pull.c:take_from`),
+    from its name to its closing brace."""
+    file, _, name = name.rpartition(":")
     start = re.compile(r"^[A-Za-z_][^\n;={}#]*\b" + name + r"\([^;{}]*\)\s*\{", re.M)
-    for path in sorted(glob.glob(os.path.join(SRC, "*", "*.[ch]"))):
-        with open(path, encoding="utf-8") as source:
-            text = COMMENTS.sub(" ", source.read())
+    for path in sorted(glob.glob(os.path.join(SRC, "*", file or "*.[ch]"))):
+        text = source_of(path)
         for found in start.finditer(text):
             depth, at = 1, found.end()
             while depth and at < len(text):
@@ -66,8 +95,9 @@ def read_digests():
 
 
 def check(accept):
-    names = sorted({name for path in models() for name in functions_of(path)})
-    now, faults = {}, []
+    read = [functions_of(path) for path in models()]
+    names = sorted({name for named, _ in read for name in named})
+    now, faults = {}, [fault for _, found in read for fault in found]
     for name in names:
         now[name], fault = digest(name)
         faults += [fault] if fault else []
@@ -120,7 +150,7 @@ def verify(folder):
         return 77
     os.makedirs(folder, exist_ok=True)
     good = [verify_one(path, variant, folder) for path in models()
-            for variant in VARIANTS[os.path.basename(path)]]
+            for variant in VARIANTS.get(os.path.basename(path), ("",))]
     return 0 if all(good) else 1
 
 

@@ -39,6 +39,7 @@ inline release(mask, is_zero) {
   }
 }
 
+/* Not C: what a slab, a run or a program does with chunks that are its own. */
 inline use(me, c, was_zero) {
   assert(user[c] == NOBODY);
   user[c] = me;

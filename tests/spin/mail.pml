@@ -119,7 +119,8 @@ proctype sender(byte me) {
   ended++
 }
 
-/* C: home_wake, entry_enter. Who was asleep counts again. */
+/* C: entry_enter, home_wake */
+/* Who was asleep counts again. */
 inline enter_awake(me) {
   enter(me);
   if
@@ -128,27 +129,33 @@ inline enter_awake(me) {
   fi
 }
 
-/* C: mark_if_away. Under the orphans' lock, as what home_acquire does: one step. */
-inline mark() {
+/* C: mark_if_away, leave_home */
+/* One step, as what home_acquire does: both hold the orphans' lock. `last`: what it returns. An
+ * end takes the thread off the counts in the same step. */
+inline mark(ends, last) {
   atomic {
     if
-    :: awake == 0 -> is_away = true
+    :: ends -> threads--; awake--
+    :: else -> skip
+    fi;
+    last = (awake == 0);
+    if
+    :: last -> is_away = true
     :: else -> skip
     fi
   }
 }
 
-/* C: home_abandon, leave_home, push_orphan */
+/* C: home_abandon, push_orphan */
 inline abandon(me) {
   enter_awake(me);
-  atomic { threads--; awake-- }
-  mark();
+  mark(true, last);
   if
-  :: awake == 0 ->
+  :: last ->
      drain(me);
      if
-     :: threads == 0 -> is_listed = true /* under the orphans' lock */
-     :: else -> skip
+     :: threads == 0 -> is_listed = true /* nobody comes to a home that has none and no list */
+     :: else -> skip /* others are asleep, or a guest has come */
      fi
   :: else -> skip
   fi;
@@ -156,7 +163,7 @@ inline abandon(me) {
   redrain(me)
 }
 
-/* C: entry_thread_idle, home_fall_asleep, home_has_mail */
+/* C: entry_thread_idle, idle_flush_own, home_fall_asleep, entry_leave, home_has_mail */
 inline fall_asleep(me) {
   do
   :: true ->
@@ -164,7 +171,7 @@ inline fall_asleep(me) {
      drain(me);
      is_asleep = true;
      awake--;
-     mark();
+     mark(false, last);
      leave(me);
      redrain(me); /* entry_leave */
      if
@@ -176,7 +183,7 @@ inline fall_asleep(me) {
 
 /* C: mail_drain */
 proctype owner(byte me) {
-  bool has, is_asleep = false;
+  bool has, last, is_asleep = false;
   byte held = 0;
   do
   :: true -> enter_awake(me); drain(me); leave(me)
@@ -194,9 +201,9 @@ proctype owner(byte me) {
   ended++
 }
 
-/* C: home_acquire, choose */
+/* C: home_acquire, choose, choose_host */
 proctype adopter(byte me) {
-  bool has, is_mine = false, is_asleep = false;
+  bool has, last, is_mine = false, is_asleep = false;
   byte held = 0;
   atomic {
     if
