@@ -75,6 +75,13 @@ class CheckModels(unittest.TestCase):
                     "word_take: in functions.txt, but no model names it")
         self.assertEqual(self.check("--accept").returncode, 1)
 
+    def test_one_of_two_of_a_name(self):
+        self.change("src/heap/refill.c", "ASSERT(got != 0);\n  if (s->free_count",
+                    "if (s->free_count")
+        self.expect("refill.c:take_from: changed since its model was read")
+        self.change("tests/spin/pull.pml", "pull.c:take_from", "take_from")
+        self.assertIn("take_from: 2 definitions in src/, not 1", self.check().stdout)
+
     def test_a_function_that_has_changed(self):
         self.change("src/heap/home.c", "  h->home->asleep_count--;\n", "")
         self.expect("home_wake: changed since its model was read")
