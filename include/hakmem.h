@@ -131,15 +131,17 @@ int hak_option_get(const char *name, char *value, size_t capacity) HAK_NOTHROW;
 /* Have `call` called when the process comes near a limit of memory, from the thread that notices,
  * inside of malloc, free or one of their kin, with nothing of ours held: it may allocate and free.
  * It must return (no longjmp, no exception), and may be inside a free that the C library calls
- * under its own locks: no stdio, no threads. With BACKGROUND=1 that thread may be the library's
- * own, with a stack of 256 KiB and no signals.
+ * under its own locks: no stdio, no threads. Your thread may hold its own locks, or be in a signal
+ * handler that allocates: try a lock, do not wait for it. With BACKGROUND=1 the thread may be the
+ * library's own, with a stack of 256 KiB and no signals.
  *   soft_bytes 0   when 90 % of the nearest limit that MEMORY_LIMIT=auto finds, or of its number,
  *                  are used; used_bytes and limit_bytes say of that limit
  *   else           when so many bytes are in live objects and what is kept for more; limit_bytes is
  *                  soft_bytes
  * It is called again once less than 80 % have been used in between; and, where there is a limit,
- * whenever a request no larger than that would be refused: what the callback frees may serve it.
- * While a thread is inside it, no other calls it: what others ask for may be refused then.
+ * before a request no larger than that is refused, however much is used: what the callback frees
+ * may serve it. Where it did not, not again for a tenth of a second. While a thread is inside it,
+ * no other calls it: what others ask for may be refused then.
  * One callback a process: a later call replaces it, NULL ends it (a thread may be inside it still).
  * 0; EBUSY as hak_option_set; ENOMEM. Each call takes 32 bytes for good. A process is looked at
  * from 8 MiB on. */

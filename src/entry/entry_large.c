@@ -142,8 +142,8 @@ void *entry_large_alloc(size_t n, size_t align, bool zero) {
   if (HAK_LIKELY(n <= PTRDIFF_MAX)) {
     void *p = run_or_mapping(n, align, zero);
     entry_background_poll();
-    if (HAK_UNLIKELY(p == NULL) && entry_reclaim(n)) p = run_or_mapping(n, align, zero);
-    if (HAK_UNLIKELY(p == NULL) && entry_limit_ask(n)) p = run_or_mapping(n, align, zero);
+    if (HAK_UNLIKELY(p == NULL) && entry_reclaim(n, false)) p = run_or_mapping(n, align, zero);
+    if (HAK_UNLIKELY(p == NULL) && entry_limit_ask(n, false)) p = run_or_mapping(n, align, zero);
     if (p != NULL) return p;
   }
   errno = ENOMEM;
@@ -195,10 +195,16 @@ bool entry_large_is_mapping(const void *p) {
   return object.address != NULL;
 }
 
+/* A much smaller block had better be copied, but near a limit there may be no memory for it: then
+ * it stays where it is. */
+static bool must_copy(size_t n, size_t old_bytes) {
+  return n > old_bytes || !limit_is_deadly() || !limit_refuses(n);
+}
+
 enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void **out) {
   *out = p;
-  if (n <= CLASS_SIZE_MAX || n > RUN_MAX) return LARGE_MUST_COPY;
   size_t bytes = run_bytes((uint32_t)i);
+  if ((n <= CLASS_SIZE_MAX || n > RUN_MAX) && must_copy(n, bytes)) return LARGE_MUST_COPY;
   struct heap *h = entry_enter();
   if (h == NULL) return n <= bytes ? LARGE_MOVED : LARGE_STAYS;
   bool is_growing = n > bytes;
@@ -218,8 +224,14 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
 /* Who has a block grow writes to it: so much more is refused before it kills. */
 static bool is_too_much(size_t bytes) {
   if (HAK_LIKELY(!limit_refuses_written(bytes))) return false;
-  if (entry_reclaim(bytes) && !limit_refuses_written(bytes)) return false;
-  return !entry_limit_ask(bytes) || limit_refuses_written(bytes);
+  if (entry_reclaim(bytes, true) && !limit_refuses_written(bytes)) return false;
+  return !entry_limit_ask(bytes, true) || limit_refuses_written(bytes);
+}
+
+void *entry_large_alloc_grown(size_t n) {
+  if (HAK_LIKELY(!is_too_much(n))) return entry_large_alloc(n, 1, false);
+  errno = ENOMEM;
+  return NULL;
 }
 
 static void *remap(void *p, size_t old_bytes, size_t bytes) {
@@ -231,7 +243,7 @@ static void *remap(void *p, size_t old_bytes, size_t bytes) {
 
 enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size_t n, void **out) {
   *out = p;
-  if (n <= CLASS_SIZE_MAX || n < old_bytes / 4) return LARGE_MUST_COPY;
+  if ((n <= CLASS_SIZE_MAX || n < old_bytes / 4) && must_copy(n, old_bytes)) return LARGE_MUST_COPY;
   size_t bytes = size_round_up(n, os_page_bytes());
   if (bytes == old_bytes) return LARGE_MOVED;
   if (bytes > old_bytes && is_too_much(bytes - old_bytes)) return LARGE_STAYS;

@@ -19,6 +19,10 @@
 HAK_MUST_USE void *entry_large_alloc(size_t n, size_t align, bool zero);
 /* n bytes with a mapping of their own, or NULL; errno is left alone. */
 HAK_MUST_USE void *entry_large_try_mapping(size_t n);
+/* n bytes, not aligned, for a block that grows: the caller will write to them, so that they count
+ * whole against a limit (limit.h). */
+HAK_MUST_USE void *entry_large_alloc_grown(size_t n);
+
 /* p is the first byte of chunk i, or should be: the map says RUN. */
 void entry_large_free_run(void *p, size_t i);
 /* p lies outside the region. */

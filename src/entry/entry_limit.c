@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "base_size.h"
 #include "entry.h"
 #include "entry_background.h"
 #include "entry_thread.h"
@@ -14,12 +15,14 @@
 #include "meta.h"
 #include "os_proc.h"
 #include "purge.h"
+#include "rt_lock.h"
 #include "rt_options.h"
 #include "superslab.h"
 
 enum {
   CALL_PERCENT = 90,  /* of the nearest limit, where the program names no bytes of its own */
-  AGAIN_PERCENT = 80, /* below it, the program is called anew. Arbitrary */
+  AGAIN_PERCENT = 80, /* below it, the program is called anew. Arbitrary, as the next */
+  ASK_AGAIN_MS = 100, /* after a call for a refusal that did not help */
 };
 
 /* Who wants to be told. Constant once published; never given back, since another thread may be
@@ -30,8 +33,11 @@ struct watcher {
   void *context;
 };
 static _Atomic(struct watcher *) watcher;
-static _Atomic(bool) is_calling;
+/* 1 + fork_generation of the thread that is inside the callback, 0: none. That of another
+ * generation does not exist here, or has forked in it. */
+static _Atomic(uint32_t) calling;
 static _Atomic(bool) is_told; /* since it was last well below */
+static _Atomic(uint64_t) ask_again_ms;
 
 int entry_option_set(const char *name, const char *value) {
   struct heap *h = entry_enter(); /* a handler amid a slow path must not wait for a fork */
@@ -78,13 +84,20 @@ static struct limit_room room_of(const struct watcher *w) {
                             : limit_nearest();
 }
 
-/* False: amid a call. */
-static bool call(const struct watcher *w, struct limit_room room, bool once) {
-  if (swap_acq_rel(&is_calling, true)) return false;
-  bool was_told = swap_acq_rel(&is_told, true);
-  if (!once || !was_told) w->call(room.used_bytes, room.limit_bytes, w->context);
-  store_relaxed(&is_calling, false);
-  return true;
+/* False: a thread is inside the callback. */
+static bool call_begin(void) {
+  uint32_t mine = load_relaxed(&fork_generation) + 1, seen = load_relaxed(&calling);
+  return seen != mine && cas_acq_rel(&calling, &seen, mine);
+}
+
+/* One call sees what the one before has written. */
+static void call_end(void) { store_release(&calling, 0u); }
+
+static void call(const struct watcher *w) {
+  struct limit_room room = room_of(w);
+  int saved_errno = errno; /* free leaves it as it is */
+  w->call(room.used_bytes, room.limit_bytes, w->context);
+  errno = saved_errno;
 }
 
 static void tell(const struct watcher *w) {
@@ -94,7 +107,10 @@ static void tell(const struct watcher *w) {
   if (room.limit_bytes == 0 || room.used_bytes < percent * AGAIN_PERCENT)
     store_relaxed(&is_told, false);
   if (room.limit_bytes == 0 || room.used_bytes < call_at) return;
-  if (!call(w, room, true)) return; /* later */
+  if (load_relaxed(&is_told) || !call_begin()) return; /* amid a call: later */
+  store_relaxed(&is_told, true);
+  call(w);
+  call_end();
 }
 
 void entry_limit_settle(void) {
@@ -102,25 +118,49 @@ void entry_limit_settle(void) {
   if (w != NULL) tell(w);
 }
 
-bool entry_reclaim(size_t bytes) {
-  if (entry_thread_is_amid()) return false;        /* what it waits for may wait for us */
-  if (limit_is_deadly() && limit_refuses(bytes)) { /* it may not any more: a look is cheaper */
-    limit_look(os_coarse_ms());
-    if (!limit_refuses(bytes)) return true;
+static bool refuses(size_t bytes, bool is_written) {
+  return is_written ? limit_refuses_written(bytes) : limit_refuses(bytes);
+}
+
+/* With all that is free, and all that is kept for it, there could be room for so much. */
+static bool may_fit(size_t bytes) {
+  struct limit_room room = limit_nearest();
+  size_t left = room.limit_bytes - size_min(room.used_bytes, room.limit_bytes);
+  return bytes <= left + limit_held_bytes() + superslab_dirty_bytes() + large_cache_bytes();
+}
+
+bool entry_reclaim(size_t bytes, bool is_written) {
+  if (entry_thread_is_amid()) return false; /* what it waits for may wait for us */
+  if (limit_is_deadly() && refuses(bytes, is_written)) {
+    limit_look(os_coarse_ms()); /* it may not any more: a look is cheaper */
+    if (!refuses(bytes, is_written)) return true;
   }
-  size_t free_bytes = superslab_dirty_bytes() + large_cache_bytes();
-  bool may_help = bytes <= limit_held_bytes() + free_bytes;
-  if (may_help) (void)entry_purge();
-  if (!limit_is_deadly()) return may_help;
-  limit_look(os_coarse_ms());
+  if (!may_fit(bytes)) return false;
+  (void)entry_purge();
+  if (limit_is_deadly()) limit_look(os_coarse_ms());
   return true;
 }
 
-bool entry_limit_ask(size_t bytes) {
-  const struct watcher *w = load_acquire(&watcher); /* pairs with its publication */
-  if (w == NULL || entry_thread_is_amid()) return false;
-  limit_look(os_coarse_ms());
+/* Between call_begin and call_end. True: it was called. */
+static bool ask(const struct watcher *w, size_t bytes) {
+  if (!limit_is_deadly()) limit_look(os_coarse_ms()); /* else entry_reclaim has */
   struct limit_room nearest = limit_nearest();
   if (nearest.limit_bytes == 0 || bytes > nearest.limit_bytes) return false;
-  return call(w, room_of(w), false) && entry_reclaim(bytes);
+  call(w);
+  return true;
+}
+
+bool entry_limit_ask(size_t bytes, bool is_written) {
+  const struct watcher *w = load_acquire(&watcher); /* pairs with its publication */
+  if (w == NULL || entry_thread_is_amid()) return false;
+  if (os_coarse_ms() < load_relaxed(&ask_again_ms) || !call_begin()) return false;
+  size_t held_before = limit_held_bytes();
+  bool is_asked = ask(w, bytes);
+  call_end();
+  if (!is_asked) return false;
+  bool may_help = entry_reclaim(bytes, is_written);
+  bool has_helped =
+      limit_held_bytes() < held_before || (limit_is_deadly() && !refuses(bytes, is_written));
+  store_relaxed(&ask_again_ms, has_helped ? 0 : os_coarse_ms() + ASK_AGAIN_MS);
+  return may_help;
 }

@@ -15,11 +15,12 @@ HAK_MUST_USE bool entry_limit_tick(uint64_t now_ms);
 /* Call the program where it wants to know. The caller is amid nothing. */
 void entry_limit_settle(void);
 /* There was no memory for `bytes`: give back all that is free in the process, and look at the
- * limits anew. False: trying again is of no use. O(heap). The caller holds no lock. */
-HAK_MUST_USE bool entry_reclaim(size_t bytes);
+ * limits anew. False: trying again is of no use. is_written: as limit_refuses_written. O(heap). The
+ * caller holds no lock. */
+HAK_MUST_USE bool entry_reclaim(size_t bytes, bool is_written);
 /* There was none after that either: call the program, if it wants to be (hak_limit_callback) and a
- * limit is known that has room for `bytes` at all, and give back what it has freed. True: it was
- * called. Else as entry_reclaim. */
-HAK_MUST_USE bool entry_limit_ask(size_t bytes);
+ * limit is known that has room for `bytes` at all, and give back what it has freed. False: it was
+ * not called, or trying again is of no use. */
+HAK_MUST_USE bool entry_limit_ask(size_t bytes, bool is_written);
 
 #endif

@@ -114,8 +114,13 @@ void *entry_calloc(size_t count, size_t size) {
   return p;
 }
 
+static void *alloc_for_copy(size_t old_bytes, size_t n) {
+  if (n <= CLASS_SIZE_MAX) return entry_malloc(n);
+  return n > old_bytes ? entry_large_alloc_grown(n) : entry_large_alloc(n, 1, false);
+}
+
 static void *move_by_copy(void *p, size_t old_bytes, size_t n) {
-  void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc(n, 1, false) : entry_malloc(n);
+  void *fresh = alloc_for_copy(old_bytes, n);
   if (fresh == NULL) return NULL;
   mem_copy(fresh, p, size_min(old_bytes, n));
   entry_free(p);
@@ -161,7 +166,7 @@ HAK_INLINE void *resize_in_class(void *p, size_t i, uint32_t entry, size_t n) {
   size_t bytes = class_of(p, i, entry, VERDICT_INVALID_REALLOC)->size;
   if (n <= bytes && (n >= bytes / 2 || bytes == CLASS_SIZE_MIN)) return p;
   int saved_errno = n <= bytes ? errno : 0; /* a call: not where it cannot be needed */
-  void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc(n, 1, false) : entry_malloc(n);
+  void *fresh = n > CLASS_SIZE_MAX ? entry_large_alloc_grown(n) : entry_malloc(n);
   if (HAK_UNLIKELY(fresh == NULL)) return n <= bytes ? stays_larger(p, saved_errno) : NULL;
   mem_copy(fresh, p, size_min(bytes, n));
   free_checked(p, i);

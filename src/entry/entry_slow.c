@@ -82,8 +82,8 @@ static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
     if (purge_events().run_count == count) break; /* none came in between */
   }
   size_t bytes = size_classes[c].size;
-  void *p = entry_reclaim(bytes) ? try_locked(c, align) : NULL;
-  if (p == NULL && entry_limit_ask(bytes)) p = try_locked(c, align);
+  void *p = entry_reclaim(bytes, false) ? try_locked(c, align) : NULL;
+  if (p == NULL && entry_limit_ask(bytes, false)) p = try_locked(c, align);
   return p != NULL ? p : out_of_memory();
 }
 

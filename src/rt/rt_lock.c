@@ -318,6 +318,5 @@ void lock_fork_child(bool is_amid) {
   for_each_held(free_in_child); /* each store to one that is free would copy its page */
   add_relaxed(&fork_generation, 1u);
   store_relaxed(alive, (uint32_t)ALIVE);
-  is_gate_quiet = false;
-  store_seq(&fork_gate, (uint64_t)0); /* nobody waits: no other thread lives here */
+  gate_open();
 }

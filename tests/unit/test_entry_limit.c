@@ -227,36 +227,58 @@ static void a_number_of_its_own_too(void **state) {
   run_child_in_tree(is_told_of_its_own);
 }
 
-/* Frees what it was given, as a program's cache would; the group uses less then. */
+/* Frees what it has, as a program's cache would; the group uses less then. */
+struct cache {
+  struct told told;
+  struct link *list;
+  bool is_shared; /* others in the group free, not we */
+};
 static void shed(size_t used_bytes, size_t limit_bytes, void *context) {
-  struct told *told = context;
-  *told = (struct told){told->count + 1, used_bytes, limit_bytes};
+  struct cache *cache = context;
+  cache->told = (struct told){cache->told.count + 1, used_bytes, limit_bytes};
   NEED(hak_malloc(50 * MIB) == NULL); /* it is not called amid itself */
+  errno = EIO;
+  if (cache->list == NULL && !cache->is_shared) return;
+  empty(cache->list);
+  cache->list = NULL;
   group_set(100 * MIB, 20 * MIB);
+}
+static void group_is_full(void) {
+  group_set(100 * MIB, 98 * MIB);
+  limit_look(os_coarse_ms());
 }
 static void is_asked(void) {
   static const size_t sizes[] = {100, 30000, 6 * MIB, 45 * MIB};
-  struct told told = {0};
+  struct cache cache = {{0}, NULL, false};
   group_set(100 * MIB, 10 * MIB);
   hak_free(hak_malloc(1));
   look();
-  NEED(hak_limit_callback(200 * MIB, shed, &told) == 0); /* never for what is in use */
+  NEED(hak_limit_callback(200 * MIB, shed, &cache) == 0); /* never for what is in use */
   for (size_t i = 0; i < HAK_COUNT_OF(sizes); i++) {
-    group_set(100 * MIB, 98 * MIB);
+    group_set(100 * MIB, 10 * MIB);
     limit_look(os_coarse_ms());
-    struct link *list = NULL; /* until no slab, nor bin, has one any more */
-    for (int n = 0; n < 10000 && told.count == (int)i; n++) {
-      struct link *p = hak_malloc(sizes[i]);
+    for (int n = 0; n < 100; n++) {
+      struct link *p = hak_malloc(30000);
       NEED(p != NULL);
+      *p = (struct link){cache.list};
+      cache.list = p;
+    }
+    group_is_full();
+    struct link *list = NULL; /* until no slab, nor bin, has one any more */
+    for (int n = 0; n < 10000 && cache.told.count == (int)i; n++) {
+      struct link *p = hak_malloc(sizes[i]);
+      NEED(p != NULL && (n == 0 || errno != EIO));
       p->next = list;
       list = p;
     }
-    NEED(told.count == (int)i + 1 && told.limit == 200 * MIB);
+    NEED(cache.told.count == (int)i + 1 && cache.told.limit == 200 * MIB);
     empty(list);
   }
-  group_set(100 * MIB, 98 * MIB);
-  limit_look(os_coarse_ms());
-  NEED(hak_malloc(101 * MIB) == NULL && told.count == HAK_COUNT_OF(sizes)); /* no use */
+  group_is_full();
+  NEED(hak_malloc(101 * MIB) == NULL && cache.told.count == HAK_COUNT_OF(sizes)); /* no use */
+  /* One that has nothing left is not called for each refusal. */
+  for (int n = 0; n < 3; n++) NEED(hak_malloc(50 * MIB) == NULL && errno == ENOMEM);
+  NEED(cache.told.count == HAK_COUNT_OF(sizes) + 1);
   NEED(hak_limit_callback(0, NULL, NULL) == 0);
   NEED(hak_malloc(50 * MIB) == NULL && errno == ENOMEM);
 }
@@ -265,18 +287,68 @@ static void the_program_is_asked_before_there_is_no_memory(void **state) {
   run_child_in_tree(is_asked);
 }
 
+/* That a refusal has called it takes no call from what it wants to know; nor its errno. */
+static void is_told_all_the_same(void) {
+  struct cache cache = {{0}, NULL, true};
+  group_set(100 * MIB, 98 * MIB);
+  hak_free(hak_malloc(1));
+  limit_look(os_coarse_ms());
+  NEED(hak_limit_callback(0, shed, &cache) == 0);
+  void *p = hak_malloc(6 * MIB);
+  NEED(p != NULL && cache.told.count == 1 && cache.told.used == 98 * MIB);
+  look();
+  NEED(cache.told.count == 1);
+  group_set(100 * MIB, 95 * MIB);
+  errno = 0;
+  look();
+  NEED(cache.told.count == 2 && errno == 0);
+}
+static void who_was_asked_is_told_too(void **state) {
+  (void)state;
+  run_child_in_tree(is_told_all_the_same);
+}
+
+/* In the child nobody is inside the callback any more. */
+static pid_t child;
+static void forks(size_t used_bytes, size_t limit_bytes, void *context) {
+  (void)used_bytes, (void)limit_bytes;
+  int *count = context;
+  if (++*count == 1) child = fork();
+}
+static void fork_inside(void) {
+  int count = 0;
+  group_is_full();
+  hak_free(hak_malloc(1));
+  limit_look(os_coarse_ms());
+  NEED(hak_limit_callback(200 * MIB, forks, &count) == 0);
+  NEED(hak_malloc(50 * MIB) == NULL && count == 1 && child >= 0);
+  if (child == 0) {
+    count = 1;
+    usleep(200000); /* it is asked again after so long: no waiting for anyone */
+    NEED(hak_malloc(50 * MIB) == NULL && count == 2);
+    _exit(0);
+  }
+  int status;
+  NEED(waitpid(child, &status, 0) == child && status == 0);
+}
+static void a_child_is_asked_too(void **state) {
+  (void)state;
+  run_child_in_tree(fork_inside);
+}
+
 /* What a large request may not be written to, one that grows is. */
 static void grows(void) {
-  struct told told = {0};
+  struct cache cache = {{0}, NULL, true};
   group_set(100 * MIB, 30 * MIB);
-  char *p = hak_malloc(20 * MIB), *q = p;
-  NEED(p != NULL);
+  char *p = hak_malloc(20 * MIB), *q = p, *small = hak_malloc(1000), *run = hak_malloc(3 * MIB);
+  NEED(p != NULL && small != NULL && run != NULL);
   memset(p, 7, 20 * MIB);
   limit_look(os_coarse_ms());
   void *sparse = hak_malloc(80 * MIB);
   NEED(sparse != NULL);
   hak_free(sparse);
   NEED(hak_realloc(p, 87 * MIB) == NULL && errno == ENOMEM);
+  NEED(hak_realloc(small, 80 * MIB) == NULL && hak_realloc(run, 80 * MIB) == NULL);
   NEED(p[20 * MIB - 1] == 7);
   group_set(100 * MIB, 21 * MIB); /* others in the group need less */
   NEED((p = hak_realloc(p, 87 * MIB)) != NULL && p[20 * MIB - 1] == 7);
@@ -284,21 +356,60 @@ static void grows(void) {
   group_set(100 * MIB, 90 * MIB);
   limit_look(os_coarse_ms());
   NEED(hak_realloc(p, 60 * MIB) == NULL);
-  NEED(hak_limit_callback(200 * MIB, shed, &told) == 0);
-  NEED((q = hak_realloc(p, 60 * MIB)) != NULL && told.count == 1 && q[20 * MIB - 1] == 7);
+  NEED(hak_limit_callback(200 * MIB, shed, &cache) == 0);
+  NEED((q = hak_realloc(p, 60 * MIB)) != NULL && cache.told.count == 1 && q[20 * MIB - 1] == 7);
   hak_free(q);
+}
+/* What is free goes back before a block may not grow, and before the program is asked. */
+static void grows_after_a_purge(void) {
+  struct told told = {0};
+  NEED(hak_option_set("WARM_POOL_BYTES", "1G") == 0 && hak_option_set("PURGE_DELAY_MS", "0") == 0);
+  group_set(1000 * MIB, 10 * MIB);
+  char *p = hak_malloc(10 * MIB);
+  NEED(p != NULL);
+  dirty();
+  group_set(100 * MIB, 60 * MIB);
+  limit_look(os_coarse_ms());
+  NEED(hak_option_set("WARM_POOL_BYTES", "1G") == 0 && superslab_dirty_bytes() > 50 * MIB);
+  NEED(hak_limit_callback(200 * MIB, tell, &told) == 0);
+  NEED(hak_realloc(p, 60 * MIB) == NULL); /* the file does not know what was given back */
+  NEED(superslab_dirty_bytes() < MIB && told.count == 1);
+}
+/* One that shrinks needs no memory, and asks nobody. */
+static void shrinks(void) {
+  static const size_t sizes[] = {100, 33000, 5 * MIB};
+  struct cache cache = {{0}, NULL, false};
+  char *mapping[HAK_COUNT_OF(sizes)], *run[HAK_COUNT_OF(sizes)];
+  group_set(100 * MIB, 10 * MIB);
+  for (size_t i = 0; i < HAK_COUNT_OF(sizes); i++) {
+    NEED((mapping[i] = hak_malloc(40 * MIB)) != NULL && (run[i] = hak_malloc(3 * MIB)) != NULL);
+    mapping[i][99] = run[i][99] = 7;
+  }
+  group_is_full();
+  NEED(hak_limit_callback(200 * MIB, shed, &cache) == 0);
+  for (size_t i = 0; i < HAK_COUNT_OF(sizes); i++) {
+    size_t wanted = size_round_up(sizes[i], CHUNK_BYTES);
+    NEED((mapping[i] = hak_realloc(mapping[i], sizes[i])) != NULL && mapping[i][99] == 7);
+    NEED(hak_malloc_usable_size(mapping[i]) <= wanted);
+    if (sizes[i] > 3 * MIB) continue;
+    NEED((run[i] = hak_realloc(run[i], sizes[i])) != NULL && run[i][99] == 7);
+    NEED(hak_malloc_usable_size(run[i]) <= wanted);
+  }
+  NEED(cache.told.count == 0);
 }
 static void a_block_that_grows_counts_whole(void **state) {
   (void)state;
   run_child_in_tree(grows);
+  run_child_in_tree(grows_after_a_purge);
+  run_child_in_tree(shrinks);
 }
 
 static void reclaim(void) {
   struct heap *h = heap_own();
-  NEED(!entry_reclaim(SIZE_MAX)); /* nothing gives that */
-  NEED(entry_reclaim(1));
+  NEED(!entry_reclaim(SIZE_MAX, false)); /* nothing gives that */
+  NEED(entry_reclaim(1, false));
   heap_busy_begin();
-  NEED(!entry_reclaim(1)); /* a handler amid a slow path waits for nobody */
+  NEED(!entry_reclaim(1, false)); /* a handler amid a slow path waits for nobody */
   heap_busy_end(h);
 }
 static void reclaim_is_tried_where_it_can_help(void **state) {
@@ -315,6 +426,8 @@ int main(void) {
       cmocka_unit_test(the_program_is_told_once_a_time),
       cmocka_unit_test(a_number_of_its_own_too),
       cmocka_unit_test(the_program_is_asked_before_there_is_no_memory),
+      cmocka_unit_test(who_was_asked_is_told_too),
+      cmocka_unit_test(a_child_is_asked_too),
       cmocka_unit_test(a_block_that_grows_counts_whole),
       cmocka_unit_test(reclaim_is_tried_where_it_can_help),
   };

@@ -3,6 +3,7 @@
 #include "unit_region.h"
 
 #include "huge.h"
+#include "prewarm.h"
 #include "run.h"
 #include "tail.h"
 
@@ -58,13 +59,17 @@ static void near_the_peak_the_pages_behind_a_block_go_back(void **state) {
 }
 
 /* A chunk's rest is 24 KiB; of 10 MiB a 32nd is 320. */
-enum { WITHIN_BUDGET = 14 };
+enum { WITHIN_BUDGET = 14, HIGHER = 6 /* chunks: a 32nd of what is then the peak */ };
 static void budget(void) {
   static void *runs[CHUNKS];
   begin(runs, CHUNKS);
   for (size_t i = 0; i < WITHIN_BUDGET; i++) NEED(pages_of_next(runs, i) == block_pages);
   NEED(pages_of_next(runs, WITHIN_BUDGET) == chunk_pages);
-  NEED(run_of(CHUNK_BYTES) != NULL); /* a new peak */
+  for (int i = 0; i < HIGHER; i++) {
+    NEED(pages_of_next(runs, WITHIN_BUDGET) == chunk_pages);
+    runs[WITHIN_BUDGET] = run_of(CHUNK_BYTES);
+    memset(runs[WITHIN_BUDGET], 1, CHUNK_BYTES);
+  }
   NEED(pages_of_next(runs, WITHIN_BUDGET + 1) == block_pages);
 }
 static void a_share_of_the_peak_goes_back_until_there_is_a_new_one(void **state) {
@@ -90,6 +95,12 @@ static void huge(void) {
   if (!huge_is_whole(0)) return; /* the system has none */
   NEED(pages_of_next(runs, 3) == chunk_pages);
 }
+static void prewarmed(void) {
+  static void *runs[CHUNKS];
+  begin(runs, CHUNKS);
+  NEED(prewarm(16 * MIB) == 16 * MIB && prewarm_keep_bytes() != 0);
+  NEED(pages_of_next(runs, 3) == chunk_pages);
+}
 static void whole_chunk(void) {
   static void *runs[CHUNKS];
   begin(runs, CHUNKS);
@@ -103,6 +114,7 @@ static void what_is_small_released_by_nobody_whole_or_huge_stays(void **state) {
   run_child(off);
   run_child(whole_chunk);
   run_child(huge);
+  run_child(prewarmed);
 }
 
 int main(void) {
