@@ -222,7 +222,7 @@ enum entry_large_move entry_large_resize_run(void *p, size_t i, size_t n, void *
 }
 
 /* Who has a block grow writes to it: so much more is refused before it kills. */
-static bool is_too_much(size_t bytes) {
+static HAK_NOINLINE bool is_too_much(size_t bytes) {
   if (HAK_LIKELY(!limit_refuses_written(bytes))) return false;
   if (entry_reclaim(bytes, true) && !limit_refuses_written(bytes)) return false;
   return !entry_limit_ask(bytes, true) || limit_refuses_written(bytes);

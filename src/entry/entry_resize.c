@@ -94,7 +94,7 @@ size_t entry_usable_size(const void *p) {
   return p == NULL ? 0 : place_of(p, VERDICT_INVALID_USABLE_SIZE).bytes;
 }
 
-size_t entry_good_size(size_t n) {
+HAK_COLD size_t entry_good_size(size_t n) {
   entry_init();
   if (n <= CLASS_SIZE_MAX) return size_class_finest(n);
   size_t step = n <= 2 * SUPERSLAB_BYTES ? CHUNK_BYTES : os_page_bytes();
@@ -197,7 +197,7 @@ void *entry_realloc(void *p, size_t n) {
   return resize_any(p, n);
 }
 
-size_t entry_purge(void) {
+HAK_COLD size_t entry_purge(void) {
   struct heap *h = entry_enter();
   if (h == NULL) return 0;
   if (!h->is_owned) {
@@ -224,7 +224,7 @@ size_t entry_purge(void) {
   return entry_purge_chunks(true) + purged;
 }
 
-void entry_thread_idle(void) {
+HAK_COLD void entry_thread_idle(void) {
   struct heap *h = entry_enter();
   if (h == NULL) return;
   if (!h->is_owned) {

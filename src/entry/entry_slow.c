@@ -72,18 +72,23 @@ HAK_INLINE void *try_locked(uint32_t c, size_t align) {
   return p;
 }
 
+/* Out of line, for who tries more than once. */
+static HAK_COLD HAK_NOINLINE void *try_again(uint32_t c, size_t align) {
+  return try_locked(c, align);
+}
+
 /* Another thread's purge has chunks for the length of its system call: they may be all there is. */
 static HAK_COLD void *alloc_after_purges(uint32_t c, size_t align) {
   if (entry_thread_is_amid()) return out_of_memory(); /* the purge may wait for our lock */
   for (int i = 0; i < PURGES_WAITED_FOR; i++) {
     size_t count = purge_wait();
-    void *p = try_locked(c, align);
+    void *p = try_again(c, align);
     if (p != NULL) return p;
     if (purge_events().run_count == count) break; /* none came in between */
   }
   size_t bytes = size_classes[c].size;
-  void *p = entry_reclaim(bytes, false) ? try_locked(c, align) : NULL;
-  if (p == NULL && entry_limit_ask(bytes, false)) p = try_locked(c, align);
+  void *p = entry_reclaim(bytes, false) ? try_again(c, align) : NULL;
+  if (p == NULL && entry_limit_ask(bytes, false)) p = try_again(c, align);
   return p != NULL ? p : out_of_memory();
 }
 

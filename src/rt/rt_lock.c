@@ -273,7 +273,7 @@ static void wait_until_free(struct rt_lock *lock) {
   while (load_seq(&lock->word) != 0 && !lock_is_mine(lock)) word_wait(lock);
 }
 
-void lock_fork_prepare(bool is_amid) {
+HAK_COLD void lock_fork_prepare(bool is_amid) {
   look_for_bare_fork(); /* else the wait below may be for threads that are gone */
   if (is_amid) return;
   uint64_t self = os_thread_self();
@@ -311,7 +311,7 @@ static void free_in_child(struct rt_lock *lock) {
 
 /* Whoever takes a lock after the gate has closed gives it back untouched; the child may have been
  * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
-void lock_fork_child(bool is_amid) {
+HAK_COLD void lock_fork_child(bool is_amid) {
   if (is_amid) look_for_bare_fork();      /* now: what the handler came amid may be a wait */
   if (is_amid || !gate_is_mine()) return; /* the second: done already, recover_after_bare_fork */
   gate_depth = 0;
