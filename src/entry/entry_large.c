@@ -54,12 +54,19 @@ static void unmap_all(const struct large_evicted *evicted) {
   for (size_t i = 0; evicted->object[i].address != NULL; i++) unmap(evicted->object[i]);
 }
 
+/* Known to the hash from now on. False: there is no memory for that, or it is more than a limit
+ * allows, since others have asked at the same instant, or it is larger than what was asked for. */
+static bool remember(struct large object, size_t fresh_bytes) {
+  if (!large_insert(object, fresh_bytes)) return false;
+  return HAK_LIKELY(!limit_is_exceeded()) || large_remove(object.address).address == NULL;
+}
+
 /* One that was freed a moment ago, known to the hash again; address NULL: none. */
 static struct large mapping_again(size_t bytes, size_t align) {
   struct heap *h = entry_enter();
   if (h == NULL) return (struct large){NULL, 0};
   struct large object = large_cache_take(bytes, align, os_coarse_ms());
-  bool is_known = object.address != NULL && large_insert(object, 0);
+  bool is_known = object.address != NULL && remember(object, 0);
   entry_leave(h);
   if (object.address == NULL) return object;
   if (!is_known) {
@@ -86,9 +93,7 @@ static void *mapping_try(size_t n, size_t align, bool zero) {
   void *p = align > page ? os_map_aligned(bytes, align) : os_map(bytes);
   if (p == NULL) return NULL;
   struct heap *h = entry_enter();
-  bool is_known = h != NULL && large_insert((struct large){p, bytes}, bytes);
-  /* Others may have asked at the same instant. */
-  if (is_known && limit_is_exceeded()) is_known = large_remove(p).address == NULL;
+  bool is_known = h != NULL && remember((struct large){p, bytes}, bytes);
   if (h != NULL) entry_leave(h);
   if (is_known) return p;
   unmap((struct large){p, bytes});
@@ -249,17 +254,20 @@ enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size
   if (bytes > old_bytes && is_too_much(bytes - old_bytes)) return LARGE_STAYS;
   struct heap *h = entry_enter();
   if (h == NULL) return n <= old_bytes ? LARGE_MOVED : LARGE_STAYS;
-  struct large object = large_begin_move(p);
+  /* Where what is held is exact, others are not given meanwhile what it grows by. */
+  size_t counted_bytes = limit_counts_own() ? size_max(old_bytes, bytes) : old_bytes;
+  struct large object = large_begin_move(p, counted_bytes);
+  bool is_exceeded = bytes > old_bytes && limit_is_exceeded(); /* with what others have just got */
   entry_leave(h);
   if (object.address == NULL) abort_foreign(p);
-  void *moved = remap(p, old_bytes, bytes);
+  void *moved = HAK_LIKELY(!is_exceeded) ? remap(p, old_bytes, bytes) : NULL;
   if (moved != NULL) object = (struct large){moved, bytes};
   h = entry_enter();
   /* A handler cannot be inside: this very thread was outside a slow path a moment ago. */
   CHECK(h != NULL);
-  large_end_move(object, object.bytes > old_bytes ? object.bytes - old_bytes : 0);
+  large_end_move(object, counted_bytes, object.bytes > old_bytes ? object.bytes - old_bytes : 0);
   entry_leave(h);
   *out = object.address;
-  if (moved != NULL) return LARGE_MOVED;
-  return n <= old_bytes ? LARGE_MOVED : LARGE_MUST_COPY;
+  if (moved != NULL || n <= old_bytes) return LARGE_MOVED;
+  return is_exceeded ? LARGE_STAYS : LARGE_MUST_COPY;
 }

@@ -88,13 +88,14 @@ static bool table_is_valid(void) {
   return t->count == 0 || (size_is_pow2(t->count) && used_count <= t->count / 2);
 }
 
-static void add(struct large object, size_t fresh_bytes) {
+/* counted_bytes of it count already. */
+static void add(struct large object, size_t counted_bytes, size_t fresh_bytes) {
   struct table *t = load_relaxed(&table_used);
   size_t i = slot_of(t, object.address);
   ASSERT(t->slots[i].address == NULL);
   slot_store(&t->slots[i], object);
   bump_relaxed(&mapped_count, (size_t)1);
-  bump_relaxed(&mapped_bytes, object.bytes);
+  bump_relaxed(&mapped_bytes, object.bytes - counted_bytes);
   limit_note_growth(fresh_bytes);
   if (load_relaxed(&mapped_bytes) > load_relaxed(&mapped_peak))
     store_relaxed(&mapped_peak, load_relaxed(&mapped_bytes));
@@ -108,7 +109,7 @@ bool large_insert(struct large object, size_t fresh_bytes) {
   if (has_room) {
     used_count++;
     signal_fence();
-    add(object, fresh_bytes);
+    add(object, 0, fresh_bytes);
     bump_relaxed(&inserted_count, (size_t)1);
   }
   lock_leave(&large_lock);
@@ -137,6 +138,7 @@ static void remove_at(const struct table *t, size_t hole) {
   slot_store(&slots[hole], (struct large){NULL, 0});
 }
 
+/* Its bytes count still. */
 static struct large take_out(const void *p) {
   const struct table *t = load_relaxed(&table_used);
   ASSERT(t->count == 0 || size_is_pow2(t->count));
@@ -151,30 +153,33 @@ static struct large take_out(const void *p) {
   } while (t->slots[i].address != NULL);
   removed[removed_next++ % REMOVED_COUNT] = p;
   bump_relaxed(&mapped_count, (size_t)-1);
-  bump_relaxed(&mapped_bytes, -found.bytes);
   return found;
 }
 
 struct large large_remove(const void *p) {
   lock_nested(&large_lock);
   struct large found = take_out(p);
-  if (found.address != NULL) used_count--;
+  if (found.address != NULL) {
+    used_count--;
+    bump_relaxed(&mapped_bytes, -found.bytes);
+  }
   ASSERT(table_is_valid());
   lock_leave(&large_lock);
   return found;
 }
 
-struct large large_begin_move(const void *p) {
+struct large large_begin_move(const void *p, size_t counted_bytes) {
   lock_nested(&large_lock);
   struct large found = take_out(p);
+  if (found.address != NULL) bump_relaxed(&mapped_bytes, counted_bytes - found.bytes);
   lock_leave(&large_lock);
   return found;
 }
 
-void large_end_move(struct large object, size_t fresh_bytes) {
+void large_end_move(struct large object, size_t counted_bytes, size_t fresh_bytes) {
   lock_nested(&large_lock);
   ASSERT(used_count > load_relaxed(&mapped_count));
-  add(object, fresh_bytes);
+  add(object, counted_bytes, fresh_bytes);
   ASSERT(table_is_valid());
   lock_leave(&large_lock);
 }

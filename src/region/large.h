@@ -23,10 +23,12 @@ HAK_MUST_USE bool large_insert(struct large object, size_t fresh_bytes);
 HAK_MUST_USE struct large large_find(const void *p);
 /* Forget the object that starts at p; .address is NULL when there is none. */
 HAK_MUST_USE struct large large_remove(const void *p);
-/* Forget p, but keep its place in the hash for what it becomes: large_end_move cannot fail.
- * .address is NULL when there is none, and then there is nothing to end. */
-HAK_MUST_USE struct large large_begin_move(const void *p);
-void large_end_move(struct large object, size_t fresh_bytes);
+/* Forget p, but keep its place in the hash for what it becomes: large_end_move cannot fail. Until
+ * then it counts as counted_bytes, what it is or, where that is exact, is to be: nobody else is
+ * given that room. .address is NULL when there is none, and then there is nothing to end. */
+HAK_MUST_USE struct large large_begin_move(const void *p, size_t counted_bytes);
+/* counted_bytes: as at the begin. */
+void large_end_move(struct large object, size_t counted_bytes, size_t fresh_bytes);
 /* True when p lies inside an object, not at its start. O(objects): for verdicts only. */
 HAK_MUST_USE bool large_is_interior(const void *p);
 /* True when an object that started at p was removed lately (the last 64). For verdicts only. */

@@ -206,7 +206,9 @@ bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero) {
   if (!superslab_take(index, mask, &word)) return false;
   *is_zero = (word_zero(word) & mask) == mask;
   count_claimed(count, *is_zero);
-  return true;
+  if (HAK_LIKELY(!limit_is_exceeded())) return true;
+  superslab_release(first, count);
+  return false;
 }
 
 void superslab_release(uint32_t first, uint32_t count) {

@@ -4,10 +4,14 @@
 #include "model.h"
 #include "model_atomic.h"
 
+#include <stdio.h>
+
 #include "heap.h"
 #include "home.h"
+#include "limit.h"
 #include "refill.h"
 #include "size_class.h"
+#include "rt_options.h"
 #include "slab.h"
 #include "purge.h"
 #include "superslab.h"
@@ -187,6 +191,26 @@ static void copies(void) {
 }
 static void is_split(void) { MODEL_NEED(size_classes[size_class_of(HALF_WAY)].size < WIDE); }
 
+/* Two runs grow at once, where a limit has room for one. */
+static size_t most_bytes;
+static void begin_limited(void) {
+  char text[32];
+  model_allocator_init();
+  MODEL_NEED(lock_enter(&heap_none.lock));
+  last = superslab_claim(SUPERSLAB_CHUNKS - 2, SUPERSLAB_CHUNKS, 0);
+  lock_leave(&heap_none.lock);
+  most_bytes = limit_held_bytes() + CHUNK_BYTES;
+  snprintf(text, sizeof text, "%zu", most_bytes);
+  MODEL_NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, text));
+}
+static void grows_by(uint32_t chunk) {
+  bool is_zero;
+  (void)!superslab_claim_at(last.first + last.count + chunk, 1, &is_zero); /* refused, perhaps */
+}
+static void grows(void) { grows_by(0); }
+static void grows_too(void) { grows_by(1); }
+static void limit_holds(void) { MODEL_NEED(limit_held_bytes() <= most_bytes); }
+
 static const struct model_scenario scenarios[] = {
     {"claim_claim", begin_full, {claims_and_keeps, claims_and_keeps}, counters_are_right},
     {"claim_release", begin_full, {claims_one, releases_last}, last_can_be_claimed},
@@ -197,6 +221,7 @@ static const struct model_scenario scenarios[] = {
     {"purge_claim", begin_empty, {purges, claims_two}, counters_are_right},
     {"purge_purge", begin_empty, {purges, purges}, counters_are_right},
     {"purge_release_claim", begin_empty, {purges, releases_last, claims_two}, counters_are_right},
+    {"grow_grow", begin_limited, {grows, grows_too}, limit_holds},
     {"hand_over", begin_fresh, {makes, looks}, nothing_more},
     {"publish", begin_forked, {makes_a_heap, finds_heaps}, nothing_more},
     {"exit_exit", begin_fresh, {allocates_at_exit, allocates_at_exit}, exit_has_two},

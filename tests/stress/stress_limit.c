@@ -2,7 +2,8 @@
  * rounds. stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] [--grow-percent N]
  * [--seed N] Who runs it sets the limit (test_limit.py). Each refusal must be NULL with ENOMEM, and
  * come before --most-mib; each round must get as much as half of the first. --size 0 is a mixture;
- * --grow-percent: of one block instead, that realloc makes so much larger each time.
+ * --grow-percent: of one block a thread instead, that realloc makes so much larger each time, until
+ * all are refused.
  */
 #include "stress_util.h"
 
@@ -17,6 +18,7 @@ static size_t most_bytes, wanted_size, grow_percent;
 static unsigned threads;
 static pthread_barrier_t turn;
 static atomic_size_t filled; /* in this round */
+static atomic_uint refused;  /* threads that grow no more, for now */
 static size_t first_round;
 
 static size_t next_size(struct rng *rng) {
@@ -45,20 +47,28 @@ static struct link *fill(struct rng *rng) {
   }
 }
 
+/* Asks again while another may be granted what it is about to let go of. */
 static struct link *grow(void) {
   struct link *object = NULL;
-  for (size_t size = 0, next = MIB;; next += next / 100 * grow_percent) {
+  bool is_refused = false;
+  for (size_t size = 0, next = MIB;;) {
     errno = 0;
     struct link *grown = T_realloc(object, next);
+    if ((grown == NULL) != is_refused) {
+      is_refused = grown == NULL;
+      atomic_fetch_add(&refused, is_refused ? 1u : -1u);
+    }
     if (grown == NULL) {
       REQUIRE(errno == ENOMEM, "realloc to %zu failed with errno %d", next, errno);
-      return object;
+      if (atomic_load(&refused) == threads) return object;
+      continue;
     }
     memset((char *)grown + size, 0x5a, next - size);
     *grown = (struct link){NULL, next};
     note_filled(next - size);
     object = grown;
     size = next;
+    next += next / 100 * grow_percent;
   }
 }
 
@@ -85,6 +95,7 @@ static void *work(void *argument) {
       if (round == 0) first_round = bytes;
       REQUIRE(bytes * ROUND_SHARE >= first_round, "less than half of round 1");
       atomic_store(&filled, 0);
+      atomic_store(&refused, 0);
     }
     pthread_barrier_wait(&turn);
     empty(list);

@@ -104,6 +104,11 @@ class Limits(unittest.TestCase):
         for size in SIZES:
             with self.subTest(size=size):
                 self.rounds(run(["--size", size], HAKMEM_MEMORY_LIMIT="64M"))
+        for percent in ("5", "50"):  # what one lets go of, moving, is not granted to the other
+            with self.subTest(percent=percent):
+                grown = run(["--grow-percent", percent, "--threads", "2", "--rounds", "20"],
+                            HAKMEM_MEMORY_LIMIT="64M")
+                self.rounds(grown, LEAST / (1 + int(percent) / 100))
         done = run(["--rounds", "1", "--most-mib", "100"], HAKMEM_MEMORY_LIMIT="off")
         self.assertIn("nothing is refused", done.stderr)
 

@@ -6,6 +6,8 @@
 
 #include "entry_limit.h"
 #include "idle.h"
+#include "large.h"
+#include "large_cache.h"
 #include "limit.h"
 #include "os_proc.h"
 #include "purge.h"
@@ -69,6 +71,44 @@ static void fills_to_its_number(void) {
 static void beyond_a_number_is_no_memory(void **state) {
   (void)state;
   run_child_in_tree(fills_to_its_number);
+}
+
+/* A block that moves counts all the while: its room is given to nobody else. */
+enum { ASKS = 2000 };
+static _Atomic(bool) is_enough;
+static void *moves(void *unused) {
+  char *p = hak_malloc(20 * MIB);
+  for (size_t n = 20; p != NULL && !load_relaxed(&is_enough); n ^= 1) p = hak_realloc(p, n * MIB);
+  NEED(p != NULL);
+  hak_free(p);
+  return unused;
+}
+static void moves_beside(void) {
+  NEED(hak_option_set("MEMORY_LIMIT", "32M") == 0);
+  pthread_t thread;
+  NEED(pthread_create(&thread, NULL, moves, NULL) == 0);
+  while (large_bytes() == 0) cpu_pause();
+  for (int i = 0; i < ASKS; i++) NEED(hak_malloc(15 * MIB) == NULL);
+  store_relaxed(&is_enough, true);
+  NEED(pthread_join(thread, NULL) == 0);
+}
+/* One that is used again may be larger than what was asked for, and checked. */
+static void uses_again(void) {
+  char *p = hak_malloc(15 * MIB), *q = hak_malloc(16 * MIB), text[32];
+  NEED(p != NULL && q != NULL);
+  hak_free(p);
+  NEED(large_cache_bytes() == 15 * MIB);
+  size_t limit = limit_held_bytes() + 14 * MIB + 768 * KIB;
+  snprintf(text, sizeof text, "%zu", limit);
+  NEED(hak_option_set("MEMORY_LIMIT", text) == 0);
+  p = hak_malloc(14 * MIB + 512 * KIB);
+  NEED(p != NULL && limit_held_bytes() <= limit);
+}
+static void a_number_is_exact(void **state) {
+  (void)state;
+  run_child_in_tree(uses_again);
+  if (UNIT_TSAN) skip(); /* a thread after a fork */
+  run_child_in_tree(moves_beside);
 }
 
 /* What another thread's heap keeps is given to who has nothing left. */
@@ -428,6 +468,7 @@ static void reclaim_is_tried_where_it_can_help(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(beyond_a_number_is_no_memory),
+      cmocka_unit_test(a_number_is_exact),
       cmocka_unit_test(a_purge_comes_before_no_memory),
       cmocka_unit_test(options_tighten_and_are_as_said_again),
       cmocka_unit_test(what_is_free_goes_when_it_is_tight),

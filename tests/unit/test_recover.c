@@ -241,10 +241,10 @@ static void takes_mappings_out(void) {
   struct heap *h = entry_enter();
   for (size_t i = 0; i < MAPPINGS; i++) {
     if (!is_going[i]) continue;
-    struct large o =
-        i % 2 == 0 ? large_remove(mapping(i).address) : large_begin_move(mapping(i).address);
+    struct large m = mapping(i);
+    struct large o = i % 2 == 0 ? large_remove(m.address) : large_begin_move(m.address, m.bytes);
     o.address = (char *)o.address + 4096;
-    if (i % 2 != 0) large_end_move(o, 0);
+    if (i % 2 != 0) large_end_move(o, m.bytes, 0);
   }
   entry_leave(h);
 }
