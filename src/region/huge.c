@@ -123,17 +123,17 @@ void huge_break(size_t superslab) {
     if (huge_is_whole(i)) store_relaxed(&state_bytes[i], (uint8_t)BROKEN);
 }
 
-void huge_note_run(size_t first_chunk, size_t chunk_count, size_t bytes) {
-  ASSERT(bytes != 0 && bytes <= chunk_count * CHUNK_BYTES);
-  size_t superslab = (first_chunk + chunk_count - 1) / SUPERSLAB_CHUNKS;
+void huge_note_run(size_t first_chunk, size_t bytes) {
+  ASSERT(bytes != 0 && bytes <= region_bytes());
+  size_t chunk_count = (bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
+  size_t last_chunk = first_chunk + chunk_count - 1, superslab = last_chunk / SUPERSLAB_CHUNKS;
   if (HAK_LIKELY(!huge_is_whole(superslab)) || rt_option(RT_OPTION_THP) == RT_THP_ALWAYS) return;
-  bool is_small = chunk_count < SUPERSLAB_CHUNKS; /* else of whole superslabs */
-  size_t fit = is_small ? SUPERSLAB_CHUNKS / chunk_count : 1;
-  size_t taken = is_small ? SUPERSLAB_BYTES : chunk_count * CHUNK_BYTES;
+  size_t fit = size_max(SUPERSLAB_CHUNKS / chunk_count, 1); /* more than one: in one superslab */
+  size_t taken = size_round_up(chunk_count * CHUNK_BYTES, SUPERSLAB_BYTES);
   size_t used = fit * size_round_up(bytes, os_page_bytes());
   ASSERT(used <= taken);
   if (taken - used < SUPERSLAB_BYTES / DENSE_SHARE) return;
-  size_t mine = is_small ? chunk_count : SUPERSLAB_CHUNKS;
+  size_t mine = size_min(chunk_count, last_chunk % SUPERSLAB_CHUNKS + 1); /* of the last one */
   size_t untouched = (size_t)__builtin_popcount(word_zero(superslab_word(superslab)));
   if (untouched + mine == SUPERSLAB_CHUNKS) huge_break(superslab);
 }

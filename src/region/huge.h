@@ -32,7 +32,7 @@ HAK_MUST_USE bool huge_is_whole(size_t superslab);
 void huge_break(size_t superslab);
 /* A run for `bytes` is about to be handed out, of chunks that read as zero. Where it begins a
  * superslab and more like it would leave an eighth of that unused, the superslab is broken. */
-void huge_note_run(size_t first_chunk, size_t chunk_count, size_t bytes);
+void huge_note_run(size_t first_chunk, size_t bytes);
 /* True when a block of its own mapping, that grows to so many bytes, is to have huge pages: who
  * grows it writes to it in order. */
 HAK_MUST_USE bool huge_is_for_growing(size_t bytes);

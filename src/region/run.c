@@ -40,10 +40,7 @@ void *run_alloc(size_t bytes, size_t align, size_t preferred, bool *is_zero) {
   struct chunk_run chunks = superslab_claim(count, step, preferred);
   if (chunks.first == CHUNK_NONE) return NULL;
   *is_zero = chunks.is_zero;
-  if (chunks.is_zero) huge_note_run(chunks.first, chunks.count, bytes);
-  if (chunks.count > count) { /* whole superslabs were claimed: the tail goes back */
-    superslab_release(chunks.first + count, chunks.count - count);
-  }
+  if (chunks.is_zero) huge_note_run(chunks.first, bytes);
   struct run *r = run_of(chunks.first);
   r->chunk_count = count;
   r->growth_count = 0;

@@ -123,20 +123,24 @@ static bool claim_in(size_t index, uint32_t count, uint32_t step, struct chunk_r
   }
 }
 
-/* `whole` neighbouring superslabs from `index` on: taken in address order, undone in reverse. */
-static bool claim_whole(size_t index, size_t whole, struct chunk_run *run) {
-  ASSERT(whole != 0 && index + whole <= load_relaxed(&superslab_count));
-  run->is_zero = true;
-  for (size_t i = 0; i < whole; i++) {
-    uint64_t word = load_relaxed(&superslab_words[index + i]);
-    if (!superslab_take(index + i, ALL_FREE, &word)) {
-      while (i > 0) superslab_give(index + --i, ALL_FREE, CHUNK_DIRTY);
+/* Nobody has written to what was zero when it was taken. */
+static enum chunk_state state_of(bool is_zero) { return is_zero ? CHUNK_ZERO : CHUNK_DIRTY; }
+
+/* `count` chunks from superslab `index` on, of the last what is wanted of it: the rest of that
+ * stays as it is, untouched or not. Taken in address order, undone in reverse. */
+static bool claim_whole(size_t index, uint32_t count, struct chunk_run *run) {
+  *run = (struct chunk_run){(uint32_t)(index * SUPERSLAB_CHUNKS), count, true};
+  size_t last = index + (count - 1) / SUPERSLAB_CHUNKS;
+  ASSERT(count != 0 && last < load_relaxed(&superslab_count));
+  for (size_t i = index; i <= last; i++) {
+    uint32_t mask = i < last ? ALL_FREE : bits32_run(0, (count - 1) % SUPERSLAB_CHUNKS + 1);
+    uint64_t word = load_relaxed(&superslab_words[i]);
+    if (!superslab_take(i, mask, &word)) {
+      while (i > index) superslab_give(--i, ALL_FREE, state_of(run->is_zero));
       return false;
     }
-    run->is_zero = run->is_zero && word_zero(word) == ALL_FREE;
+    run->is_zero = run->is_zero && (word_zero(word) & mask) == mask;
   }
-  run->first = (uint32_t)(index * SUPERSLAB_CHUNKS);
-  run->count = (uint32_t)(whole * SUPERSLAB_CHUNKS);
   return true;
 }
 
@@ -160,14 +164,38 @@ static bool claim_search(uint32_t count, uint32_t step, struct chunk_run *run) {
   return false;
 }
 
-static bool claim_search_whole(size_t whole, struct chunk_run *run) {
-  size_t length = 0;
+static bool claim_search_whole(uint32_t count, struct chunk_run *run) {
+  size_t whole = (count + SUPERSLAB_CHUNKS - 1) / SUPERSLAB_CHUNKS, length = 0;
   for (size_t i = (uint32_t)load_acquire(&search_hint); i < load_acquire(&superslab_count); i++) {
     length = word_free(load_relaxed(&superslab_words[i])) == ALL_FREE ? length + 1 : 0;
     if (length < whole) continue;
-    if (claim_whole(i + 1 - whole, whole, run)) return true;
+    if (claim_whole(i + 1 - whole, count, run)) return true;
     length = 0;
   }
+  return false;
+}
+
+static void give_run(uint32_t first, uint32_t count, enum chunk_state state) {
+  ASSERT(count != 0);
+  ASSERT(first + count <= load_relaxed(&superslab_count) * SUPERSLAB_CHUNKS);
+  ASSERT(load_relaxed(&claimed_bytes) >= (size_t)count * CHUNK_BYTES);
+  sub_relaxed(&claimed_bytes, (size_t)count * CHUNK_BYTES);
+  add_relaxed(&release_count, (size_t)1);
+  while (count > 0) {
+    uint32_t at = first % SUPERSLAB_CHUNKS;
+    uint32_t here = count < SUPERSLAB_CHUNKS - at ? count : SUPERSLAB_CHUNKS - at;
+    superslab_give(first / SUPERSLAB_CHUNKS, bits32_run(at, here), state);
+    first += here;
+    count -= here;
+  }
+}
+
+/* A claim is counted, and given back where it is too much with what others have claimed at the same
+ * instant. */
+static bool claim_stands(const struct chunk_run *run) {
+  count_claimed(run->count, run->is_zero);
+  if (HAK_LIKELY(!limit_is_exceeded())) return true;
+  give_run(run->first, run->count, state_of(run->is_zero));
   return false;
 }
 
@@ -176,22 +204,16 @@ struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred
   ASSERT(step != 0 && step <= SUPERSLAB_CHUNKS && (step & (step - 1)) == 0);
   struct chunk_run run = {CHUNK_NONE, 0, false};
   if (HAK_UNLIKELY(limit_refuses((size_t)count * CHUNK_BYTES))) return run;
-  size_t whole = (count + SUPERSLAB_CHUNKS - 1) / SUPERSLAB_CHUNKS;
   bool is_whole = count > SUPERSLAB_CHUNKS;
   bool is_found = !is_whole && preferred < load_acquire(&superslab_count) &&
                   claim_in(preferred, count, step, &run);
   /* Others may take what we grew: each round grows by one superslab, up to the region's end. */
   while (!is_found) {
-    is_found = is_whole ? claim_search_whole(whole, &run) : claim_search(count, step, &run);
+    is_found = is_whole ? claim_search_whole(count, &run) : claim_search(count, step, &run);
     if (!is_found && !region_grow()) break;
   }
-  if (!is_found) return (struct chunk_run){CHUNK_NONE, 0, false};
-  ASSERT(run.count >= count);
-  count_claimed(run.count, run.is_zero);
-  if (HAK_UNLIKELY(limit_is_exceeded())) { /* others have claimed at the same instant */
-    superslab_release(run.first, run.count);
-    return (struct chunk_run){CHUNK_NONE, 0, false};
-  }
+  ASSERT(!is_found || run.count == count);
+  if (!is_found || !claim_stands(&run)) return (struct chunk_run){CHUNK_NONE, 0, false};
   return run;
 }
 
@@ -205,26 +227,10 @@ bool superslab_claim_at(uint32_t first, uint32_t count, bool *is_zero) {
   uint64_t word = load_relaxed(&superslab_words[index]);
   if (!superslab_take(index, mask, &word)) return false;
   *is_zero = (word_zero(word) & mask) == mask;
-  count_claimed(count, *is_zero);
-  if (HAK_LIKELY(!limit_is_exceeded())) return true;
-  superslab_release(first, count);
-  return false;
+  return claim_stands(&(struct chunk_run){first, count, *is_zero});
 }
 
-void superslab_release(uint32_t first, uint32_t count) {
-  ASSERT(count != 0);
-  ASSERT(first + count <= load_relaxed(&superslab_count) * SUPERSLAB_CHUNKS);
-  ASSERT(load_relaxed(&claimed_bytes) >= (size_t)count * CHUNK_BYTES);
-  sub_relaxed(&claimed_bytes, (size_t)count * CHUNK_BYTES);
-  add_relaxed(&release_count, (size_t)1);
-  while (count > 0) {
-    uint32_t at = first % SUPERSLAB_CHUNKS;
-    uint32_t here = count < SUPERSLAB_CHUNKS - at ? count : SUPERSLAB_CHUNKS - at;
-    superslab_give(first / SUPERSLAB_CHUNKS, bits32_run(at, here), CHUNK_DIRTY);
-    first += here;
-    count -= here;
-  }
-}
+void superslab_release(uint32_t first, uint32_t count) { give_run(first, count, CHUNK_DIRTY); }
 
 uint64_t superslab_word(size_t index) {
   ASSERT(index < load_relaxed(&superslab_count));

@@ -29,7 +29,7 @@ void superslab_init(void *words);
 void superslab_announce(size_t index, uint32_t usable_chunks);
 
 /* Take `count` neighbouring chunks whose first is a multiple of `step` (a power of two, at most
- * 32) within its superslab; for count > 32 whole superslabs from the first on. Tries superslab
+ * 32) within its superslab; for count > 32 from the start of empty ones on. Tries superslab
  * `preferred` first. Grows the region when nothing fits. The caller holds an outermost lock.
  * run.first is CHUNK_NONE when there is no memory, or a limit (limit.h) refuses it. O(superslabs)
  * only when the heap is full. */

@@ -209,7 +209,10 @@ static void grows_by(uint32_t chunk) {
 }
 static void grows(void) { grows_by(0); }
 static void grows_too(void) { grows_by(1); }
-static void limit_holds(void) { MODEL_NEED(limit_held_bytes() <= most_bytes); }
+static void limit_holds(void) {
+  MODEL_NEED(limit_held_bytes() <= most_bytes);
+  MODEL_NEED(superslab_dirty_bytes() == 0); /* nobody has written to what was refused */
+}
 
 static const struct model_scenario scenarios[] = {
     {"claim_claim", begin_full, {claims_and_keeps, claims_and_keeps}, counters_are_right},

@@ -27,7 +27,7 @@ inline claim(me, mask, has, was_zero) {
     fi
   }
 }
-/* C: superslab_give, superslab_release */
+/* C: superslab_give, superslab_release, give_run, state_of */
 inline release(mask, is_zero) {
   atomic {
     assert((word_free & mask) == 0);
@@ -49,6 +49,7 @@ inline use(me, c, was_zero) {
 }
 
 /* C: superslab_claim, count_claimed */
+/* C: claim_stands, claim_whole */
 proctype claimer(byte me; byte mask) {
   bool has, was_zero;
   byte rounds = 0;
@@ -59,7 +60,8 @@ proctype claimer(byte me; byte mask) {
      claim(me, mask, has, was_zero);
      if
      :: !has -> skip
-     :: else ->
+     :: has -> release(mask, was_zero) /* a limit refuses it, or its other part was not to be had */
+     :: has ->
         if
         :: mask & 1 -> use(me, 0, was_zero)
         :: else -> skip

@@ -110,6 +110,15 @@ static void fresh_zeroes_are_not_touched(void **state) {
   }
   assert_true(resident_bytes() - before < 8 * MIB);
   for (int i = 0; i < 12; i++) hak_free(p[i]);
+  /* Nor what lies behind a run in its last superslab, by the claim of the run. */
+  (void)hak_malloc_trim(0);
+  before = resident_bytes();
+  for (int i = 0; i < 12; i++) {
+    p[i] = i % 2 == 0 ? hak_malloc(SUPERSLAB_BYTES + 100000) : hak_calloc(1, MIB);
+    assert_non_null(p[i]);
+  }
+  assert_true(resident_bytes() - before < 2 * MIB);
+  for (int i = 0; i < 12; i++) hak_free(p[i]);
 }
 
 /* What one resize does to the bytes that both sizes share. */

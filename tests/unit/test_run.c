@@ -128,6 +128,29 @@ static void growth_stops_at_neighbours(void **state) {
   run_child(neighbours);
 }
 
+/* What a run does not need of its last superslab stays as it was. */
+static void rests(void) {
+  layers_init(64 * MIB);
+  enum { CHUNKS = SUPERSLAB_CHUNKS + 2, BEHIND = 16 };
+  bool is_zero = false;
+  char *p = alloc(CHUNKS * CHUNK_BYTES - 100, 1, &is_zero);
+  NEED(p != NULL && is_zero && superslab_dirty_bytes() == 0);
+  NEED(superslab_claimed_bytes() == CHUNKS * CHUNK_BYTES);
+  char *q = alloc(BEHIND * CHUNK_BYTES, 1, &is_zero);
+  NEED(q == p + CHUNKS * CHUNK_BYTES && is_zero && is_all_zero(q, BEHIND * CHUNK_BYTES));
+  stamp(p, CHUNKS * CHUNK_BYTES, 1);
+  NEED(run_free(chunk_of(p)) && run_free(chunk_of(q)));
+  NEED(superslab_dirty_bytes() == (CHUNKS + BEHIND) * CHUNK_BYTES);
+  NEED(alloc(CHUNKS * CHUNK_BYTES, 1, &is_zero) == p && !is_zero);
+  NEED(superslab_dirty_bytes() == BEHIND * CHUNK_BYTES);
+  NEED(run_free(chunk_of(p)) && superslab_claimed_bytes() == 0);
+  NEED(superslab_dirty_bytes() == (CHUNKS + BEHIND) * CHUNK_BYTES);
+}
+static void what_no_run_needs_is_not_dirty(void **state) {
+  (void)state;
+  run_child(rests);
+}
+
 static char *raced;
 static pthread_barrier_t barrier;
 static _Atomic(uint32_t) freed_count;
@@ -163,6 +186,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(runs_follow_a_model),
       cmocka_unit_test(growth_stops_at_neighbours),
+      cmocka_unit_test(what_no_run_needs_is_not_dirty),
       cmocka_unit_test(of_two_frees_one_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void claim_into(unsigned slot, uint64_t *seed) {
   }
   NEED(model_is_free(run.first, run.count));
   if (count > SUPERSLAB_CHUNKS) {
-    NEED(run.first == lowest && run.count == size_round_up(count, SUPERSLAB_CHUNKS));
+    NEED(run.first == lowest && run.count == count);
   } else {
     NEED(run.count == count && run.first % step == 0);
     NEED(run.first / SUPERSLAB_CHUNKS == (run.first + count - 1) / SUPERSLAB_CHUNKS);
