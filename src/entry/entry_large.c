@@ -1,4 +1,5 @@
-/* entry_large.c — see entry_large.h. No system call is made while a lock is held.
+/* entry_large.c — see entry_large.h. No block is mapped, moved, advised or given back while a lock
+ * is held: docs/locks.md.
  */
 #include "entry_large.h"
 
@@ -38,7 +39,11 @@ static void *run_try(size_t n, size_t align, bool zero) {
   bool is_zero = false;
   void *p = run_alloc(size_max(n, 1), align, h->home->preferred_superslab, &is_zero);
   entry_leave(h);
-  if (p == NULL || is_zero) return p;
+  if (p == NULL) return NULL;
+  if (is_zero) {
+    huge_note_run(chunk_index(p), size_max(n, 1));
+    return p;
+  }
   tail_trim(p, size_max(n, 1));
   if (zero) mem_fill(p, 0, n);
   return p;

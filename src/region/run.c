@@ -4,7 +4,6 @@
 
 #include "base_atomic.h"
 #include "base_size.h"
-#include "huge.h"
 #include "os_check.h"
 #include "region.h"
 #include "slab_map.h"
@@ -40,7 +39,6 @@ void *run_alloc(size_t bytes, size_t align, size_t preferred, bool *is_zero) {
   struct chunk_run chunks = superslab_claim(count, step, preferred);
   if (chunks.first == CHUNK_NONE) return NULL;
   *is_zero = chunks.is_zero;
-  if (chunks.is_zero) huge_note_run(chunks.first, bytes);
   struct run *r = run_of(chunks.first);
   r->chunk_count = count;
   r->growth_count = 0;

@@ -2,6 +2,7 @@
 #include "unit_entry.h"
 
 #include "entry_large.h"
+#include "huge.h"
 #include "large.h"
 #include "os_mem.h"
 #include "region.h"
@@ -119,6 +120,30 @@ static void fresh_zeroes_are_not_touched(void **state) {
   }
   assert_true(resident_bytes() - before < 2 * MIB);
   for (int i = 0; i < 12; i++) hak_free(p[i]);
+}
+
+/* Runs of which a superslab holds few are not begun on huge pages that it still has. */
+enum { FILLING = 100, THIN_BYTES = 33000 };
+static void thin_runs(void) {
+  char *p[FILLING];
+  size_t whole = 0;
+  for (size_t i = 0; i < FILLING; i++) {
+    NEED((p[i] = hak_malloc(MIB)) != NULL);
+    memset(p[i], 1, MIB);
+  }
+  for (size_t i = 0; i < FILLING; i++) hak_free(p[i]);
+  (void)hak_malloc_trim(0);
+  for (size_t i = 0; i < superslab_chunk_end() / SUPERSLAB_CHUNKS; i++) whole += huge_is_whole(i);
+  if (whole == 0) _exit(0); /* the kernel has none */
+  for (size_t i = 0; i < FILLING * MIB / CHUNK_BYTES; i++) {
+    void *thin = hak_malloc(THIN_BYTES);
+    NEED(thin != NULL && !huge_is_whole(chunk_index(thin) / SUPERSLAB_CHUNKS));
+  }
+}
+static void thin_runs_break_huge_pages(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip();
+  run_child(thin_runs);
 }
 
 /* What one resize does to the bytes that both sizes share. */
@@ -276,6 +301,7 @@ int main(void) {
       cmocka_unit_test(any_alignment_is_had),
       cmocka_unit_test(zeroes_are_zero),
       cmocka_unit_test(fresh_zeroes_are_not_touched),
+      cmocka_unit_test(thin_runs_break_huge_pages),
       cmocka_unit_test(runs_grow_in_place),
       cmocka_unit_test(mappings_grow_without_copies),
       cmocka_unit_test(what_keeps_growing_becomes_a_mapping),
