@@ -2,6 +2,7 @@
  */
 #include "idle.h"
 
+#include "base_ms.h"
 #include "depot.h"
 #include "flush.h"
 #include "mail.h"
@@ -80,7 +81,7 @@ static bool has_gone_idle(struct heap *h, uint64_t now_ms) {
     return false;
   }
   uint64_t since = load_relaxed(&h->idle_since_ms);
-  if (since == 0 || now_ms - since < IDLE_MS) return false;
+  if (since == 0 || ms_since(since, now_ms) < IDLE_MS) return false;
   store_relaxed(&h->idle_since_ms, (uint64_t)0); /* until it has a slow path again */
   return true;
 }

@@ -2,6 +2,7 @@
  */
 #include "mail.h"
 
+#include "base_ms.h"
 #include "base_size.h"
 #include "depot.h"
 #include "flush.h"
@@ -128,7 +129,7 @@ static bool is_more_than(struct waiting w, struct heap *owner, uint32_t times) {
 }
 
 static bool is_overdue(struct heap *owner, struct waiting w, uint32_t now_ms) {
-  return now_ms - w.since_ms > INBOX_WAIT_MS || is_more_than(w, owner, 1);
+  return ms_since_low(w.since_ms, now_ms) > INBOX_WAIT_MS || is_more_than(w, owner, 1);
 }
 
 /* The newest magazine. Only who holds the lock takes any out, so the one seen cannot leave, and

@@ -3,6 +3,7 @@
 #include "huge.h"
 
 #include "base_atomic.h"
+#include "base_ms.h"
 #include "base_size.h"
 #include "meta.h"
 #include "os_check.h"
@@ -90,7 +91,7 @@ void huge_note_growth(size_t superslab) {
   if (state_bytes == NULL) return;
   if (superslab % GROUP_SUPERSLABS == 0) {
     uint64_t now_ms = os_coarse_ms();
-    group_is_huge = is_wanted(superslab, now_ms - group_ms <= FAST_MS);
+    group_is_huge = is_wanted(superslab, ms_since(group_ms, now_ms) <= FAST_MS);
     group_ms = now_ms;
     ASSERT(!group_is_huge || mode != OS_THP_NEVER);
     meta_set_huge(group_is_huge && superslab_claimed_bytes() >= META_MIN_BYTES);

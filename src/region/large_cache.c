@@ -5,6 +5,7 @@
 #include "large_cache.h"
 
 #include "base_atomic.h"
+#include "base_ms.h"
 #include "base_size.h"
 #include "limit.h"
 #include "os_check.h"
@@ -142,7 +143,7 @@ static bool fits(struct large object, size_t bytes, size_t align) {
 
 /* What went a moment ago is wanted again: so much is kept for a while. */
 static void note_regret(size_t bytes, uint64_t now_ms) {
-  if (!is_near(gone_bytes, bytes) || now_ms - gone_ms > SOON_MS) return;
+  if (!is_near(gone_bytes, bytes) || ms_since(gone_ms, now_ms) > SOON_MS) return;
   regretted_bytes = size_min(load_relaxed(&kept_bytes) + gone_bytes, REGRET_MAX);
   regret_end_ms = now_ms + REGRET_MS;
   gone_bytes = 0;
@@ -192,7 +193,7 @@ void large_cache_expire(uint64_t now_ms, bool all, struct large_evicted *out) {
   bool is_close = rt_options_pressure() >= RT_PRESSURE_CLOSE || large_cache_is_in_the_way();
   for (size_t i = 0; i < LARGE_CACHE_PLACES; i++) {
     if (places[i].object.address == NULL) continue;
-    if (all || is_close || now_ms - places[i].since_ms >= age_ms)
+    if (all || is_close || ms_since(places[i].since_ms, now_ms) >= age_ms)
       evict(clear(&places[i]), now_ms, out);
   }
   if (all) gone_bytes = 0; /* what the program asks to give back is no mistake of ours */

@@ -4,6 +4,7 @@
  */
 #include "limit.h"
 
+#include "base_ms.h"
 #include "base_size.h"
 #include "large.h"
 #include "large_cache.h"
@@ -100,7 +101,7 @@ static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
   size_t sum = 0;
   for (size_t i = 0; i < FRESH_PLACES; i++) {
     bool is_mine = load_relaxed(&fresh[i].thread) == os_thread_self();
-    bool is_over = is_mine ? asks : now_ms - load_relaxed(&fresh[i].at_ms) > FRESH_MS;
+    bool is_over = is_mine ? asks : ms_since(load_relaxed(&fresh[i].at_ms), now_ms) > FRESH_MS;
     size_t bytes = load_relaxed(&fresh[i].bytes);
     if (!is_over) sum += is_mine ? bytes : size_min(bytes, OTHERS_MAX);
   }

@@ -4,6 +4,7 @@
 
 #include "base_atomic.h"
 #include "base_bits.h"
+#include "base_ms.h"
 #include "base_size.h"
 #include "huge.h"
 #include "os_check.h"
@@ -177,7 +178,7 @@ void purge_tick(uint64_t now_ms) {
   bool may = may_purge(now_ms);
   size_t keep_bytes = load_relaxed(&delay_keep_bytes);
   if (may && keep_bytes != SIZE_MAX) purge_unneeded(keep_bytes, now_ms);
-  if (delay_ms == 0 || now_ms - start < delay_ms) return;
+  if (delay_ms == 0 || ms_since(start, now_ms) < delay_ms) return;
   if (!cas_acq_rel(&delay_start_ms, &start, now_ms)) return; /* another thread's tick */
   size_t dirty_bytes = superslab_dirty_bytes();
   size_t unused_bytes = size_min(load_relaxed(&dirty_least) * CHUNK_BYTES, dirty_bytes);
@@ -193,7 +194,7 @@ bool purge_quiet(struct purge_quiet *q, uint64_t now_ms, uint64_t *due_ms) {
   uint64_t delay_ms = rt_option(RT_OPTION_PURGE_DELAY_MS);
   size_t warm_count = superslab_events().warm_count, dirty_bytes = superslab_dirty_bytes();
   bool is_quiet = q->since_ms != 0 && warm_count == q->warm_count, has_more = false;
-  bool is_over_delay = is_quiet && delay_ms != 0 && now_ms - q->since_ms >= delay_ms;
+  bool is_over_delay = is_quiet && delay_ms != 0 && ms_since(q->since_ms, now_ms) >= delay_ms;
   size_t unneeded_bytes = size_min(q->dirty_bytes, dirty_bytes);
   if (is_over_delay && unneeded_bytes != 0 && may_purge(now_ms)) {
     size_t purged = purge_down_to(dirty_bytes - unneeded_bytes, now_ms, &has_more);

@@ -3,6 +3,7 @@
 #include "regret.h"
 
 #include "base_atomic.h"
+#include "base_ms.h"
 #include "base_size.h"
 #include "os_check.h"
 
@@ -26,7 +27,7 @@ static _Atomic(uint64_t) keep_end_ms;
 
 void regret_note_purge(size_t bytes, size_t empty_bytes, uint64_t now_ms) {
   ASSERT(bytes != 0);
-  bool is_lately = now_ms - load_relaxed(&purged_ms) <= SOON_MS;
+  bool is_lately = ms_since(load_relaxed(&purged_ms), now_ms) <= SOON_MS;
   size_t gone = (is_lately ? load_relaxed(&purged_bytes) : 0) + bytes;
   size_t stood = is_lately ? load_relaxed(&stood_bytes) : 0;
   if (!is_lately) store_relaxed(&back_bytes, (size_t)0);
@@ -40,7 +41,7 @@ bool regret_is_open(void) { return load_relaxed(&purged_bytes) != 0; }
 void regret_note_claim(size_t bytes, size_t peak_bytes, uint64_t now_ms) {
   ASSERT(bytes != 0);
   size_t gone = load_relaxed(&purged_bytes);
-  if (now_ms - load_relaxed(&purged_ms) > SOON_MS) {
+  if (ms_since(load_relaxed(&purged_ms), now_ms) > SOON_MS) {
     store_relaxed(&purged_bytes, (size_t)0);
     return;
   }

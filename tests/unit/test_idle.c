@@ -204,6 +204,7 @@ static void looks(void) {
   bool is_waiting = false;
   uint64_t now = 1000000000;
   NEED(idle_look(&strays, now, &is_waiting).kind == FAULT_NONE && is_waiting);
+  NEED(idle_look(&strays, now - 1, &is_waiting).kind == FAULT_NONE); /* an older clock */
   NEED(idle_look(&strays, now + IDLE_MS - 1, &is_waiting).kind == FAULT_NONE && is_waiting);
   NEED(sleeper.heap->depot_bytes != 0);
   store_relaxed(&heap[HEAPS - 1]->slow_count, 2u);

@@ -193,6 +193,8 @@ static void delayed(void) {
   NEED(superslab_dirty_bytes() == 4 * SUPERSLAB_BYTES);
   purge_tick(2000); /* at some moment since 1000 nothing was dirty */
   NEED(superslab_dirty_bytes() == 4 * SUPERSLAB_BYTES);
+  purge_tick(1999); /* of a thread that has read the clock before */
+  NEED(superslab_dirty_bytes() == 4 * SUPERSLAB_BYTES);
   run = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
   superslab_release(run.first, run.count);
   purge_tick(2999);

@@ -21,6 +21,16 @@ static void what_comes_back_soon_stays(void) {
   NEED(regret_keep_bytes(15200) == 15 * MIB && regret_keep_bytes(15201) == 0);
 }
 
+static void what_comes_back_by_an_older_clock_stays(void) {
+  regret_note_purge(8 * MIB, 4 * MIB, 5000);
+  regret_note_claim(2 * MIB, PEAK, 4999);
+  NEED(regret_keep_bytes(5000) == 4 * MIB);
+  regret_note_purge(8 * MIB, 0, 4998);
+  NEED(regret_is_open());
+  regret_note_claim(14 * MIB, PEAK, 5001); /* both count */
+  NEED(!regret_is_open());
+}
+
 static void what_comes_back_late_was_rightly_purged(void) {
   regret_note_purge(8 * MIB, 4 * MIB, 5000);
   regret_note_claim(2 * MIB, PEAK, 6001);
@@ -88,6 +98,7 @@ static void a_clock_that_stands_still_does_no_harm(void) {
   }
 IN_CHILD(nothing_stays_without_a_purge)
 IN_CHILD(what_comes_back_soon_stays)
+IN_CHILD(what_comes_back_by_an_older_clock_stays)
 IN_CHILD(what_comes_back_late_was_rightly_purged)
 IN_CHILD(what_came_back_counts_once)
 IN_CHILD(purges_in_a_row_add_up)
@@ -99,6 +110,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_nothing_stays_without_a_purge),
       cmocka_unit_test(test_what_comes_back_soon_stays),
+      cmocka_unit_test(test_what_comes_back_by_an_older_clock_stays),
       cmocka_unit_test(test_what_comes_back_late_was_rightly_purged),
       cmocka_unit_test(test_what_came_back_counts_once),
       cmocka_unit_test(test_purges_in_a_row_add_up),
