@@ -37,14 +37,15 @@ static void *run_try(size_t n, size_t align, bool zero) {
   struct heap *h = entry_enter();
   if (h == NULL) return entry_signal_alloc(n, align);
   bool is_zero = false;
-  void *p = run_alloc(size_max(n, 1), align, h->home->preferred_superslab, &is_zero);
+  n = size_max(n, 1);
+  void *p = run_alloc(n, align, h->home->preferred_superslab, &is_zero);
   entry_leave(h);
   if (p == NULL) return NULL;
   if (is_zero) {
-    huge_note_run(chunk_index(p), size_max(n, 1));
+    huge_note_run(p, n);
     return p;
   }
-  tail_trim(p, size_max(n, 1));
+  tail_trim(p, n);
   if (zero) mem_fill(p, 0, n);
   return p;
 }
@@ -55,8 +56,13 @@ static void unmap(struct large object) {
   if (!os_unmap(object.address, object.bytes)) return;
 }
 
-static void unmap_all(const struct large_evicted *evicted) {
-  for (size_t i = 0; evicted->object[i].address != NULL; i++) unmap(evicted->object[i]);
+static size_t unmap_all(const struct large_evicted *evicted) {
+  size_t bytes = 0;
+  for (size_t i = 0; evicted->object[i].address != NULL; i++) {
+    unmap(evicted->object[i]);
+    bytes += evicted->object[i].bytes;
+  }
+  return bytes;
 }
 
 /* Known to the hash from now on. False: there is no memory for that, or it is more than a limit
@@ -107,26 +113,19 @@ static void *mapping_try(size_t n, size_t align, bool zero) {
 
 void *entry_large_try_mapping(size_t n) { return mapping_try(n, 1, false); }
 
-size_t entry_large_purge(void) {
+static size_t expire(uint64_t now_ms, bool all) {
   struct heap *h = entry_enter();
   if (h == NULL) return 0;
   struct large_evicted evicted;
-  large_cache_expire(os_coarse_ms(), true, &evicted);
+  large_cache_expire(now_ms, all, &evicted);
   entry_leave(h);
-  size_t bytes = 0;
-  for (size_t i = 0; evicted.object[i].address != NULL; i++) bytes += evicted.object[i].bytes;
-  unmap_all(&evicted);
-  return bytes;
+  return unmap_all(&evicted);
 }
 
+size_t entry_large_purge(void) { return expire(os_coarse_ms(), true); }
+
 void entry_large_expire(uint64_t now_ms) {
-  if (!large_cache_is_due(now_ms)) return;
-  struct heap *h = entry_enter();
-  if (h == NULL) return;
-  struct large_evicted evicted;
-  large_cache_expire(now_ms, false, &evicted);
-  entry_leave(h);
-  unmap_all(&evicted);
+  if (large_cache_is_due(now_ms)) (void)expire(now_ms, false); /* nobody counts */
 }
 
 void entry_large_tick(struct heap *h, uint64_t now_ms) {
@@ -134,7 +133,7 @@ void entry_large_tick(struct heap *h, uint64_t now_ms) {
   struct large_evicted evicted;
   large_cache_expire(now_ms, false, &evicted);
   lock_leave(&h->home->lock);
-  unmap_all(&evicted);
+  (void)unmap_all(&evicted);
 }
 
 static void *run_or_mapping(size_t n, size_t align, bool zero) {
@@ -194,7 +193,7 @@ void entry_large_free_mapping(void *p) {
   if (object.address != NULL) large_cache_put(object, os_coarse_ms(), &evicted);
   entry_leave(h);
   if (object.address == NULL) abort_foreign(p);
-  unmap_all(&evicted);
+  (void)unmap_all(&evicted);
 }
 
 bool entry_large_is_mapping(const void *p) {
@@ -256,21 +255,23 @@ enum entry_large_move entry_large_resize_mapping(void *p, size_t old_bytes, size
   if ((n <= CLASS_SIZE_MAX || n < old_bytes / 4) && must_copy(n, old_bytes)) return LARGE_MUST_COPY;
   size_t bytes = size_round_up(n, os_page_bytes());
   if (bytes == old_bytes) return LARGE_MOVED;
-  if (bytes > old_bytes && is_too_much(bytes - old_bytes)) return LARGE_STAYS;
+  size_t more_bytes = bytes > old_bytes ? bytes - old_bytes : 0;
+  if (more_bytes != 0 && is_too_much(more_bytes)) return LARGE_STAYS;
   struct heap *h = entry_enter();
   if (h == NULL) return n <= old_bytes ? LARGE_MOVED : LARGE_STAYS;
   /* Where what is held is exact, others are not given meanwhile what it grows by. */
-  size_t counted_bytes = limit_counts_own() ? size_max(old_bytes, bytes) : old_bytes;
+  size_t counted_bytes = old_bytes + (limit_counts_own() ? more_bytes : 0);
   struct large object = large_begin_move(p, counted_bytes);
-  bool is_exceeded = bytes > old_bytes && limit_is_exceeded(); /* with what others have just got */
+  bool is_exceeded = more_bytes != 0 && limit_is_exceeded(); /* with what others have just got */
   entry_leave(h);
   if (object.address == NULL) abort_foreign(p);
   void *moved = HAK_LIKELY(!is_exceeded) ? remap(p, old_bytes, bytes) : NULL;
   if (moved != NULL) object = (struct large){moved, bytes};
+  if (moved == NULL) more_bytes = 0;
   h = entry_enter();
   /* A handler cannot be inside: this very thread was outside a slow path a moment ago. */
   CHECK(h != NULL);
-  large_end_move(object, counted_bytes, object.bytes > old_bytes ? object.bytes - old_bytes : 0);
+  large_end_move(object, counted_bytes, more_bytes);
   entry_leave(h);
   *out = object.address;
   if (moved != NULL || n <= old_bytes) return LARGE_MOVED;

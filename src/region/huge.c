@@ -124,10 +124,11 @@ void huge_break(size_t superslab) {
     if (huge_is_whole(i)) store_relaxed(&state_bytes[i], (uint8_t)BROKEN);
 }
 
-void huge_note_run(size_t first_chunk, size_t bytes) {
+void huge_note_run(const void *p, size_t bytes) {
   ASSERT(bytes != 0 && bytes <= region_bytes());
   size_t chunk_count = (bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
-  size_t last_chunk = first_chunk + chunk_count - 1, superslab = last_chunk / SUPERSLAB_CHUNKS;
+  size_t last_chunk = chunk_index(p) + chunk_count - 1;
+  size_t superslab = last_chunk / SUPERSLAB_CHUNKS;
   if (HAK_LIKELY(!huge_is_whole(superslab)) || rt_option(RT_OPTION_THP) == RT_THP_ALWAYS) return;
   size_t fit = size_max(SUPERSLAB_CHUNKS / chunk_count, 1); /* more than one: in one superslab */
   size_t taken = size_round_up(chunk_count * CHUNK_BYTES, SUPERSLAB_BYTES);

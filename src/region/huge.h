@@ -30,10 +30,10 @@ void huge_note_growth(size_t superslab);
 HAK_MUST_USE bool huge_is_whole(size_t superslab);
 /* Before a part of the superslab is given back. */
 void huge_break(size_t superslab);
-/* A run for `bytes` is about to be handed out, of chunks that read as zero. Where it begins a
+/* A run for `bytes` at p is about to be handed out, of chunks that read as zero. Where it begins a
  * superslab and more like it would leave an eighth of that unused, the superslab is broken. The
  * caller holds no lock. */
-void huge_note_run(size_t first_chunk, size_t bytes);
+void huge_note_run(const void *p, size_t bytes);
 /* True when a block of its own mapping, that grows to so many bytes, is to have huge pages: who
  * grows it writes to it in order. */
 HAK_MUST_USE bool huge_is_for_growing(size_t bytes);

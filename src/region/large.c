@@ -156,24 +156,26 @@ static struct large take_out(const void *p) {
   return found;
 }
 
-struct large large_remove(const void *p) {
+/* Of what is forgotten, counted_bytes count still, and one place in the hash or none is given up.
+ */
+static struct large forget(const void *p, size_t counted_bytes, size_t places) {
   lock_nested(&large_lock);
   struct large found = take_out(p);
   if (found.address != NULL) {
-    used_count--;
-    bump_relaxed(&mapped_bytes, -found.bytes);
+    used_count -= places;
+    bump_relaxed(&mapped_bytes, counted_bytes - found.bytes);
   }
   ASSERT(table_is_valid());
   lock_leave(&large_lock);
   return found;
 }
 
+struct large large_remove(const void *p) {
+  return forget(p, 0, 1);
+}
+
 struct large large_begin_move(const void *p, size_t counted_bytes) {
-  lock_nested(&large_lock);
-  struct large found = take_out(p);
-  if (found.address != NULL) bump_relaxed(&mapped_bytes, counted_bytes - found.bytes);
-  lock_leave(&large_lock);
-  return found;
+  return forget(p, counted_bytes, 0);
 }
 
 void large_end_move(struct large object, size_t counted_bytes, size_t fresh_bytes) {

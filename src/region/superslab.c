@@ -213,7 +213,7 @@ struct chunk_run superslab_claim(uint32_t count, uint32_t step, size_t preferred
     if (!is_found && !region_grow()) break;
   }
   ASSERT(!is_found || run.count == count);
-  if (!is_found || !claim_stands(&run)) return (struct chunk_run){CHUNK_NONE, 0, false};
+  if (!is_found || !claim_stands(&run)) run.first = CHUNK_NONE;
   return run;
 }
 

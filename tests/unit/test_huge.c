@@ -277,7 +277,7 @@ static void run_begins(size_t bytes, const char *thp, enum advice of_group) {
   char *p = run_alloc(bytes, 1, 32, &is_zero);
   lock_leave(&umbrella);
   NEED(p == chunk_address(32 * SUPERSLAB_CHUNKS) && is_zero);
-  huge_note_run(chunk_index(p), bytes);
+  huge_note_run(p, bytes);
   NEED(has_advice(32, 4, of_group) && has_advice(36, 4, ADVICE_HUGE));
   if (of_group == ADVICE_HUGE) return;
   NEED(run_free((uint32_t)(32 * SUPERSLAB_CHUNKS)) && purge_chunks(true) != 0);
@@ -295,7 +295,7 @@ static void not_the_first(void) {
   char *p = run_alloc(33000, 1, 32, &is_zero);
   lock_leave(&umbrella);
   NEED(p == chunk_address(32 * SUPERSLAB_CHUNKS + 1) && is_zero);
-  huge_note_run(chunk_index(p), 33000);
+  huge_note_run(p, 33000);
   NEED(has_advice(32, 4, ADVICE_HUGE));
 }
 static void half_used(void) { run_begins(33000, "auto", ADVICE_NO_HUGE); }
