@@ -143,8 +143,8 @@ int hak_option_get(const char *name, char *value, size_t capacity) HAK_NOTHROW;
  * may serve it. Where it did not, not again for a tenth of a second. While a thread is inside it,
  * no other calls it: what others ask for may be refused then.
  * One callback a process: a later call replaces it, NULL ends it (a thread may be inside it still).
- * 0; EBUSY as hak_option_set; ENOMEM. Each call takes 32 bytes for good. A process is looked at
- * from 8 MiB on. */
+ * 0; EBUSY as hak_option_set; ENOMEM. Each one that is set takes 64 bytes for good. A process is
+ * looked at from 8 MiB on. */
 int hak_limit_callback(size_t soft_bytes,
                        void (*call)(size_t used_bytes, size_t limit_bytes, void *context),
                        void *context) HAK_NOTHROW;

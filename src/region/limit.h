@@ -1,7 +1,7 @@
 /* limit.h — how near the process is to what it may have, and what more is refused.
  *
  *   pressure  nearest limit used to    the options (rt_options.h)
- *   NEAR      80 %                     half way to lean
+ *   NEAR      80 %                     a quarter is left, no less than lean's
  *   CLOSE     90 %                     as lean
  *   TIGHT     95 %                     nothing is kept for later
  *

@@ -250,7 +250,7 @@ void rt_option_format_expected(struct format_buf *f, enum rt_option option) {
 
 /* --- Changes --- */
 
-/* Half way to what lean has, in whichever direction that lies, and then as lean. */
+/* A quarter of it, no less than lean has, and then as lean; what lean has more of, as lean then. */
 static uint64_t towards_lean(const struct bundle *b, uint64_t value, enum rt_pressure pressure) {
   if (b->lean > b->speed) return value >= b->lean || pressure == RT_PRESSURE_NEAR ? value : b->lean;
   if (value <= b->lean) return value;
