@@ -49,7 +49,6 @@ inline use(me, c, was_zero) {
 }
 
 /* C: superslab_claim, count_claimed */
-/* C: claim_stands, claim_whole */
 proctype claimer(byte me; byte mask) {
   bool has, was_zero;
   byte rounds = 0;
@@ -60,7 +59,8 @@ proctype claimer(byte me; byte mask) {
      claim(me, mask, has, was_zero);
      if
      :: !has -> skip
-     :: has -> release(mask, was_zero) /* a limit refuses it, or its other part was not to be had */
+     :: has -> /* a limit refuses it, or its other part was not to be had */
+        release(mask, was_zero) /* C: claim_stands, claim_whole */
      :: has ->
         if
         :: mask & 1 -> use(me, 0, was_zero)
