@@ -33,6 +33,7 @@
 
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
 #define UTIL __attribute__((unused)) static
 
 UTIL const char *stress_name = "stress";
