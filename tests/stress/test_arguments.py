@@ -7,8 +7,8 @@ import sys
 import unittest
 
 PROGRAMS = sys.argv[1:]
-WORDS = {"stress_fork": ["warm"], "stress_remote": ["pair"], "stress_signal": ["slow"],
-         "stress_threads": ["idle"]}
+WORDS = {"stress_fork": ["warm"], "stress_release": ["work"], "stress_remote": ["pair"],
+         "stress_signal": ["slow"], "stress_threads": ["idle"]}
 TOO_MUCH = "99999999999999999999"
 
 
