@@ -1,7 +1,12 @@
 /* bench_batch: allocate --count objects of --size bytes (or --min to --max, the same sizes in each
  * batch), first and last byte written, then free them all, in the order of their allocation or in a
  * random one (one permutation for the whole run); again and again. An operation is one pair of
- * malloc and free. One batch runs before the clock starts. */
+ * malloc and free. One batch runs before the clock starts; late_faults in the record are thread 0's
+ * page faults after the second one, when all memory has been there once: what was given back since.
+ */
+#define _GNU_SOURCE
+#include <sys/resource.h>
+
 #include "bench_common.h"
 #include "bench_latency.h"
 
@@ -55,10 +60,22 @@ static void prepare(unsigned thread) {
   batch_run(w, false);
 }
 
+static uint64_t faults_now(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  return (uint64_t)(usage.ru_minflt + usage.ru_majflt);
+}
+
 static uint64_t work(unsigned thread) {
-  uint64_t done = 0;
+  uint64_t done = 0, faults = 0;
   for (; bench_take(count) != 0; done += count) {
     LATENCY_EITHER(batch_run, &workers[thread]);
+    if (done == 0) {
+      faults = faults_now();
+    }
+  }
+  if (thread == 0) {
+    bench_record_add("late_faults", done > count ? faults_now() - faults : 0);
   }
   return done;
 }

@@ -68,12 +68,15 @@ def parse(driver, words):
     parser = Parser(prog=driver.name, description=re.split(r":\s", driver.doc, maxsplit=1)[1])
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}; of a smoke run 1")
     parser.add_argument("--smoke", action="store_true", help="does it work? Judges nothing")
+    parser.add_argument("--judge", action="store_true", help="exit 1 where a target is missed")
     parser.add_argument("--row", default="", help="rows whose name has this")
     parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build")
     parser.add_argument("--json", type=pathlib.Path)
     if driver.flags is not None:
         driver.flags(parser)
     options = parser.parse_args(words)
+    if options.smoke and options.judge:
+        raise bench_machine.BadInput("--judge: a smoke run judges nothing")
     if options.rounds is None:
         options.rounds = 1 if options.smoke else ROUNDS
     if options.rounds < 1:
@@ -99,8 +102,9 @@ def heading_print(driver, machine, columns, options):
 def row_print(driver, row, samples, options):
     said = "smoke: not judged"
     if not options.smoke:
-        said = "; ".join(text if met else f"**{text}**"
-                         for text, met in driver.verdicts(row, samples))
+        verdicts = list(driver.verdicts(row, samples))
+        said = "; ".join(text if met else f"**{text}**" for text, met in verdicts)
+        options.missed += [f"{row.name}: {text}" for text, met in verdicts if not met]
     print("| " + " | ".join([*driver.texts(row, samples), said]) + " |", flush=True)
 
 
@@ -128,11 +132,15 @@ def compare(driver, words):
     heading_print(driver, machine, columns, options)
     rows = map(driver.lessened, options.rows) if options.smoke else options.rows
     record = {"machine": machine, "smoke": options.smoke, "rows": []}
+    options.missed = []
     for row in rows:
         record["rows"].append(row_measure(driver, row, columns, options))
         if options.json is not None:  # anew after each, so that a signal loses the one at hand
             options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return 1 if any("failed" in row for row in record["rows"]) else 0
+    if options.judge:
+        print(f"\n{len(options.missed)} missed" + "".join(f"\n- {each}" for each in options.missed))
+    has_failed = any("failed" in row for row in record["rows"])
+    return 1 if has_failed or (options.judge and options.missed) else 0
 
 
 def main(driver):

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""run_threads.py [--smoke] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: threads beside
-the peers.
+"""run_threads.py [--smoke] [--judge] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: threads
+beside the peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
@@ -8,7 +8,8 @@ consumers with a backlog, less an empty process's and the program's own queue, o
 requested. Producers only allocate and consumers only free: each of these rows has threads that only
 free, and those that are 64 MiB behind free what was allocated long ago. Targets are those of the
 last column: of the best peer where not said otherwise. A smoke run has a hundredth of the
-operations in one round, and judges nothing. Exit 0, 2 bad input.
+operations in one round, and judges nothing. Exit 0, 1 with --judge where a target is missed, 2 bad
+input.
 """
 import sys
 from collections import namedtuple

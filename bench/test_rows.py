@@ -31,6 +31,7 @@ class Refusals(unittest.TestCase):
         cases = [(["--rounds", "0"], "--rounds: at least 1"),
                  (["--rounds", "x"], ".*--rounds.*'x'"),
                  (["--row", "none"], "--row none: no row's name has that"), (["more"], ".*more"),
+                 (["--smoke", "--judge"], "--judge: a smoke run judges nothing"),
                  (["--json", "/nowhere/file"], "--json /nowhere/file: cannot be written"),
                  (["--build", "/nowhere"], "--build /nowhere: no libhakmem.so there.*")]
         for driver in DRIVERS:
@@ -79,7 +80,7 @@ class Made(unittest.TestCase):
             columns=lambda options: [types.SimpleNamespace(name=name) for name in "AB"],
             heading=["row"], measure=measure,
             texts=lambda row, samples: [row.name, *map(str, samples.values())],
-            verdicts=lambda row, samples: [("within", True), ("beyond", False)],
+            verdicts=lambda row, samples: [("within", True), ("beyond", row.name != "first")],
             result=lambda row, samples: {"row": row.name, "samples": samples})
         out = io.StringIO()
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
@@ -100,6 +101,20 @@ class Made(unittest.TestCase):
         self.assertEqual(lines[0], "| row | A | B | target: bold is missed |")
         self.assertRegex(lines[2], r"\| first \| \[.*\] \| \[.*\] \| within; \*\*beyond\*\* \|")
         self.assertEqual([row["row"] for row in record["rows"]], ["first"])
+
+    def test_a_missed_target_is_status_1_for_who_asks(self):
+        def measure(row, columns, options):
+            return {column.name: [1] for column in columns}
+        self.assertNotIn("missed", "".join(self.made(measure)[0][2:]))
+        lines, record = self.made(measure, "--judge", status=1)
+        self.assertEqual(lines[-2:], ["1 missed", "- first: beyond"])
+        self.assertEqual([row.keys() for row in record["rows"]], [{"row", "samples"}] * 2)
+        self.assertEqual(self.made(measure, "--judge", "--row", "second")[0][-1], "0 missed")
+
+    def test_a_skipped_row_misses_nothing(self):
+        def measure(row, columns, options):
+            raise bench_rows.Skipped("nothing to measure")
+        self.assertEqual(self.made(measure, "--judge")[0][-1], "0 missed")
 
     def test_a_row_that_is_skipped_is_seen(self):
         def measure(row, columns, options):

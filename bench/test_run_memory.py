@@ -20,6 +20,7 @@ from bench_machine import ROOT, BadInput
 BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 RECORD = {"rss_end_bytes": 2 << 20, "rss_peak_bytes": 5 << 20, "rss_begin_bytes": 1 << 20,
           "requested_bytes": 2 << 20, "cpu_ns": 3_000_000_000, "ops": 1000, "faults": 1234,
+          "late_faults": 7,
           "mappings": 3, "live_bytes": 16 << 20, "always": 3.0, "madvise": 2.5, "never": 2.0}
 
 
@@ -35,7 +36,7 @@ def driven(*words):
 class Values(unittest.TestCase):
     def test_each_figure(self):
         wanted = {"end": 2, "peak": 5, "kept": 0.4, "time": 3e6, "seconds": 3, "faults": 1234,
-                  "over": 1.0, "mappings": 1.5, "always": 1.5}
+                  "late": 7, "over": 1.0, "mappings": 1.5, "always": 1.5}
         self.assertEqual(wanted.keys(), run_memory.VALUES.keys())
         for value, figure in wanted.items():
             self.assertEqual(run_memory.figures(row(value), {"a": [RECORD]}), {"a": [figure]})
@@ -57,6 +58,40 @@ class Values(unittest.TestCase):
             with mock.patch.object(bench_thp, "mode", lambda mode=mode: mode):
                 self.assertEqual(self.verdicts(row("faults", target), balanced={"faults": 100},
                                                mimalloc={"faults": 1000}), [wanted])
+
+    def test_a_target_of_its_own_where_there_are_huge_pages(self):
+        time = row("time", run_memory.of_peers("balanced", 1.0, "glibc"),
+                   run_memory.of_peers("balanced", 0.6, "glibc", huge=True))
+        own, huge = ("balanced 0.80 of glibc (1.0)", True), ("balanced 0.80 of glibc (0.6)", False)
+        for mode, wanted in (("always", [own, huge]),
+                             (None, [own, ("not judged: no huge pages here", True)])):
+            with mock.patch.object(bench_thp, "mode", lambda mode=mode: mode):
+                self.assertEqual(self.verdicts(time, balanced={"cpu_ns": 80},
+                                               glibc={"cpu_ns": 100}), wanted)
+
+    def test_a_peer_s_figure_of_another_row(self):
+        other = row("end")
+        of = row("end", run_memory.of_peers("lean", 1.05, "glibc", row=other))
+        samples = run_memory.Beside({name: [{**RECORD, "rss_end_bytes": mib << 20}]
+                                     for name, mib in (("lean", 31), ("glibc", 230))})
+        samples.rows = {other: {name: [{**RECORD, "rss_end_bytes": mib << 20}]
+                                for name, mib in (("lean", 29), ("glibc", 30))}}
+        self.assertEqual(list(run_memory.verdicts(of, samples)),
+                         [("lean 1.03 of glibc (1.05)", True)])
+        samples["lean"] = [{**RECORD, "rss_end_bytes": 32 << 20}]
+        self.assertEqual(list(run_memory.verdicts(of, samples)),
+                         [("lean 1.07 of glibc (1.05)", False)])
+
+    def test_the_other_row_is_measured_too(self):
+        of, = (each for each in run_memory.ROWS if each.name.endswith("no malloc_trim"))
+        options = run_memory.bench_rows.parse(run_memory.DRIVER, ["--build", BUILD])
+        seen = []
+        with mock.patch.object(run_memory, "measure_all",
+                               lambda each, *_: seen.append(each.name) or {"a": [RECORD]}):
+            samples = run_memory.measure(of, [], options)
+        self.assertEqual(seen, [of.name, run_memory.TRIMMED.name])
+        self.assertEqual(samples.rows.keys(), {run_memory.TRIMMED})
+        self.assertIn(run_memory.TRIMMED, run_memory.ROWS)
 
     def test_names_of_rows_are_told_apart(self):
         names = [each.name for each in (*run_memory.ROWS, run_memory.MAPPINGS)]
