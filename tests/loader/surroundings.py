@@ -2,7 +2,7 @@
 """Runs the workload under hakmem in surroundings that change how a process starts or runs.
 
 usage: surroundings.py WHAT LIBRARY PROGRAM [ARGUMENT]...
-WHAT: ulimit, no-proc, gdb, callgrind, memcheck, memcheck-own-malloc, first-calls,
+WHAT: ulimit, no-proc, no-proc-no-sys, gdb, callgrind, memcheck, memcheck-own-malloc, first-calls,
       ld-audit AUDITOR, seccomp SECCOMP_RUN ERRNO CALLS [OPTION=VALUE]..., rseq SECCOMP_RUN,
       locked TWIN [OPTION=VALUE]...
 
@@ -84,14 +84,24 @@ def under_ulimit(library, program):
     return expect(done, BUSY, r"^3145728 B: ")
 
 
-def without_proc(library, program):
+def without(library, program, *folders):
+    """With nothing in these, which the kernel fills: no limits, no cgroups, no processors told."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         skip("needs root and unshare for a mount namespace")
-    if run(["unshare", "-m", "sh", "-c", "mount -t tmpfs none /proc"]).returncode != 0:
+    hide = " && ".join(f"mount -t tmpfs none {folder}" for folder in folders)
+    if run(["unshare", "-m", "sh", "-c", hide]).returncode != 0:
         skip("no mount namespace here")
-    script = 'mount -t tmpfs none /proc && LD_PRELOAD="$1" "$2"; s=$?; ls -A /proc; exit $s'
+    script = f'{hide} && LD_PRELOAD="$1" "$2"; s=$?; ls -A {folders[0]} {folders[-1]}; exit $s'
     done = run(["unshare", "-m", "sh", "-c", script, "sh", library, program])
-    return expect(done, BUSY, r"\A(SKIP.*)?workload ok\n\Z")
+    return expect(done, BUSY, r"\A(SKIP.*)?workload ok\n(/\w+:\n\n?)*\Z")
+
+
+def without_proc(library, program):
+    return without(library, program, "/proc")
+
+
+def without_proc_and_sys(library, program):
+    return without(library, program, "/sys", "/proc")
 
 
 def under_gdb(library, program):
@@ -196,6 +206,7 @@ def first_calls(library, program):
 SURROUNDINGS = {
     "ulimit": under_ulimit,
     "no-proc": without_proc,
+    "no-proc-no-sys": without_proc_and_sys,
     "gdb": under_gdb,
     "callgrind": under_callgrind,
     "memcheck": under_memcheck,
