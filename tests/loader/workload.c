@@ -1,6 +1,6 @@
 /* The program that the loader tests run in odd surroundings: small, large, aligned and resized
- * blocks in three threads, contents checked. Ends with status 0 only if hakmem served it; argument
- * "any" leaves that out, "single" starts no thread. */
+ * blocks in three threads and the first, contents checked. Ends with status 0 only if hakmem served
+ * it; argument "any" leaves that out, "single" starts no thread. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
@@ -11,8 +11,15 @@
 #include "api/check_that.h"
 
 const char *hak_version(void) __attribute__((weak));
+int malloc_trim(size_t pad) __attribute__((weak)); /* musl has none */
 
-enum { SLOT_COUNT = 600, STEP_COUNT = 12000, THREAD_COUNT = 3 };
+enum {
+  SLOT_COUNT = 600,
+  STEP_COUNT = 12000,
+  THREAD_COUNT = 3,
+  RESIZES = 24,
+  LARGE_BYTES = 5 << 20
+};
 
 struct slot {
   unsigned char *block;
@@ -71,11 +78,35 @@ static void *run(void *seed) {
   return NULL;
 }
 
+/* A block with a mapping of its own, larger and smaller: the kernel moves its pages, or it is
+ * copied. A neighbour made meanwhile is in its way. */
+static void resize_large(void) {
+  struct slot slot = {malloc(LARGE_BYTES), LARGE_BYTES, 7};
+  void *neighbour = NULL;
+  CHECK_THAT(slot.block != NULL);
+  fill_slot(&slot);
+  for (unsigned i = 0; i < RESIZES; i++) {
+    size_t bytes = LARGE_BYTES * (2 + i % 4) / (i % 4 == 3 ? 5 : 1), before = slot.bytes;
+    free(neighbour);
+    neighbour = malloc(LARGE_BYTES);
+    slot.block = realloc(slot.block, bytes);
+    CHECK_THAT(neighbour != NULL && slot.block != NULL);
+    slot.bytes = bytes < before ? bytes : before;
+    check_slot(&slot);
+    slot.bytes = bytes;
+    fill_slot(&slot);
+  }
+  free(neighbour);
+  free(slot.block);
+}
+
 int main(int argc, char **argv) {
   pthread_t threads[THREAD_COUNT];
   const char *how = argc > 1 ? argv[1] : "";
   if (strcmp(how, "any") != 0) CHECK_THAT(hak_version != NULL);
   run(NULL);
+  if (malloc_trim != NULL) malloc_trim(0);
+  resize_large();
   if (strcmp(how, "single") != 0) {
     for (uintptr_t i = 0; i < THREAD_COUNT; i++)
       CHECK_THAT(pthread_create(&threads[i], NULL, run, (void *)(i + 1)) == 0);
