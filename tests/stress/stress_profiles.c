@@ -406,7 +406,7 @@ static void change_often(enum phase phase, struct rng *rng) {
 /* To where the most goes back. What was needed again just after it went stays for ten seconds: a
  * run that judges waits for that. */
 static void change_to_lean(enum phase phase, struct rng *rng) {
-  size_t held = anonymous_bytes(), left = held;
+  size_t held = anonymous_bytes(), left;
   change("PROFILE", "lean");
   change("SS_RELEASE", "dontneed");
   double end_us = now_us(CLOCK_MONOTONIC) + (limit_us != UINT64_MAX ? SETTLED_US : 0);

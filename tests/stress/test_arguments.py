@@ -47,6 +47,8 @@ class Arguments(unittest.TestCase):
                           ("stress_model", ["--threads", "0"]),
                           ("stress_sleeper", ["--percent", "200"]),
                           ("stress_profiles", ["--seconds", "0"]),
+                          ("stress_profiles", ["--rounds", "0"]),
+                          ("stress_maps", ["--rounds", "1001"]),
                           ("stress_fork_pause", ["--limit-us", "1000001"]),
                           ("stress_fork", ["warm", "--workers", "1000"])):
             for program in PROGRAMS:
