@@ -19,13 +19,14 @@ IDLE = {"rss_idle_bytes": int}
 FILLED = {"rss_filled_bytes": int}
 MAPPINGS = {"mappings": int, "live_bytes": int}
 GROWN = {"requested_bytes": int, "rss_begin_bytes": int}
+LATE = {"late_faults": int}
 
 # Every program: words for a short run, its operations, calls of the allocator an operation (None:
 # not a constant), fields of its own. Operations None: as many as whole rounds give.
 SHORT = {
     "bench_random_mixed": (["--ops", 20000], 20000, 1, {}),
     "bench_random_mixed_system": (["--ops", 20000], 20000, 1, {}),
-    "bench_batch": (["--count", 500, "--ops", 20000], 20000, 2, {}),
+    "bench_batch": (["--count", 500, "--ops", 20000], 20000, 2, LATE),
     "bench_larson": (["--ops", 20000], 20000, 2, {}),
     "bench_prodcons": (["--ops", 20001], 20001, 2, {}),
     "bench_trees": (["--depth", 8, "--ops", 25500], 25500, 2, {}),
@@ -256,7 +257,7 @@ class Shapes(Case):
     def test_batch(self):
         for words in (["--size", 32], ["--min", 16, "--max", 2048]):
             self.assertEqual(self.record("bench_batch", "--count", 300, "--order", "random", *words,
-                                         "--ops", 900, "--threads", 2)["ops"], 900)
+                                         "--ops", 900, "--threads", 2, fields=LATE)["ops"], 900)
         self.refuses("bench_batch", "--order", "backward")
         self.refuses("bench_batch", "--count", "-1")
 
