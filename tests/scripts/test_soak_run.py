@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 
 import soak_samples
@@ -66,6 +67,16 @@ class SoakTest(soak_samples.ToolTest):
         path.write_text(out, encoding="utf-8")
         return soak_csv.read(path)
 
+    def running_below(self, child):
+        """The processes below a tool that runs; between two epochs there may be none for a
+        moment."""
+        end = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < end and child.poll() is None:
+            below = children_of(child.pid)
+            if below:
+                return below
+        self.fail(f"no process below the tool (status {child.poll()})")
+
     def stopped(self, tool, number, rows, path, **env):
         """Starts a long run into `path`, sends the signal after so many rows and checks that all
         its processes end; its status."""
@@ -81,8 +92,7 @@ class SoakTest(soak_samples.ToolTest):
                     rows -= 1
                     if rows == 0:
                         break
-            below = children_of(child.pid)
-            self.assertTrue(below)
+            below = self.running_below(child)
             child.send_signal(number)
             file.write(child.stdout.read())
             status = child.wait(timeout=WAIT_SECONDS)
