@@ -21,11 +21,15 @@ enum {
 };
 
 /* True when the home has so many more free bytes in its slabs than at the last purge that it is
- * time for one, or one is on. The caller holds its lock. 4 instructions where the option is off. */
+ * time for one, or one is on. The caller holds its lock. 5 instructions where the option is off:
+ * what is free then counts whole once it is set. */
 HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   bool is_on = load_relaxed(&home->subslab_next) != 0; /* without the option after growth */
-  if (HAK_LIKELY(rt_option(RT_OPTION_SUBSLAB_PURGE) == 0 && !is_on)) return false;
-  if (rt_option(RT_OPTION_SS_RELEASE) == RELEASE_OFF) return false;
+  bool is_wanted = rt_option(RT_OPTION_SUBSLAB_PURGE) != 0 || is_on;
+  if (HAK_LIKELY(!is_wanted) || rt_option(RT_OPTION_SS_RELEASE) == RELEASE_OFF) {
+    home->subslab_free_bytes = 0;
+    return false;
+  }
   if (is_on) return true;
   size_t taken = home->taken_bytes, free_bytes = load_relaxed(&home->slab_bytes) - taken;
   if (free_bytes < home->subslab_free_bytes) home->subslab_free_bytes = free_bytes;

@@ -174,6 +174,30 @@ static void a_drop_purges_there_and_then(void **state) {
   run_child(drop);
 }
 
+/* What became free without the option counts once it is set, also where it was set before. */
+static void again(void) {
+  (void)heap_own();
+  for (int round = 0; round < 3; round++) {
+    size_t before = purge_events().slab_bytes;
+    fill(600);
+    thin_out();
+    NEED(purge_events().slab_bytes == before);
+    NEED(hak_option_set("SUBSLAB_PURGE", "1") == 0);
+    do /* each ends with a look at what is due, and purges a slice */
+      all_to_bitmaps();
+    while (load_relaxed(&heap_own()->subslab_next) != 0);
+    size_t purged = purge_events().slab_bytes - before;
+    NEED(purged > COUNT * (size_t)600 / 2);
+    NEED(kept_are_intact(600));
+    NEED(hak_option_set("SUBSLAB_PURGE", "0") == 0);
+    free_kept();
+  }
+}
+static void a_drop_before_the_option_counts(void **state) {
+  (void)state;
+  run_child(again);
+}
+
 /* SS_RELEASE=off means these pages too. */
 static void off(void) {
   (void)heap_own();
@@ -288,6 +312,7 @@ int main(void) {
       cmocka_unit_test(free_pages_go_back_and_no_others),
       cmocka_unit_test(malloc_trim_purges_slabs_too),
       cmocka_unit_test(a_drop_purges_there_and_then),
+      cmocka_unit_test(a_drop_before_the_option_counts),
       cmocka_unit_test(off_purges_when_asked_only),
       cmocka_unit_test(who_asks_gets_all),
       cmocka_unit_test(a_refusal_loses_nothing),
