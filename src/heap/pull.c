@@ -7,11 +7,11 @@
 #include "os_check.h"
 
 enum {
-  LOOKS = 8,      /* slabs of the other's list that are looked at, latest first. Arbitrary */
+  LOOKS = 32,     /* slabs of the other's list that are looked at, latest first: 0021 */
   USED_SHARE = 4, /* a slab may go that is used by a quarter at most */
 };
 
-_Atomic(uint32_t) pull_offers[CLASS_COUNT];
+_Atomic(uint32_t) pull_offers[CLASS_COUNT][2];
 
 static struct slab *emptiest(const struct heap *h, uint32_t c) {
   const uint32_t objects = size_classes[c].slab_objects;
@@ -38,7 +38,7 @@ static struct slab *take_from(struct heap *other, struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&other->lock) && lock_is_mine(&h->lock) && other != h);
   struct slab *s = pull_has_surplus(other) ? emptiest(other, c) : NULL;
   if (s == NULL) {
-    store_relaxed(&pull_offers[c], 0u);
+    store_relaxed(pull_offer_word(c, heap_id(other)), 0u);
     return NULL;
   }
   if (other->empty_slab == s) other->empty_slab = NULL;
@@ -53,14 +53,22 @@ static struct slab *take_from(struct heap *other, struct heap *h, uint32_t c) {
   return s;
 }
 
-struct slab *pull_slab(struct heap *h, uint32_t c) {
-  ASSERT(lock_is_mine(&h->lock));
-  uint32_t id = load_relaxed(&pull_offers[c]);
-  if (HAK_LIKELY(id == 0) || id == heap_id(h) || !h->is_owned) return NULL;
+/* From the heap with this id; NULL when it has none to give, or its lock is taken. */
+static struct slab *pull_from(struct heap *h, uint32_t c, uint32_t id) {
   struct heap *other = heap_of_id(id);
   if (NEVER(other == NULL) || !lock_try_second(&other->lock)) return NULL;
   struct slab *s = take_from(other, h, c);
   lock_leave(&other->lock);
   mail_redrain(other, true, NULL);
+  return s;
+}
+
+struct slab *pull_slab(struct heap *h, uint32_t c) {
+  ASSERT(lock_is_mine(&h->lock));
+  struct slab *s = NULL;
+  for (uint32_t i = 0; i < 2 && s == NULL && h->is_owned; i++) {
+    uint32_t id = load_relaxed(&pull_offers[c][i]);
+    if (HAK_UNLIKELY(id != 0) && id != heap_id(h)) s = pull_from(h, c, id);
+  }
   return s;
 }

@@ -1,7 +1,7 @@
 /* pull.h — slabs that one heap has too many of go to another that needs one.
  *
- *   heap with a surplus --offer: its id--> a word a class --> heap without a free object: tries the
- *   other's lock, and takes its emptiest slab, if that is hardly used
+ *   heap with a surplus --offer: its id--> two words a class --> heap without a free object: tries
+ *   the other's lock, and takes its emptiest slab, if that is hardly used
  *
  * Whoever frees an object of such a slab from then on finds its new owner in the slab map. What the
  * old owner's magazines hold of it are strays: good for malloc as before; on their way to a bitmap
@@ -16,7 +16,12 @@ enum {
   PULL_SURPLUS_BYTES = 256 * 1024, /* free in slabs: so much every heap may have */
   PULL_SURPLUS_SHARE = 8,          /* or this share of what it has in use */
 };
-extern HAK_HIDDEN _Atomic(uint32_t) pull_offers[CLASS_COUNT]; /* a heap's id, or 0; a hint */
+/* Hints: an even heap id, and an odd one, or 0. Two, so that what a heap offers of a class does not
+ * hide from itself what another offers, when its own is used up. */
+extern HAK_HIDDEN _Atomic(uint32_t) pull_offers[CLASS_COUNT][2];
+HAK_INLINE _Atomic(uint32_t) *pull_offer_word(uint32_t c, uint32_t id) {
+  return &pull_offers[c][id % 2];
+}
 
 /* Bytes in slabs of h that are neither in use nor in a magazine, above what it may have. The caller
  * holds its lock. */
@@ -28,7 +33,8 @@ HAK_INLINE bool pull_has_surplus(const struct heap *h) {
  * caller. */
 HAK_INLINE void pull_offer(const struct heap *h, uint32_t c) {
   if (HAK_LIKELY(!pull_has_surplus(h) || !h->is_owned)) return;
-  if (load_relaxed(&pull_offers[c]) != heap_id(h)) store_relaxed(&pull_offers[c], heap_id(h));
+  _Atomic(uint32_t) *offer = pull_offer_word(c, heap_id(h));
+  if (load_relaxed(offer) != heap_id(h)) store_relaxed(offer, heap_id(h));
 }
 /* A slab of class c with free objects that was another heap's, on the home h's list; NULL when
  * there is none. The caller is one of its threads and holds its lock. O(1). */

@@ -61,7 +61,7 @@ static void begin(void) {
   }
   /* So that it can be pulled, as if there were more such slabs. */
   store_relaxed(&owner->slab_bytes, load_relaxed(&owner->slab_bytes) + 32 * CHUNK_BYTES);
-  store_relaxed(&pull_offers[class_index], heap_id(owner));
+  store_relaxed(pull_offer_word(class_index, heap_id(owner)), heap_id(owner));
   lock_leave(&owner->lock);
 }
 

@@ -198,7 +198,7 @@ inline settle() {
   one = 0
 }
 
-/* C: pull_slab, pull.c:take_from, emptiest, count_taken, pull_has_surplus */
+/* C: pull_slab, pull_from, pull.c:take_from, emptiest, count_taken, pull_has_surplus */
 /* `me` has its own lock and only tries the other's. Offers are hints, and so is what is a surplus:
  * here anything that is listed may go, at any time, or not. */
 inline pull() {

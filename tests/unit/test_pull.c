@@ -70,12 +70,16 @@ static void free_kept(void) {
   for (size_t i = 0; i < COUNT; i += KEPT_ONE_OF) hak_free(objects[i]);
 }
 
+static uint32_t offered(const struct heap *h) {
+  return load_relaxed(pull_offer_word(class_of_most(), heap_id(h)));
+}
+
 /* One object, and with it a slab of the donor's. */
 static void *pull_one(void) {
   struct heap *own = heap_own();
   uint32_t c = class_of_most(), before = donor.heap->cls[c].taken_count;
   size_t slab_bytes = slab_class_bytes(c);
-  NEED(load_relaxed(&pull_offers[c]) == heap_id(donor.heap) && own->cls[c].slabs == NULL);
+  NEED(offered(donor.heap) == heap_id(donor.heap) && own->cls[c].slabs == NULL);
   void *p = hak_malloc(BYTES);
   NEED(object_class(p) == c && object_owner(p) == own && slab_class_bytes(c) == slab_bytes);
   NEED(kept_of(own) != 0 && donor.heap->cls[c].taken_count < before);
@@ -162,18 +166,22 @@ static void not_pulled(void) {
   uint32_t c = class_of_most();
   struct heap *own = enter();
   NEED(lock_try_second(&donor.heap->lock)); /* our own: a try finds it taken */
-  NEED(pull_slab(own, c) == NULL && load_relaxed(&pull_offers[c]) == heap_id(donor.heap));
+  NEED(pull_slab(own, c) == NULL && offered(donor.heap) == heap_id(donor.heap));
   size_t taken_bytes = donor.heap->taken_bytes;
   donor.heap->taken_bytes = load_relaxed(&donor.heap->slab_bytes) - PULL_SURPLUS_BYTES;
   lock_leave(&donor.heap->lock);
-  NEED(pull_slab(own, c) == NULL && load_relaxed(&pull_offers[c]) == 0); /* no longer true */
+  NEED(pull_slab(own, c) == NULL && offered(donor.heap) == 0); /* no longer true */
   donor.heap->taken_bytes = taken_bytes;
   NEED(pull_slab(own, c) == NULL);
   pull_offer(donor.heap, c);
   struct slab *s = pull_slab(own, c);
   NEED(s != NULL && own->cls[c].slabs == s && map_load(slab_chunk(s)) == heap_entry(own, c));
-  store_relaxed(&pull_offers[c], heap_id(own));
-  NEED(pull_slab(own, c) == NULL); /* from itself */
+  store_relaxed(pull_offer_word(c, heap_id(donor.heap)), 0u);
+  store_relaxed(pull_offer_word(c, heap_id(own)), heap_id(own));
+  NEED(pull_slab(own, c) == NULL && offered(own) == heap_id(own)); /* from itself */
+  NEED(heap_id(own) % 2 != heap_id(donor.heap) % 2);
+  pull_offer(donor.heap, c); /* which its own does not hide */
+  NEED(pull_slab(own, c) != NULL && offered(own) == heap_id(own));
   entry_leave(own);
   donor_does(free_kept);
   donor_does(NULL);
