@@ -3,26 +3,45 @@
  * their way. With --backlog B, B bytes of objects are made before the clock starts and consumers
  * stay that far behind: each object waits alive while B bytes more are made. Producers write the
  * first and last byte, consumers check both. An operation is one object made and one freed; the
- * backlog stays to the end. */
+ * backlog stays to the end, and the record says how many bytes were alive at most: those of a
+ * batch from when it is made until a consumer takes it. */
+#include <stdatomic.h>
+
 #include "bench_common.h"
 #include "bench_latency.h"
 #include "bench_ring.h"
 
 static uint64_t producers, consumers, backlog_bytes, backlog_batches;
+/* With a backlog only: a line that all threads write to is part of no other measurement. */
+static BENCH_OWN_LINES _Atomic uint64_t live_bytes;
+static BENCH_OWN_LINES _Atomic uint64_t live_peak_bytes;
+
+static void live_add(uint64_t bytes) {
+  uint64_t now = atomic_fetch_add_explicit(&live_bytes, bytes, memory_order_relaxed) + bytes;
+  uint64_t peak = atomic_load_explicit(&live_peak_bytes, memory_order_relaxed);
+  while (now > peak && !atomic_compare_exchange_weak(&live_peak_bytes, &peak, now)) {
+  }
+}
 
 LATENCY_LOOP void produce(struct ring_batch *batch, uint64_t count, uint64_t *random,
                           bool is_timed) {
+  uint64_t sum = 0;
   for (uint64_t i = 0; i < count; i++) {
     size_t bytes = bench_draw_size(bench_random(random));
+    sum += bytes;
     batch->object[i].byte = bench_touch(bench_malloc(bytes, is_timed), bytes);
     batch->object[i].bytes = bytes;
   }
   batch->count = count;
+  batch->bytes = sum;
 }
 
 static void batch_send(uint64_t count, uint64_t *random) {
   struct ring_batch *batch = ring_fill_begin();
   LATENCY_EITHER(produce, batch, count, random);
+  if (backlog_batches != 0) {
+    live_add(batch->bytes);
+  }
   ring_fill_end(batch);
 }
 
@@ -48,6 +67,9 @@ LATENCY_LOOP void consume(const struct ring_batch *batch, bool is_timed) {
 
 static void consumer_run(void) {
   for (struct ring_batch *batch; (batch = ring_drain_begin()) != NULL;) {
+    if (backlog_batches != 0) {
+      atomic_fetch_sub_explicit(&live_bytes, batch->bytes, memory_order_relaxed);
+    }
     LATENCY_EITHER(consume, batch);
     ring_drain_end(batch);
   }
@@ -65,7 +87,10 @@ static uint64_t work(unsigned thread) {
   if (thread < producers) {
     return producer_run(thread);
   }
-  consumer_run();
+  consumer_run(); /* ends after all producers */
+  if (thread == producers && backlog_batches != 0) {
+    bench_record_add("live_peak_bytes", live_peak_bytes);
+  }
   return 0;
 }
 

@@ -16,6 +16,7 @@ struct ring_batch {
   _Alignas(64) _Atomic uint64_t turn; /* the ring's own */
   uint64_t ticket;                    /* the ring's own */
   uint64_t count;
+  uint64_t bytes; /* of all its objects */
   struct {
     unsigned char *byte;
     size_t bytes;

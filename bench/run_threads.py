@@ -4,8 +4,8 @@ beside the peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
-consumers with a backlog, less an empty process's and the program's own queue, of the bytes
-requested. Producers only allocate and consumers only free: each of these rows has threads that only
+consumers with a backlog, less that of as many threads without one and the program's own queue, of
+the bytes requested that were alive at most. Producers only allocate and consumers only free: each of these rows has threads that only
 free, and those that are 64 MiB behind free what was allocated long ago. Targets are those of the
 last column: of the best peer where not said otherwise. A smoke run has a hundredth of the
 operations in one round, and judges nothing. Exit 0, 1 with --judge where a target is missed, 2 bad
@@ -17,7 +17,6 @@ from statistics import median
 
 import bench_allocators
 import bench_rows
-import run_stats
 
 Row = namedtuple("Row", "name program args time_targets memory")
 BEST = ((None, 1.0),)
@@ -25,8 +24,7 @@ PASSED_ON = (("mimalloc", 0.7), (None, 0.9))
 MIXED = ("--min", "16", "--max", "1024")
 BEHIND = ("--backlog", "64M")
 ONE, MANY, SPREAD = (), ("--producers", "4"), ("--consumers", "4")
-BACKLOG_BYTES = 64 << 20
-RING_BATCH_OBJECTS, RING_MOVING_BATCHES, RING_BATCH_BYTES = 64, 64, 1088
+RING_BATCH_OBJECTS, RING_BATCH_BYTES = 64, 1088
 
 
 def passed_on(name, threads, ops, more=()):
@@ -62,27 +60,33 @@ def hundredth(row):
     return row._replace(args=tuple(args))
 
 
-def run(row, allocator, build, args=None):
-    record = bench_rows.record_of(row.program, args or row.args, allocator, build)
-    return record["wall_ns"] / record["ops"], record["rss_peak_bytes"]
+def run(row, allocator, build):
+    record = bench_rows.record_of(row.program, row.args, allocator, build)
+    peak = record["rss_peak_bytes"]
+    return record["wall_ns"] / record["ops"], peak, record.get("live_peak_bytes")
 
 
-def backlog(row):
-    """Of a row with a backlog, at its most: bytes of objects, and of the program's own queue, in
-    batches (bench_ring.h) of which so many are on their way besides."""
+def queue_bytes(row, live):
+    """The program's own queue (bench_ring.h), all of it touched: a batch for each 64 objects."""
     mean = 520 if "--max" in row.args else 64
-    batches = BACKLOG_BYTES // mean // RING_BATCH_OBJECTS + RING_MOVING_BATCHES
-    return batches * RING_BATCH_OBJECTS * mean, batches * RING_BATCH_BYTES
+    return live / mean / RING_BATCH_OBJECTS * RING_BATCH_BYTES
+
+
+def of_the_backlog(row, peak, live, allocator, build):
+    """What the backlog's process has resident at most beyond one with as many threads and none, of
+    the bytes that were alive."""
+    threads = [word for i, word in enumerate(row.args)
+               if {"--producers", "--consumers"} & {word, row.args[i - 1]}]
+    empty = run(row._replace(args=("--ops", "64", *threads)), allocator, build)[1]
+    return (peak - empty - queue_bytes(row, live)) / live
 
 
 def measure(row, columns, options):
     """Of each allocator: the samples of time and of memory."""
     def once(allocator):
-        ns, peak = run(row, allocator, options.build)
+        ns, peak, live = run(row, allocator, options.build)
         if row.memory == "backlog":
-            empty = run(row, allocator, options.build, ("--ops", "64"))[1]
-            live, queue = backlog(row)
-            peak = (peak - empty - queue) / live
+            peak = of_the_backlog(row, peak, live, allocator, options.build)
         return ns, peak
     taken = bench_rows.in_turns(columns, options, once)
     return {name: tuple(map(list, zip(*pairs))) for name, pairs in taken.items()}
@@ -115,8 +119,8 @@ def memory_text(row, value):
 def texts(row, samples):
     yield row.name
     for times, memory in samples.values():
-        yield (f"{median(times):.1f} ±{run_stats.spread_percent(times):.0f} %"
-               f"{memory_text(row, median(memory))}")
+        yield f"{median(times):.1f} ({min(times):.0f}-{max(times):.0f})" + \
+            memory_text(row, median(memory))
 
 
 def columns_find(options):
@@ -127,7 +131,7 @@ def columns_find(options):
 DRIVER = bench_rows.Driver(
     name="bench/run_threads.py", doc=__doc__, rows=lambda options: ROWS, lessened=hundredth,
     columns=columns_find,
-    heading=["ns an operation (wall), ± spread; MiB or of the backlog"], measure=measure,
+    heading=["ns an operation (wall), least and most; MiB or of the backlog"], measure=measure,
     texts=texts, verdicts=verdicts,
     result=lambda row, samples: {"row": row.name, "samples": samples})
 

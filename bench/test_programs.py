@@ -20,6 +20,7 @@ FILLED = {"rss_filled_bytes": int}
 MAPPINGS = {"mappings": int, "live_bytes": int}
 GROWN = {"requested_bytes": int, "rss_begin_bytes": int}
 LATE = {"late_faults": int}
+BEHIND = {"live_peak_bytes": int}
 
 # Every program: words for a short run, its operations, calls of the allocator an operation (None:
 # not a constant), fields of its own. Operations None: as many as whole rounds give.
@@ -310,12 +311,15 @@ class Shapes(Case):
         none = self.record("bench_prodcons", "--ops", 100000)
         for sides in ([], ["--producers", 2], ["--consumers", 2]):
             words = ["--backlog", "8M", "--ops", 1000000, *sides]  # 64 MB come and go
-            record = self.record("bench_prodcons", *words)
+            record = self.record("bench_prodcons", *words, fields=BEHIND)
             self.assertEqual(record["ops"], 1000000)
+            self.assertGreaterEqual(record["live_peak_bytes"], 8 * mib)
+            self.assertLessEqual(record["live_peak_bytes"], 8 * mib + 65 * 64 * 64)
             self.assertGreater(record["rss_end_bytes"] - none["rss_end_bytes"], 8 * mib)
             self.assertLess(record["rss_peak_bytes"], 32 * mib)
         words = ["--backlog", "1M", "--ops", 100000, "--latency"]
-        calls = self.record("bench_prodcons", *words, fields={"latency": dict})["latency"]["calls"]
+        fields = {"latency": dict, **BEHIND}
+        calls = self.record("bench_prodcons", *words, fields=fields)["latency"]["calls"]
         self.assertLess(abs(calls - 200000), 64)
         self.refuses("bench_prodcons", "--backlog", "all")
 
