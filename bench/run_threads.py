@@ -5,11 +5,12 @@ beside the peers.
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
 consumers with a backlog, less that of as many threads without one and the program's own queue, of
-the bytes requested that were alive at most. Producers only allocate and consumers only free: each of these rows has threads that only
-free, and those that are 64 MiB behind free what was allocated long ago. Targets are those of the
-last column: of the best peer where not said otherwise. A smoke run has a hundredth of the
-operations in one round, and judges nothing. Exit 0, 1 with --judge where a target is missed, 2 bad
-input.
+the bytes requested that were alive at most. Producers only allocate and consumers only free: each
+of these rows has threads that only free, and those that are 64 MiB behind free what was allocated
+long ago. Producers and consumers without a backlog run also on a library that does nothing
+(bench_nothing.c): what they take then is the program's own. Targets are those of the last column:
+of the best peer where not said otherwise. A smoke run has a hundredth of the operations in one
+round, and judges nothing. Exit 0, 1 with --judge where a target is missed, 2 bad input.
 """
 import sys
 from collections import namedtuple
@@ -50,6 +51,7 @@ ROWS = [
     Row("false sharing, passive", "bench_false_sharing", ("--mode", "passive", "--ops", "300000"),
         ((None, 1.05),), None),
 ]
+NOTHING, NOTHING_FILE = "nothing", "bench_nothing.so"
 MEMORY_LIMITS = {"backlog": 1.10, "peak": 1.05}
 
 
@@ -88,13 +90,15 @@ def measure(row, columns, options):
         if row.memory == "backlog":
             peak = of_the_backlog(row, peak, live, allocator, options.build)
         return ns, peak
+    if row.program != "bench_prodcons" or row.memory is not None:
+        columns = [column for column in columns if column.name != NOTHING]
     taken = bench_rows.in_turns(columns, options, once)
     return {name: tuple(map(list, zip(*pairs))) for name, pairs in taken.items()}
 
 
 def verdicts(row, samples):
-    subject, *peers = samples
-    times = {name: median(samples[name][0]) for name in samples}
+    subject, *peers = (name for name in samples if name != NOTHING)
+    times = {name: median(taken) for name, (taken, _) in samples.items()}
     for peer, limit in row.time_targets:
         if peer is not None and peer not in peers:
             continue
@@ -118,14 +122,21 @@ def memory_text(row, value):
 
 def texts(row, samples):
     yield row.name
-    for times, memory in samples.values():
+    if NOTHING not in samples:
+        samples = {**samples, NOTHING: None}
+    for sample in samples.values():
+        if sample is None:
+            yield "-"
+            continue
+        times, memory = sample
         yield f"{median(times):.1f} ({min(times):.0f}-{max(times):.0f})" + \
             memory_text(row, median(memory))
 
 
 def columns_find(options):
     return [bench_rows.find_subject(options.build),
-            *bench_allocators.find_peers([], bench_allocators.QUICK_PEERS)]
+            *bench_allocators.find_peers([], bench_allocators.QUICK_PEERS),
+            bench_allocators.Allocator(NOTHING, str(options.build / NOTHING_FILE), NOTHING_FILE)]
 
 
 DRIVER = bench_rows.Driver(
