@@ -26,7 +26,8 @@ ONE_EACH = ((16, 16), (256, 256))  # one thread alone frees nothing of another's
 GROUPS = ((5, 5), (255, 255))
 WORKLOADS = (ALL,) * 7 + (ONE_EACH,) * 3 + (GROUPS,) * 3
 REMOTE = {"remote frees, 512 B": 1 / 16, "remote frees, 1,024 B": 1 / 8,
-          "four to one, 512 B": 1 / 16, "four to one, 1,024 B": 1 / 8}
+          "four to one, 512 B": 1 / 16, "four to one, 1,024 B": 1 / 8,
+          "remote frees, 16-1,024 B": 1 / 8, "four to one, 16-1,024 B": 0.3}
 NONE = "0"  # not one; what rounds to nothing has digits after the point
 
 
