@@ -1,13 +1,32 @@
 /* stress_limit.c — fills memory until it is refused, writing to every byte, and frees it, in
  * rounds. stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] [--grow-percent N]
- * [--seed N] Who runs it sets the limit (test_limit.py). Each refusal must be NULL with ENOMEM, and
- * come before --most-mib; each round must get as much as half of the first. --size 0 is a mixture;
- * --grow-percent: of one block a thread instead, that realloc makes so much larger each time, until
- * all are refused.
+ * [--cache-mib N] [--seed N] Who runs it sets the limit (test_limit.py). Each refusal must be NULL
+ * with ENOMEM, and come before --most-mib; each round must get as much as half of the first. --size
+ * 0 is a mixture; --grow-percent: of one block a thread instead, that realloc makes so much larger
+ * each time, until all are refused; --cache-mib: besides, at the start of each round, so much is a
+ * cache that hak_limit_callback's program frees, which is told of at the end.
+ * stress_limit --steps-mib N [--addresses]: of a limit of N MiB so many parts are used, one after
+ * the other, as of resident memory, or as of address space; after each, PROBE_BYTES more are
+ * allocated and freed, and what of the free memory stays resident is printed.
  */
 #include "stress_util.h"
 
+#include <time.h>
+
+#ifndef HAK_TEST_DIRECT
+int hak_limit_callback(size_t soft_bytes, void (*call)(size_t, size_t, void *), void *context)
+    __attribute__((weak));
+#endif
+
 enum { THREADS_MAX = 16, ROUND_SHARE = 2 };
+enum {
+  PIECE_BYTES = 1024, /* in slabs: where addresses are short, larger ones have mappings */
+  PROBE_BYTES = 6144 * PIECE_BYTES,
+  SLOW_PATHS = 200,   /* so many that the clock is looked at */
+  SLOW_BYTES = 40000, /* of an object whose malloc and free are slow paths */
+  LOOKS_MS = 600,     /* near a limit, it is looked at each half second */
+  PAUSE_MS = 10,
+};
 
 struct link {
   struct link *next;
@@ -82,10 +101,102 @@ static void empty(struct link *list) {
   }
 }
 
+/* --- A cache that the program can do without --- */
+
+static size_t cache_bytes;
+static struct link *cache; /* NULL: given up; no thread allocates while it is made */
+static struct told { size_t count, first_used, first_limit, last_used, last_limit, freed; } told;
+
+static struct link *pieces_new(size_t bytes, struct link *list) {
+  for (size_t done = 0; done < bytes; done += PIECE_BYTES) {
+    struct link *piece = T_malloc(PIECE_BYTES);
+    REQUIRE(piece != NULL, "no memory after %zu of %zu KiB", done / KIB, bytes / KIB);
+    memset(piece, 0x5a, PIECE_BYTES);
+    *piece = (struct link){list, PIECE_BYTES};
+    list = piece;
+  }
+  return list;
+}
+
+static void give_up(size_t used_bytes, size_t limit_bytes, void *context) {
+  struct told *t = context;
+  if (t->count++ == 0) {
+    t->first_used = used_bytes;
+    t->first_limit = limit_bytes;
+  }
+  t->last_used = used_bytes;
+  t->last_limit = limit_bytes;
+  if (cache != NULL) t->freed += cache_bytes;
+  empty(cache);
+  cache = NULL;
+}
+
+static void told_print(void) {
+  printf("stress_limit: called %zu times, at first with %zu of %zu KiB used, at last with %zu of "
+         "%zu; %zu KiB were given up\n",
+         told.count, told.first_used / KIB, told.first_limit / KIB, told.last_used / KIB,
+         told.last_limit / KIB, told.freed / KIB);
+}
+
+/* --- What stays, by steps --- */
+
+static size_t address_bytes(void) {
+  char text[64];
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+  REQUIRE(got > 0, "/proc/self/statm cannot be read");
+  close(fd);
+  text[got] = '\0';
+  return strtoull(text, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void slow_paths(void) {
+  for (int i = 0; i < SLOW_PATHS; i++) T_free(T_malloc(SLOW_BYTES));
+}
+
+/* Looks at the limit are a matter of time: until one was made for certain. */
+static void wait_for_look(void) {
+  struct timespec pause = {0, PAUSE_MS * 1000000};
+  for (int ms = 0; ms < LOOKS_MS; ms += PAUSE_MS) {
+    slow_paths();
+    nanosleep(&pause, NULL);
+  }
+}
+
+static void run_steps(size_t limit, bool by_addresses) {
+  /* Of 1,000, each amid a step of docs/tuning.md, with the probe too; at last back below them. */
+  static const size_t parts[] = {600, 870, 920, 952, 600};
+  size_t resident_before = anonymous_bytes(), live = 0;
+  struct link *list = NULL;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    size_t wanted = limit / 1000 * parts[i];
+    while ((by_addresses ? address_bytes() : resident_before + live) < wanted) {
+      list = pieces_new(PIECE_BYTES, list);
+      live += PIECE_BYTES;
+    }
+    while (resident_before + live > wanted + PIECE_BYTES) {
+      struct link *next = list->next;
+      T_free(list);
+      list = next;
+      live -= PIECE_BYTES;
+    }
+    wait_for_look();
+    empty(pieces_new(PROBE_BYTES, NULL)); /* these frees are slow paths, which give back */
+    size_t resident = anonymous_bytes() - resident_before;
+    printf("stress_limit: %zu of 1000 used: %zu KiB live, %zu KiB stay resident beside\n", parts[i],
+           live / KIB, resident > live ? (resident - live) / KIB : 0);
+  }
+  empty(list);
+}
+
+/* --- The rounds --- */
+
 static void *work(void *argument) {
   size_t number = (size_t)(uintptr_t)argument >> 8, rounds = (size_t)(uintptr_t)argument & 255;
   struct rng rng = rng_stream(number + 1);
   for (size_t round = 0; round < rounds; round++) {
+    if (number == 0 && cache == NULL) cache = pieces_new(cache_bytes, NULL);
+    pthread_barrier_wait(&turn);
     struct link *list = grow_percent != 0 ? grow() : fill(&rng);
     pthread_barrier_wait(&turn);
     if (number == 0) {
@@ -108,7 +219,7 @@ int main(int argc, char **argv) {
   stress_name = "stress_limit";
   options_check(argc, argv, 1,
                 "stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] "
-                "[--grow-percent N] [--seed N]");
+                "[--grow-percent N] [--cache-mib N] [--steps-mib N] [--addresses] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t mib = option_u64(argc, argv, "--most-mib", 1024), rounds, n;
   option_range("--most-mib", mib, 1, 1 << 20);
@@ -120,11 +231,30 @@ int main(int argc, char **argv) {
   option_range("--size", wanted_size, 0, 4 * MIB);
   grow_percent = option_u64(argc, argv, "--grow-percent", 0);
   option_range("--grow-percent", grow_percent, 0, 100);
+  uint64_t cache_mib = option_u64(argc, argv, "--cache-mib", 0);
+  option_range("--cache-mib", cache_mib, 0, 1 << 20);
+  uint64_t steps_mib = option_u64(argc, argv, "--steps-mib", 0);
+  option_range("--steps-mib", steps_mib, 0, 1 << 20);
+  if (steps_mib != 0) {
+    run_steps(steps_mib * MIB, option_has(argc, argv, "--addresses"));
+    return 0;
+  }
+  cache_bytes = cache_mib * MIB;
+  if (cache_bytes != 0) {
+#ifndef HAK_TEST_DIRECT
+    if (hak_limit_callback == NULL) {
+      puts("SKIP: hakmem is not preloaded");
+      return 77;
+    }
+#endif
+    REQUIRE(hak_limit_callback(0, give_up, &told) == 0, "hak_limit_callback");
+  }
   most_bytes = mib * MIB;
   threads = (unsigned)n;
   barrier_init(&turn, threads);
   pthread_t thread[THREADS_MAX];
   for (uintptr_t i = 0; i < threads; i++) thread[i] = thread_start(work, (void *)(i << 8 | rounds));
   for (unsigned i = 0; i < threads; i++) thread_join(thread[i]);
+  if (cache_bytes != 0) told_print();
   return 0;
 }
