@@ -121,16 +121,16 @@ static bool is_start_of(const char *s, const char *whole) {
 
 const char *rt_option_nearest(const char *name, const char *const *others, size_t count) {
   const char *best = NULL;
-  unsigned best_distance = NAME_DISTANCE + 1;
-  if (text_length(name) >= CUT_NAME_MIN) { /* a name cut short is nearer than a misspelling */
-    for (size_t i = 0; i < RT_OPTION_COUNT; i++)
-      if (is_start_of(name, options[i].name)) return options[i].name;
-  }
+  size_t length = text_length(name), best_rank = SIZE_MAX;
   for (size_t i = 0; i < RT_OPTION_COUNT + count; i++) {
     const char *candidate = i < RT_OPTION_COUNT ? options[i].name : others[i - RT_OPTION_COUNT];
     unsigned distance = text_distance(name, candidate, NAME_DISTANCE);
-    if (distance < best_distance && NAME_SHARE * distance < text_length(name) + NAME_SHARE) {
-      best_distance = distance;
+    /* Of what starts so the shortest; a name cut short is nearer than any misspelling. */
+    bool is_cut = length >= CUT_NAME_MIN && is_start_of(name, candidate);
+    size_t rank = is_cut ? text_length(candidate) : NAME_BYTES + (size_t)distance;
+    bool is_near = distance <= NAME_DISTANCE && NAME_SHARE * distance < length + NAME_SHARE;
+    if ((is_cut || is_near) && rank < best_rank) {
+      best_rank = rank;
       best = candidate;
     }
   }

@@ -324,7 +324,11 @@ static void a_list_says_where_it_is_wrong(void **state) {
   expect_read(long_entry, NULL, preset,
               "hakmem: HAKMEM_CONF: depot_bytes: longer than any name or value; ignored\n");
   expect_read("HAKMEM_CON=depot_bytes=1", NULL, preset,
-              "hakmem: unknown option HAKMEM_CON, did you mean HAKMEM_CONF_STRICT?\n");
+              "hakmem: unknown option HAKMEM_CON, did you mean HAKMEM_CONF?\n");
+  expect_read("HAKMEM_CONF_=depot_bytes=1", NULL, preset,
+              "hakmem: unknown option HAKMEM_CONF_, did you mean HAKMEM_CONF_FILE?\n");
+  expect_read("HAKMEM_CONF=con=1", NULL, preset,
+              "hakmem: HAKMEM_CONF: unknown option con, did you mean CONF_STRICT?\n");
 }
 
 static void a_file_is_less_than_the_environment(void **state) {
@@ -441,7 +445,7 @@ static int make_strict_file(void) {
 static int make_mask(void) { return symlink("/dev/null", SYSTEM_FILE); }
 static int make_file(void) { return write_file(SYSTEM_FILE, "depot_bytes=5K\n") ? 0 : -1; }
 
-/* `variable`: all that is in the environment. */
+/* `variable`: all that is in the environment; NULL: nothing. */
 static void expect_system_file(const char *variable, int (*make)(void), uint64_t depot_bytes,
                                const char *err, int exit_status) {
   struct answer expected = value_is(RT_OPTION_DEPOT_BYTES, depot_bytes);
@@ -472,6 +476,19 @@ static void the_systems_file_may_be_missing_but_no_directory(void **state) {
                      EXIT_CONFIG);
   expect_system_file("HAKMEM_THP=NEVER", make_strict_file, 262144,
                      "hakmem: /etc/hakmem.conf:1: lean: expected NAME=VALUE" ENDS, EXIT_CONFIG);
+}
+
+static void expect_both_files(const char *named, uint64_t depot_bytes) {
+  const char *path = conf_file(named, strlen(named));
+  expect_system_file(file_entry, make_file, depot_bytes, "", 0);
+  unlink(path);
+}
+static void a_named_file_beats_the_systems(void **state) {
+  (void)state;
+  expect_system_file(NULL, make_file, 5120, "", 0);
+  expect_both_files("depot_bytes=7K\n", 7168);
+  expect_both_files("profile=lean\n", 65536); /* what it brings, too */
+  expect_both_files("warm_pool_bytes=1M\n", 5120);
 }
 
 static void strict_ends_the_process(void **state) {
@@ -533,6 +550,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(a_file_is_less_than_the_environment),
       cmocka_unit_test(a_file_that_is_no_file_is_said),
       cmocka_unit_test(the_systems_file_may_be_missing_but_no_directory),
+      cmocka_unit_test(a_named_file_beats_the_systems),
       cmocka_unit_test(strict_ends_the_process),
       cmocka_unit_test(the_last_word_on_strict_counts_for_all),
   };

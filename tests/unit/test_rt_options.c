@@ -38,6 +38,12 @@ static void names_are_found_in_any_case(void **state) {
   assert_null(rt_option_nearest("BORXYZ", NULL, 0));
   assert_string_equal(rt_option_nearest("WARM_POOL_SIZE", NULL, 0), "WARM_POOL_BYTES");
   assert_null(rt_option_nearest("XXXXX_POOL_BYTES", NULL, 0));
+  /* Of names that begin so the shortest, those of no option too. */
+  static const char *const files[] = {"CONF", "CONF_FILE"};
+  assert_string_equal(rt_option_nearest("CON", NULL, 0), "CONF_STRICT");
+  assert_string_equal(rt_option_nearest("CON", files, 2), "CONF");
+  assert_string_equal(rt_option_nearest("CONF_", files, 2), "CONF_FILE");
+  assert_string_equal(rt_option_nearest("CONF_S", files, 2), "CONF_STRICT");
   static const char *const others[] = {"SOMETHING_LSE"};
   assert_string_equal(rt_option_nearest("SOMETHING_ELSE", others, 1), "SOMETHING_LSE");
 }
