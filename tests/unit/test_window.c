@@ -75,6 +75,42 @@ static void bin_bytes_bound_every_bin(void **state) {
   run_child(bounded_late);
 }
 
+/* The most that bins and outbox of a thread that sleeps may hold, in tenths of a MiB, as
+ * docs/tuning.md has it ("What a thread that sleeps keeps"): with fixed classes alone, with all
+ * tailored ones at their widest, and with BIN_BYTES=8K. */
+enum { SLEEPER_FIXED = 212, SLEEPER_ALL = 372, SLEEPER_8K = 16 };
+
+/* A second magazine is filled only while the window is whole. */
+static size_t bin_bytes_max(uint32_t c) {
+  const struct size_class *k = &size_classes[c];
+  uint32_t most = window_bound(c);
+  bool has_two = k->has_previous && most == k->magazine_capacity;
+  return (has_two ? 2 : 1) * (size_t)most * k->size;
+}
+static size_t bins_bytes_max(uint32_t class_end) {
+  size_t sum = 0;
+  for (uint32_t c = 0; c < class_end; c++) sum += bin_bytes_max(c);
+  return sum;
+}
+static bool is_rounded_up(size_t bytes, size_t tenths) {
+  return bytes * 10 <= tenths * MIB && bytes * 10 > (tenths - 1) * MIB;
+}
+static void adds_up(void) {
+  (void)heap_own();
+  size_t widest = 0; /* a tailored class is cut from a medium one, and has magazines like that */
+  for (uint32_t c = CLASS_TINY_COUNT; c < CLASS_FIXED_COUNT; c++)
+    widest = size_max(widest, bin_bytes_max(c));
+  for (uint32_t c = CLASS_FIXED_COUNT; c < CLASS_COUNT; c++) NEED(bin_bytes_max(c) == widest);
+  NEED(is_rounded_up(bins_bytes_max(CLASS_FIXED_COUNT) + OUTBOX_BYTES, SLEEPER_FIXED));
+  NEED(is_rounded_up(bins_bytes_max(CLASS_COUNT) + OUTBOX_BYTES, SLEEPER_ALL));
+  NEED(hak_option_set("BIN_BYTES", "8K") == 0);
+  NEED(is_rounded_up(bins_bytes_max(CLASS_COUNT) + OUTBOX_BYTES, SLEEPER_8K));
+}
+static void what_a_sleeper_keeps_is_bounded_as_documented(void **state) {
+  (void)state;
+  run_child(adds_up);
+}
+
 static size_t medium_count(struct heap *h) {
   size_t count = 0;
   for (uint32_t c = CLASS_TINY_COUNT; c < CLASS_COUNT; c++) count += heap_bin_count(h, c);
@@ -159,6 +195,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_window_opens_small_and_once),
       cmocka_unit_test(bin_bytes_bound_every_bin),
+      cmocka_unit_test(what_a_sleeper_keeps_is_bounded_as_documented),
       cmocka_unit_test(a_thread_that_only_frees_empties_its_bins),
       cmocka_unit_test(one_that_allocates_too_keeps_them),
       cmocka_unit_test(in_a_crowded_home_a_window_stays_smaller),
