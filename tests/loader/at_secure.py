@@ -100,8 +100,13 @@ UNHEEDED = (r"secure=1 .* PROFILE=balanced DEPOT_BYTES=256K MEMORY_LIMIT=auto BI
             r"PROFILE=speed DEPOT_BYTES=1M MEMORY_LIMIT=128M BIN_BYTES=1M\n\Z")
 
 
+def sees_system_file():
+    """Whether run_with_file can do what it says."""
+    return run_with_file("/bin/true", {}).returncode == 0
+
+
 def good_ones(program, with_conf, folder):
-    """Failures with values that are right, from each source."""
+    """Failures with values that are right, from each source that there can be here."""
     path = os.path.join(folder, "good.conf")
     with open(path, "w", encoding="utf-8") as file:
         file.write("profile=lean\nmemory_limit=64M\n")
@@ -110,10 +115,8 @@ def good_ones(program, with_conf, folder):
              (program, {"HAKMEM_CONF": "profile=lean,memory_limit=64M"}, run_as_nobody),
              (program, {"HAKMEM_CONF_FILE": path}, run_as_nobody),
              (with_conf, {}, run_as_nobody)]
-    if run_with_file("/bin/true", {}).returncode == 0:
+    if sees_system_file():
         cases.append((program, {}, run_with_file))
-    else:
-        print("/etc/hakmem.conf was left out: no mount namespace, or no setpriv, here")
     for probe, environment, run in cases:
         plain, secure = run_both(probe, environment, run)
         if plain.returncode != 0 or plain.stderr or not re.match(HEEDED, plain.stdout):
@@ -140,6 +143,8 @@ def main():
         failures += [*bad_ones(program, names, reports), *good_ones(program, with_conf, folder)]
     for failure in failures:
         print(failure)
+    if not failures and not sees_system_file():
+        skip("/etc/hakmem.conf was left out: no mount namespace, or no setpriv, here")
     return 1 if failures else 0
 
 

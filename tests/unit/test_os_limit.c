@@ -165,7 +165,6 @@ static void stalls_are_the_groups_or_the_machines(void **state) {
 static void own(void) {
   struct os_room room;
   struct rlimit limit = {1ul << 46, RLIM_INFINITY};
-  if (UNIT_SANITIZED) _exit(0); /* they have taken more already */
   NEED(setrlimit(RLIMIT_AS, &limit) == 0);
   NEED(os_address_room(&room) && room.limit_bytes == limit.rlim_cur);
   NEED(room.used_bytes > MIB && room.used_bytes < room.limit_bytes && room.deadly_limit_bytes == 0);
@@ -175,6 +174,7 @@ static void own(void) {
 }
 static void address_space_is_what_the_kernel_says(void **state) {
   (void)state;
+  if (UNIT_SANITIZED) skip(); /* they have taken more already */
   run_child(own);
 }
 
