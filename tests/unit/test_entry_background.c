@@ -315,10 +315,10 @@ static void sleeps_long(void) {
   turn_on();
   fill_and_free(20 * MIB);
   NEED(!comes_true(never, 2500)); /* until nothing is left to do */
-  uint64_t before = switches_of_others();
+  uint64_t start_ms = now_ms(), before = switches_of_others();
   NEED(!comes_true(never, 3000));
   uint64_t count = switches_of_others() - before;
-  NEED(count >= 4 && count <= 9);
+  NEED(count >= 4 && count <= (now_ms() - start_ms) / 500 + 1); /* docs/tuning.md says twice */
 }
 static void a_quiet_process_is_woken_twice_a_second(void **state) {
   (void)state;
@@ -333,7 +333,7 @@ static void takes_little(void) {
   size_t before = resident_bytes();
   turn_on();
   NEED(!comes_true(never, 1200));
-  NEED(resident_bytes() <= before + 100 * KIB);
+  NEED(resident_bytes() <= before + 48 * KIB); /* as docs/tuning.md has it; seen: 32 to 36 */
 }
 static void it_takes_little_memory(void **state) {
   (void)state;
