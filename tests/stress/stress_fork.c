@@ -26,7 +26,9 @@ enum {
   WINDOW = 512,    /* objects a worker holds at most */
   INHERITED = 256, /* what children inherit, see table */
   CHILD_SECONDS = 30,
-  CHILD_OK = 17, /* not 0: a child that never got to its end must not pass */
+  CHILD_OK = 17,   /* not 0: a child that never got to its end must not pass */
+  BETWEEN = 100,   /* forks, and each worker has made an operation: seen were 1,653 or more */
+  OPS_A_FORK = 20, /* of all workers, at least: seen were 484 to 14,534 */
 };
 
 extern char **environ;
@@ -34,7 +36,7 @@ extern char **environ;
 static unsigned workers;
 static bool background; /* HAKMEM_BACKGROUND=1 */
 static _Atomic bool stop;
-static _Atomic uint64_t worker_ops;
+static _Atomic uint64_t worker_ops[WORKERS_MAX];
 static pthread_barrier_t all_started;
 
 /* Finished objects of all threads. Whatever is in it at the moment of a fork is live in the child,
@@ -60,6 +62,7 @@ static void table_put(struct rng *rng, void *object) {
 /* Grows to WINDOW objects, hands half of them over, drops the rest, grows again. Of low priority,
  * for the children's sake; that a fork finds most workers preempted anywhere is welcome. */
 static void *worker_thread(void *arg) {
+  _Atomic uint64_t *ops = &worker_ops[(uintptr_t)arg];
   struct rng rng = rng_stream(1000 + (uintptr_t)arg);
   void *own[WINDOW];
   REQUIRE(setpriority(PRIO_PROCESS, (id_t)gettid(), 10) == 0, "setpriority: errno %d", errno);
@@ -68,7 +71,7 @@ static void *worker_thread(void *arg) {
     size_t count = 0;
     while (count < WINDOW && !atomic_load_explicit(&stop, memory_order_relaxed)) {
       own[count++] = object_new(&rng);
-      atomic_fetch_add_explicit(&worker_ops, 1, memory_order_relaxed);
+      atomic_fetch_add_explicit(ops, 1, memory_order_relaxed);
     }
     while (count != 0) {
       count--;
@@ -186,6 +189,38 @@ static void child_wait(pid_t pid) {
           (unsigned)status);
 }
 
+/* --- do the workers go on? -------------------------------------------------------------------- */
+
+#define BEING_CHECKED UINT64_MAX
+
+static _Atomic uint64_t forks_done, checked_at; /* of the forks done then */
+static _Atomic uint64_t windows, ops_least = UINT64_MAX;
+
+/* In the parent, after each fork, maybe in a handler, and in several threads: one of them checks,
+ * and a window that it is late for is longer, never shorter. */
+static void workers_check(void) {
+  static uint64_t ops_before[WORKERS_MAX]; /* of whoever checks now */
+  uint64_t done = atomic_fetch_add(&forks_done, 1) + 1, since = atomic_load(&checked_at);
+  if (since == BEING_CHECKED || done < since + BETWEEN ||
+      !atomic_compare_exchange_strong(&checked_at, &since, BEING_CHECKED)) {
+    return;
+  }
+  for (unsigned i = 0; i < workers; i++) {
+    uint64_t ops = atomic_load(&worker_ops[i]), made = ops - ops_before[i];
+    REQUIRE(made != 0, "worker %u made no operation in %llu forks", i,
+            (unsigned long long)(done - since));
+    ops_before[i] = ops;
+    if (made < atomic_load(&ops_least)) atomic_store(&ops_least, made);
+  }
+  atomic_fetch_add(&windows, 1);
+  atomic_store(&checked_at, atomic_load(&forks_done));
+}
+
+static void forked(pid_t pid) {
+  child_wait(pid);
+  workers_check();
+}
+
 /* --- the variants ----------------------------------------------------------------------------- */
 
 static void fork_once(uint64_t number, bool by_exit) {
@@ -194,7 +229,7 @@ static void fork_once(uint64_t number, bool by_exit) {
   if (pid == 0) {
     child_run(number, true, by_exit);
   }
-  child_wait(pid);
+  forked(pid);
 }
 
 /* _Fork takes no lock of the C library, so the child starts no thread: pthread_create might wait
@@ -205,7 +240,7 @@ static void bare_fork_once(uint64_t number) {
   if (pid == 0) {
     child_run(number, false, number % 2);
   }
-  child_wait(pid);
+  forked(pid);
 }
 
 static void vfork_once(const char *program) {
@@ -216,7 +251,7 @@ static void vfork_once(const char *program) {
     execve(program, argv, environ);
     _exit(127);
   }
-  child_wait(pid);
+  forked(pid);
 }
 
 struct forker {
@@ -268,7 +303,7 @@ static void handler_forks(int signal_number) {
     signal(SIGALRM, SIG_DFL);
     alarm(CHILD_SECONDS);
   } else {
-    child_wait(pid);
+    forked(pid);
     atomic_fetch_add(&interrupted_self->done, 1);
   }
   errno = kept;
@@ -432,6 +467,8 @@ static void cold_run(const char *program, uint64_t forks) {
 
 /* --- main ------------------------------------------------------------------------------------- */
 
+static char workers_text[200]; /* for the last line */
+
 static void storm_run(const char *variant, const char *program, uint64_t forks) {
   pthread_t ids[WORKERS_MAX];
   struct rng rng = rng_stream(0);
@@ -473,7 +510,16 @@ static void storm_run(const char *variant, const char *program, uint64_t forks) 
   for (unsigned i = 0; i < workers; i++) {
     thread_join(ids[i]);
   }
-  REQUIRE(worker_ops > forks, "the workers did not run");
+  uint64_t ops = 0;
+  for (unsigned i = 0; i < workers; i++) ops += worker_ops[i];
+  REQUIRE(ops >= OPS_A_FORK * forks, "the workers made %llu operations in %llu forks",
+          (unsigned long long)ops, (unsigned long long)forks);
+  REQUIRE(windows != 0 || forks < BETWEEN, "nobody saw whether the workers run");
+  snprintf(workers_text, sizeof workers_text,
+           "; %u workers made %llu operations a fork, each at least %llu in each of %llu times %u "
+           "forks",
+           workers, (unsigned long long)(ops / forks), (unsigned long long)ops_least,
+           (unsigned long long)windows, BETWEEN);
 }
 
 int main(int argc, char **argv) {
@@ -499,7 +545,7 @@ int main(int argc, char **argv) {
   } else {
     storm_run(variant, "/proc/self/exe", forks);
   }
-  printf("stress_fork %s: %llu forks, every child finished, seed %llu\n", variant,
-         (unsigned long long)forks, (unsigned long long)stress_seed);
+  printf("stress_fork %s: %llu forks, every child finished, seed %llu%s\n", variant,
+         (unsigned long long)forks, (unsigned long long)stress_seed, workers_text);
   return 0;
 }
