@@ -5,7 +5,8 @@
  *     at hand, that after another's slow paths for --work-ms, and all after hak_thread_idle.
  *   stress_threads alive [--threads N] [--objects N] [--rounds N] [--growth-kib N] [--ended-kib N]
  *     All threads exist and have objects, free each other's, and end. Then a thread may have left
- *     --ended-kib in the first round, all together --growth-kib in the last, trimmed.
+ *     --ended-kib in the first round, all together --growth-kib in the last, trimmed. All that are
+ *     asked for must be alive at once; it is skipped where a limit of the kernel's is lower.
  * Threads that come and go: stress_remote short.
  */
 #define _GNU_SOURCE 1
@@ -13,6 +14,8 @@
 
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 extern void hak_thread_idle(void) __attribute__((weak));
@@ -21,7 +24,7 @@ extern void hak_thread_idle(void) __attribute__((weak));
  * class is by chance its own or the next. */
 enum { LIVE_BYTES = T_IS_DIRECT ? 0 : 8192 };
 
-enum { SKIPPED = 77, ALIVE_WORTHWHILE = 1000, ROUNDS_MORE = 4 };
+enum { SKIPPED = 77, ROUNDS_MORE = 4 };
 
 static uint64_t threads, rounds;
 
@@ -213,6 +216,11 @@ static void bound_check(const char *what, double kib, uint64_t limit_kib,
           (unsigned long long)limit_kib);
 }
 
+static const char *homes_asked(void) {
+  const char *homes = getenv("HAKMEM_HEAPS");
+  return homes == NULL ? "by default" : homes;
+}
+
 static void pattern_idle(int argc, char **argv) {
   static struct figures before, asleep, ticked, idle, later;
   threads = option_u64(argc, argv, "--threads", 64);
@@ -252,13 +260,22 @@ static void pattern_idle(int argc, char **argv) {
   figures_print("hak_thread_idle", &before, &idle);
   figures_print("others worked on", &before, &later);
   if (option_has(argc, argv, "--classes")) figures_print_classes(&ticked);
-  bound_check("metadata", kib_each(before.meta, asleep.meta), meta_kib, &asleep);
-  bound_check("cached", kib_each(before.cached, asleep.cached), cached_kib, &asleep);
-  bound_check("cached, after others worked", kib_each(before.cached, ticked.cached), ticked_kib,
-              &ticked);
   REQUIRE(hak_thread_idle != NULL, "no hak_thread_idle");
+  double meta = kib_each(before.meta, asleep.meta);
+  double cached = kib_each(before.cached, asleep.cached);
+  double cached_late = kib_each(before.cached, ticked.cached);
   double all = kib_each(before.meta, idle.meta) + kib_each(before.cached, idle.cached) +
                kib_each(before.in_slabs, idle.in_slabs);
+  printf("stress_threads: %llu threads, %llu rounds, at most %zu live, HAKMEM_HEAPS %s; KiB a "
+         "thread: metadata %.1f (of %llu), cached %.1f (of %llu), %.1f after others worked (of "
+         "%llu), in all %.1f after hak_thread_idle (of %llu), resident then %.1f\n",
+         (unsigned long long)threads, (unsigned long long)rounds, live_max, homes_asked(), meta,
+         (unsigned long long)meta_kib, cached, (unsigned long long)cached_kib, cached_late,
+         (unsigned long long)ticked_kib, all, (unsigned long long)idle_kib,
+         kib_each(before.resident, idle.resident));
+  bound_check("metadata", meta, meta_kib, &asleep);
+  bound_check("cached", cached, cached_kib, &asleep);
+  bound_check("cached, after others worked", cached_late, ticked_kib, &ticked);
   bound_check("all, after hak_thread_idle", all, idle_kib, &idle);
 }
 
@@ -298,25 +315,56 @@ static void *alive_thread(void *arg) {
   return NULL;
 }
 
-/* As many threads as the machine allows, up to `threads`, which is set to their number. */
+static uint64_t number_in(const char *path) {
+  uint64_t number = UINT64_MAX; /* what has no number, or is not there, is no limit */
+  FILE *file = fopen(path, "r");
+  if (file != NULL) {
+    unsigned long long read = 0;
+    if (fscanf(file, "%llu", &read) == 1) number = read;
+    fclose(file);
+  }
+  return number;
+}
+
+/* Which limit of the kernel's leaves no room for all threads; NULL if none does that we know of. */
+static const char *limit_too_low(uint64_t started) {
+  static const char *const of_threads[] = {"/proc/sys/kernel/threads-max",
+                                           "/proc/sys/kernel/pid_max", "/sys/fs/cgroup/pids.max",
+                                           "/sys/fs/cgroup/pids/pids.max"};
+  static const char of_mappings[] = "/proc/sys/vm/max_map_count";
+  struct sysinfo info;
+  struct rlimit own;
+  REQUIRE(sysinfo(&info) == 0 && getrlimit(RLIMIT_NPROC, &own) == 0, "errno %d", errno);
+  uint64_t wanted = info.procs + (threads - started); /* other processes have theirs */
+  for (size_t i = 0; i < sizeof of_threads / sizeof *of_threads; i++)
+    if (number_in(of_threads[i]) < wanted) return of_threads[i];
+  if (own.rlim_cur < wanted) return "RLIMIT_NPROC";
+  return number_in(of_mappings) < 2 * threads ? of_mappings : NULL; /* a stack and its guard */
+}
+
+/* A thread that is refused though no limit is the kernel's is the allocator's fault: it may have
+ * used up address space or mappings. */
+__attribute__((noreturn)) static void alive_refused(uint64_t started, int error) {
+  const char *limit = limit_too_low(started);
+  REQUIRE((error == EAGAIN || error == ENOMEM) && limit != NULL,
+          "thread %llu of %llu: errno %d, and no limit is so low", (unsigned long long)started + 1,
+          (unsigned long long)threads, error);
+  printf("SKIP: %llu threads of %llu can be alive (errno %d): %s\n", (unsigned long long)started,
+         (unsigned long long)threads, error, limit);
+  fflush(stdout);
+  _exit(SKIPPED); /* the others wait at the gate */
+}
+
 static void alive_start(pthread_t *ids) {
   pthread_attr_t attr;
   REQUIRE(pthread_attr_init(&attr) == 0, "pthread_attr_init");
   int error = pthread_attr_setstacksize(&attr, STACK_BYTES);
   REQUIRE(error == 0, "pthread_attr_setstacksize: errno %d", error);
-  uint64_t started = 0;
-  while (started < threads) {
-    error = pthread_create(&ids[started], &attr, alive_thread, (void *)(uintptr_t)started);
-    if (error != 0) break;
-    started++;
+  for (uint64_t i = 0; i < threads; i++) {
+    error = pthread_create(&ids[i], &attr, alive_thread, (void *)(uintptr_t)i);
+    if (error != 0) alive_refused(i, error);
   }
   pthread_attr_destroy(&attr);
-  if (started < threads) {
-    REQUIRE(error == EAGAIN || error == ENOMEM, "pthread_create: errno %d", error);
-    printf("stress_threads: the machine allows %llu threads of %llu (errno %d)\n",
-           (unsigned long long)started, (unsigned long long)threads, error);
-  }
-  threads = started;
 }
 
 struct alive_figures {
@@ -355,11 +403,11 @@ static long long growth_kib_of(const struct alive_figures *before,
   return ((long long)now->trimmed - (long long)before->trimmed) / 1024;
 }
 
-static int pattern_alive(int argc, char **argv) {
+static void pattern_alive(int argc, char **argv) {
   threads = option_u64(argc, argv, "--threads", 10000);
   rounds = option_u64(argc, argv, "--rounds", 3);
   objects_each = option_u64(argc, argv, "--objects", 20);
-  uint64_t growth_kib = option_u64(argc, argv, "--growth-kib", 256), asked = threads;
+  uint64_t growth_kib = option_u64(argc, argv, "--growth-kib", 256), done = 1;
   uint64_t ended_kib = option_u64(argc, argv, "--ended-kib", 64);
   REQUIRE(threads > objects_each, "more threads than objects, so that each frees others' only");
   object = map_table(threads * objects_each * sizeof *object);
@@ -369,28 +417,26 @@ static int pattern_alive(int argc, char **argv) {
   alive_print(&before);
   /* Tables grow in a round that has more in use at once than any before, which is chance. What is
    * lost grows in each: so a few rounds more, until one does not. */
-  for (uint64_t i = 1; i < rounds + ROUNDS_MORE; i++) {
-    if (i >= rounds && growth_kib_of(&before, &now) <= (long long)growth_kib) break;
+  for (; done < rounds + ROUNDS_MORE; done++) {
+    if (done >= rounds && growth_kib_of(&before, &now) <= (long long)growth_kib) break;
     before = now;
     now = alive_round(ids);
     alive_print(&now);
   }
-  if (threads < asked && threads < ALIVE_WORTHWHILE) {
-    printf("SKIP: the machine allows too few threads\n");
-    return SKIPPED;
-  }
   double ended = kib_each(first.before, first.ended);
   long long live = (long long)now.live - (long long)before.live;
   long long growth = growth_kib_of(&before, &now);
-  printf("stress_threads: the last round leaves %lld bytes live and %lld KiB resident\n", live,
-         growth);
+  printf(
+      "stress_threads: %llu threads alive at once, %llu rounds; KiB resident: %.1f a thread when "
+      "the first ended (of %llu), %lld more after the last (of %llu); %lld bytes live\n",
+      (unsigned long long)threads, (unsigned long long)done, ended, (unsigned long long)ended_kib,
+      growth, (unsigned long long)growth_kib, live);
   fflush(stdout);
   REQUIRE(live <= LIVE_BYTES, "%lld bytes", live);
   REQUIRE(STRESS_SANITIZED || ended <= (double)ended_kib, "%.1f KiB a thread, limit %llu", ended,
           (unsigned long long)ended_kib);
   REQUIRE(STRESS_SANITIZED || growth <= (long long)growth_kib, "%lld KiB, limit %llu", growth,
           (unsigned long long)growth_kib);
-  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -407,7 +453,7 @@ int main(int argc, char **argv) {
   if (strcmp(pattern, "idle") == 0) {
     pattern_idle(argc, argv);
   } else if (strcmp(pattern, "alive") == 0) {
-    return pattern_alive(argc, argv);
+    pattern_alive(argc, argv);
   } else {
     option_refuse("pattern", pattern, "unknown");
   }
