@@ -9,6 +9,7 @@
 
 #include "idle.h"
 #include "mail.h"
+#include "pull.h"
 
 enum { COUNT = 20000, SMALL_BYTES = 200, OTHER_BYTES = 3000, IDLE_MS = 500 };
 
@@ -247,6 +248,7 @@ static void a_tick_looks_at_a_few(void **state) {
 /* What a thread does costs no more with thousands of heaps: half of them orphans, half of threads
  * that do nothing. Counted in instructions; looking at each heap would take one a heap at least. */
 enum { FEW_HEAPS = 100, MANY_HEAPS = 4000, A_FEW = 200, LARGE_COUNT = 24, LARGE_BYTES = 30000 };
+enum { OTHERS_FREE = 2000, KEPT_ONE_OF = 50 };
 static uint32_t heaps_made, freed_up_to;
 static uint64_t tick_ms = 1000000000;
 
@@ -265,6 +267,25 @@ static void frees_for_another(void) {
   idle_send(h);
   entry_leave(h);
 }
+/* Of a thread that has a surplus, as pull_from finds it there; all of it but the wait for a lock.
+ */
+static void *frees_most(void *unused) {
+  allocate_all(objects, COUNT, SMALL_BYTES);
+  for (size_t i = OTHERS_FREE; i < COUNT; i++)
+    if (i % KEPT_ONE_OF != 0) hak_free(objects[i]);
+  sleeper.heap = heap_current;
+  sem_post(&sleeper.is_ready);
+  sem_wait(&sleeper.may_go_on);
+  return unused;
+}
+static void pulls_a_slab(void) {
+  uint32_t c = object_class(objects[COUNT - 1]);
+  struct heap *h = enter();
+  pull_offer(sleeper.heap, c);
+  struct slab *s = pull_slab(h, c);
+  NEED(s != NULL && map_load(slab_chunk(s)) == heap_entry(h, c));
+  entry_leave(h);
+}
 static void has_a_tick(void) { NEED(idle_tick(heap_current, tick_ms += 100).kind == FAULT_NONE); }
 
 static void make_heaps(uint32_t count) {
@@ -277,7 +298,7 @@ static void make_heaps(uint32_t count) {
 
 static void count_operations(uint64_t *count) {
   void (*const operation[])(void) = {uses_fresh_slabs, adopts_and_abandons, frees_for_another,
-                                     has_a_tick};
+                                     pulls_a_slab, has_a_tick};
   for (size_t i = 0; i < HAK_COUNT_OF(operation); i++) {
     operation[i](); /* what the first time needs besides */
     hak_thread_idle();
@@ -287,10 +308,10 @@ static void count_operations(uint64_t *count) {
 }
 
 static void among_many(void) {
-  enum { OPERATIONS = 4 };
+  enum { OPERATIONS = 5 };
   uint64_t few[OPERATIONS], many[OPERATIONS];
   (void)heap_own();
-  pthread_t thread = start(owns_some);
+  pthread_t thread = start(frees_most);
   make_heaps(FEW_HEAPS);
   count_operations(few);
   make_heaps(MANY_HEAPS);
@@ -299,10 +320,15 @@ static void among_many(void) {
   for (size_t i = 0; i < OPERATIONS; i++) NEED(many[i] < few[i] + (MANY_HEAPS - FEW_HEAPS) / 2);
   end(thread);
 }
+static void among_many_homes(void) {
+  home_set_count(UINT32_MAX); /* each thread its own */
+  among_many();
+}
 static void no_slow_path_looks_at_every_heap(void **state) {
   (void)state;
   if (!UNIT_CAN_STEP) skip();
   run_child(among_many);
+  run_child(among_many_homes);
 }
 
 /* The new bounds hold from the next slow path on. */
