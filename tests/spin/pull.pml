@@ -8,8 +8,8 @@
  *   one slab. An object is a bit: free (`bits`), in a bin, an outbox, an inbox, among the strays of
  *   a heap or of a thread, or in the program's hands; at any time in one of these
  *
- * Four threads, two of them remote, have 24 million states and want 2.4 GB: by hand,
- * -DREMOTES=2 -DROUNDS=0.
+ * Four threads, two of them remote, have 24 million states and want 2.4 GB: -DREMOTES=2 -DROUNDS=0,
+ * in the long test.
  */
 #ifndef REMOTES
 #define REMOTES 1
