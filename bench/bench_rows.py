@@ -94,7 +94,8 @@ def parse(driver, words):
 def heading_print(driver, machine, columns, options):
     print(f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
           f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
-          f"load {machine['load_1min']} at the start, {options.rounds} rounds{', smoke: not to be judged' if options.smoke else ''}\n")
+          f"load {machine['load_1min']} at the start, {options.rounds} rounds"
+          f"{', smoke: not to be judged' if options.smoke else ''}\n")
     cells = [*driver.heading, *(column.name for column in columns), "target: bold is missed"]
     print("| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|")
 

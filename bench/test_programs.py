@@ -87,7 +87,8 @@ class EveryProgram(Case):
     def test_the_table_has_every_program(self):
         built = {path.name for path in BUILD.glob("bench_*") if os.access(path, os.X_OK)}
         archives = {name for name in built if "_hakmem_" in name}
-        self.assertEqual(built - archives - {"bench_replay"}, {*SHORT, "bench_floor"})
+        libraries = {"bench_nothing.so"}
+        self.assertEqual(built - archives - {"bench_replay"}, {*SHORT, "bench_floor", *libraries})
 
     def test_threads(self):
         for program, (words, ops, _, fields) in SHORT.items():
@@ -322,6 +323,13 @@ class Shapes(Case):
         calls = self.record("bench_prodcons", *words, fields=fields)["latency"]["calls"]
         self.assertLess(abs(calls - 200000), 64)
         self.refuses("bench_prodcons", "--backlog", "all")
+
+    def test_nothing_does_what_a_program_needs(self):
+        for words in (["--producers", 4], ["--consumers", 4, "--min", 16, "--max", 1024]):
+            record = self.record("bench_prodcons", "--ops", 300000, *words,
+                                 allocator=r"^bench_nothing\.so$",
+                                 LD_PRELOAD=str(BUILD / "bench_nothing.so"))
+            self.assertEqual(record["ops"], 300000)
 
     def test_fragmentation_is_seen(self):
         full = self.record("bench_fragment", "--mib", 16, "--stop-full")

@@ -258,7 +258,8 @@ class Judge:
 
 def all_judges(build):
     paths = sorted(glob.glob(os.path.join(build, "mutated_*")))
-    paths += [os.path.join(build, f"test_model_{name}") for name in ("lock", "claim", "class", "mail")]
+    paths += [os.path.join(build, f"test_model_{name}")
+              for name in ("lock", "claim", "class", "mail")]
     paths = [path for path in paths if os.path.basename(path) not in SLOW]
     return [Judge(path) for path in paths + [os.path.join(build, name) for name in SLOW]]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""check_models.py [--verify FOLDER [--long] | --accept]: do the Spin models say what the C source does?
+"""check_models.py [--verify FOLDER [--long] | --accept]: are the Spin models of today's C source?
 
 Without an option: each function that a model (tests/spin/*.pml) names in a comment `C: one, other`
 is a function of src/ whose text, comments and spaces aside, is the one that functions.txt has a
