@@ -14,8 +14,9 @@ A mutant is one access that goes wrong at run time, of these kinds:
   store_relaxed, bump, step        drop: does not happen
   add, sub                         drop: is not counted, and gives the value as it was
   swap, or, and, cas               split: falls apart into a load and a store
-  all of other order than relaxed  relaxed: its order is gone; if nobody notices, zero, drop or
-                                   split
+  all of other order than relaxed  relaxed besides: its order is gone. A load or store goes wrong in
+                                   the other way only if nobody notices that; a read-modify-write
+                                   in any case, and that says whether it is noticed
 Two accesses of one line with the same operand go wrong together.
 
 Judges are the unit tests (build/mutated_*: real threads, real os layer; mutant_atomic.h) and the
@@ -71,10 +72,17 @@ def value_kind(mutant):
     return "drop"
 
 
+def is_ordered(mutant):
+    return not mutant.access.endswith("_relaxed")
+
+
+def is_rmw(mutant):
+    return not mutant.access.startswith(("load_", "store_"))
+
+
 def kinds_of(mutant):
-    """What goes wrong, one after the other, until somebody notices."""
-    is_ordered = not mutant.access.endswith("_relaxed")
-    return ["relaxed", value_kind(mutant)] if is_ordered else [value_kind(mutant)]
+    """What goes wrong, one after the other."""
+    return ["relaxed", value_kind(mutant)] if is_ordered(mutant) else [value_kind(mutant)]
 
 
 def is_said_to_be_zero(mutant):
@@ -271,16 +279,23 @@ def judges_for(judges, mutant, kind):
     return sorted(judges, key=lambda judge: judge.name != own)
 
 
+def noticed_by(judges, mutant, kind):
+    for judge in judges_for(judges, mutant, kind):
+        if judge.kills(mutant, kind):
+            return judge.name
+    return None
+
+
 def verdict_on(judges, mutant):
     """(who notices, or None; whether its order, where it has one, is missed)"""
     is_order_missed = None
-    for kind in kinds_of(mutant):
-        for judge in judges_for(judges, mutant, kind):
-            if judge.kills(mutant, kind):
-                return Verdict(judge.name, kind, True if kind == "relaxed" else is_order_missed)
-        if kind == "relaxed":
-            is_order_missed = False
-    return Verdict(None, kinds_of(mutant)[0], is_order_missed)
+    if is_ordered(mutant):
+        name = noticed_by(judges, mutant, "relaxed")
+        is_order_missed = name is not None
+        if is_order_missed and not is_rmw(mutant):
+            return Verdict(name, "relaxed", True)
+    kind = value_kind(mutant)
+    return Verdict(noticed_by(judges, mutant, kind), kind, is_order_missed)
 
 
 def is_reached(judges, mutant):
@@ -342,7 +357,8 @@ def read_verdicts(path, mutants):
     verdicts = {}
     for mutant in mutants:
         row = rows.get((key_of(mutant), mutant.operand))
-        if row is not None and row["killed_by"] is not None:
+        is_whole = row is not None and is_ordered(mutant) == (row["is_order_missed"] is not None)
+        if is_whole and row["killed_by"] is not None:
             verdicts[mutant] = Verdict(row["killed_by"], row["kind"], row["is_order_missed"])
     return verdicts
 
