@@ -104,6 +104,10 @@ void *realloc(void *old, size_t bytes) {
 void *aligned_alloc(size_t align, size_t bytes) { return take(align, bytes); }
 void *memalign(size_t align, size_t bytes) { return take(align, bytes); }
 int posix_memalign(void **p, size_t align, size_t bytes) {
-  *p = take(align, bytes);
-  return *p == NULL ? ENOMEM : 0;
+  void *taken = take(align, bytes);
+  if (taken == NULL) {
+    return ENOMEM;
+  }
+  *p = taken;
+  return 0;
 }
