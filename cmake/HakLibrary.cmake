@@ -66,8 +66,9 @@ function(hak_shared target name objects)
     # Its constructor comes first: entry_init.c.
     LINKER:-z,initfirst
     # Fewer pages a process: code and constants share theirs, and so do small variables
-    # (HAK_LARGE_BSS sorts behind .bss).
-    LINKER:-z,noseparate-code,--sort-section=name
+    # (HAK_LARGE_BSS sorts behind .bss). What only tests call is left out.
+    LINKER:-z,noseparate-code,--sort-section=name,--gc-sections
+    LINKER:-u,entry_resolver_reference
     ${HAK_SMALL_PROCESS_OPTION})
   # Many programs call malloc only through libc. A compiler that drops libraries of which the
   # program's own objects name nothing (some distributions' default) would leave this one out.

@@ -18,5 +18,7 @@ __attribute__((used)) static void (*resolve_start(void))(void) {
 __attribute__((visibility("hidden"))) void entry_resolver_start(void)
     __attribute__((ifunc("resolve_start")));
 
-/* The reference that makes the linker call the resolver. */
-__attribute__((used)) static void (*const resolver_reference)(void) = entry_resolver_start;
+/* The reference that makes the linker call the resolver. Nothing leads to it: the library is linked
+ * with -u of its name. */
+extern void (*const entry_resolver_reference)(void);
+HAK_HIDDEN void (*const entry_resolver_reference)(void) = entry_resolver_start;

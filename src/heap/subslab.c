@@ -7,6 +7,7 @@
 #include "mail.h"
 #include "os_check.h"
 #include "os_mem.h"
+#include "os_proc.h"
 #include "purge.h"
 #include "superslab.h"
 
@@ -143,6 +144,7 @@ struct walk {
   const struct heap *only;   /* NULL: all homes */
   struct heap *locked[2];    /* whose lock was taken for the last run; NULL: none */
   int runs_left, slabs_left; /* of the slice; may fall below 0: a slab is purged whole */
+  uint64_t end_us;           /* of the slice */
   bool is_refused;           /* by the kernel, or by another thread's purge */
 };
 
@@ -182,23 +184,24 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
   uint32_t entry = map_load(chunk), id = map_entry_id(entry), page = 0;
   if (id < HEAP_ID_FIRST || (walk->only != NULL && id != heap_id(walk->only))) return 0;
   if (!begins_slab(chunk, entry)) return 0;
-  size_t purged = 0, bytes;
+  size_t purged = 0;
   walk->slabs_left--;
-  do { /* each round goes on behind the run of the last; it waits, since the slab is noted by now */
+  for (;
+       ;) { /* each round goes on behind the run of the last, and waits: the slab is noted by now */
     if (!purge_begin(page != 0 || walk->only == NULL)) { /* who asks for all gets it */
       walk->is_refused = true;
       return purged;
     }
     walk->locked[0] = walk->locked[1] = NULL;
-    bytes = purge_pages(walk, chunk, &page);
+    size_t bytes = purge_pages(walk, chunk, &page);
     purge_end(bytes, walk->is_refused);
     for (size_t i = 0; i < 2; i++) { /* a sender may have found the lock taken, and left */
       if (walk->locked[i] != NULL) mail_redrain(walk->locked[i], false, &walk->own->to_free);
     }
+    if (bytes == 0) return purged;
     purged += bytes;
-    walk->runs_left -= bytes != 0;
-  } while (bytes != 0);
-  return purged;
+    walk->runs_left = os_clock_us() < walk->end_us ? walk->runs_left - 1 : 0;
+  }
 }
 
 static bool goes_on(const struct walk *walk) {
@@ -207,7 +210,11 @@ static bool goes_on(const struct walk *walk) {
 }
 
 size_t subslab_purge(struct heap *own, struct heap *home) {
-  struct walk walk = {.own = own, .only = home, .runs_left = SLICE_RUNS, .slabs_left = SLICE_SLABS};
+  struct walk walk = {.own = own,
+                      .only = home,
+                      .runs_left = SLICE_RUNS,
+                      .slabs_left = SLICE_SLABS,
+                      .end_us = os_clock_us() + PURGE_SLICE_US};
   size_t purged = 0, end = superslab_chunk_end();
   size_t chunk = home != NULL ? load_relaxed(&home->subslab_next) : 0;
   for (; chunk < end && goes_on(&walk); chunk++) purged += purge_slab(&walk, chunk);

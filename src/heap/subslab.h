@@ -36,11 +36,11 @@ HAK_INLINE HAK_MUST_USE bool subslab_is_due(struct heap *home) {
   return free_bytes - home->subslab_free_bytes > SUBSLAB_STEP_BYTES + taken / SUBSLAB_STEP_SHARE;
 }
 
-/* Purge the slabs of all homes (`home` is NULL), or a slice of those of one, which is a pause of
- * some 0.3 ms: while its subslab_next is not 0 there is more. Bytes purged, pages that had none
- * behind them included; stops where the kernel refuses and, for one home, where another thread
- * purges. O(chunks). The caller is the owner thread of `own` and holds no lock; strays of mail that
- * it comes upon are put into own->to_free. */
+/* Purge the slabs of all homes (`home` is NULL), or a slice of those of one, which ends with the
+ * slab in which PURGE_SLICE_US are over: while its subslab_next is not 0 there is more. Bytes
+ * purged, pages that had none behind them included; stops where the kernel refuses and, for one
+ * home, where another thread purges. O(chunks). The caller is the owner thread of `own` and holds
+ * no lock; strays of mail that it comes upon are put into own->to_free. */
 size_t subslab_purge(struct heap *own, struct heap *home);
 
 #endif

@@ -46,14 +46,17 @@ bool os_is_secure(void) {
 /* getpid cannot fail. libc's own may be cached in a child made by a raw clone. */
 int os_pid(void) { return (int)os_syscall3(SYS_getpid, 0, 0, 0); }
 
-/* clock_gettime. EINVAL (no coarse clock), EPERM (a filter): 0, as if no time went by. */
-uint64_t os_coarse_ms(void) {
+/* clock_gettime. EINVAL (no such clock), EPERM (a filter): 0, as if no time went by. */
+static uint64_t clock_us(clockid_t clock) {
   int kept = errno;
-  struct timespec now = {0, 0};
-  if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0) now = (struct timespec){0, 0};
+  struct timespec now;
+  bool is_told = clock_gettime(clock, &now) == 0;
   errno = kept;
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+  return is_told ? (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000 : 0;
 }
+
+uint64_t os_coarse_ms(void) { return clock_us(CLOCK_MONOTONIC_COARSE) / 1000; }
+uint64_t os_clock_us(void) { return clock_us(CLOCK_MONOTONIC); }
 
 /* libc's copy of the name, since a thread may have renamed itself and PR_GET_NAME names the caller.
  * prctl: any errno: the empty name. */

@@ -24,7 +24,10 @@ enum {
   /* The time begins anew when so much of what is dirty has become so since. Arbitrary; frees that
    * go on and on can do that a few dozen times. */
   OUTGROWN_SHARE = 8,
-  SLICE_BYTES = 8 * MIB, /* of one automatic purge: a pause of about a millisecond */
+  /* Of one automatic purge: as much as one free can leave in any case, the rest if there is time
+   * (PURGE_SLICE_US): 0026. */
+  SLICE_LEAST_BYTES = 4 * MIB,
+  SLICE_BYTES = 8 * MIB,
 };
 
 static struct rt_lock purge_lock = LOCK_INIT(LOCK_RANK_PURGE);
@@ -70,15 +73,18 @@ struct purge {
   bool is_refused;     /* by the kernel: the next one would be too */
   size_t bytes;        /* purged, and of these: that were dirty */
   size_t dirty_bytes;
+  size_t slice_bytes; /* less once it is late */
+  uint64_t end_us;
 };
 
 static bool goes_on(const struct purge *p) {
-  return !p->is_refused && (p->all || (p->dirty_bytes < SLICE_BYTES && is_over(p->keep_bytes)));
+  return !p->is_refused && (p->all || (p->dirty_bytes < p->slice_bytes && is_over(p->keep_bytes)));
 }
 
 /* The chunks of `mask`, neighbours, if they are free now. */
 static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   ASSERT(mask != 0 && lock_is_mine(&purge_lock));
+  ASSERT(p->slice_bytes == SLICE_BYTES || p->slice_bytes == SLICE_LEAST_BYTES);
   uint64_t word = superslab_word(index);
   if (!superslab_take(index, mask, &word)) return;
   size_t bytes = (size_t)__builtin_popcount(mask) * CHUNK_BYTES;
@@ -90,6 +96,7 @@ static void purge_run(struct purge *p, size_t index, uint32_t mask) {
   if (mask == ALL_FREE) huge_note_purge(index);
   p->bytes += bytes;
   p->dirty_bytes += (size_t)__builtin_popcount(word_dirty(word) & mask) * CHUNK_BYTES;
+  if (os_clock_us() >= p->end_us) p->slice_bytes = SLICE_LEAST_BYTES;
   add_relaxed(&run_count, (size_t)1);
   add_relaxed(&run_bytes, bytes);
 }
@@ -126,6 +133,8 @@ static void purge_from_top(struct purge *p, enum purge_round round) {
 static void purge(struct purge *p) {
   ASSERT(p->to != CHUNK_DIRTY && p->bytes == 0);
   if (!purge_begin(p->all)) return;
+  p->slice_bytes = SLICE_BYTES;
+  p->end_us = os_clock_us() + PURGE_SLICE_US;
   for (enum purge_round round = ROUND_EMPTY; round < ROUND_COUNT; round++) purge_from_top(p, round);
   purge_end(0, p->is_refused);
 }

@@ -19,6 +19,10 @@
 
 #include "base_attr.h"
 
+/* Of each automatic purge: then it ends where it is. Arbitrary: two and what else a slow path does
+ * stay below a millisecond, docs/decisions/0026. */
+enum { PURGE_SLICE_US = 250 };
+
 enum purge_release { RELEASE_OFF, RELEASE_FREE, RELEASE_DONTNEED }; /* words of SS_RELEASE */
 
 /* Called by region_init. */

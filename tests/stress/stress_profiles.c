@@ -28,7 +28,7 @@ enum {
   VALUE_BYTES = 64,
   QUIET_CALLS = 5000,
   FOLLOWING = 8,  /* objects of a size that are made and freed after a change; arbitrary */
-  SETTLING = 300, /* rounds of them, in which 1 GiB goes back, 8 MiB in a slow path */
+  SETTLING = 300, /* rounds of them, in which 1 GiB goes back, 4 MiB at least in a slow path */
   PAUSE_US = 50,  /* between two changes: some slow paths see each */
   SETTLED_US = 20 * 1000 * 1000,
   LEFT_MAX_MIB = 24,

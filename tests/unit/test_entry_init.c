@@ -128,8 +128,8 @@ static void leaving(void) {
   NEED(purge_is_due());
   size_t dirty = superslab_dirty_bytes();
   entry_leave(h);
-  NEED(superslab_dirty_bytes() <= dirty - 8 * MIB); /* a slice each time */
-  for (int i = 0; i < 16 && purge_is_due(); i++) entry_leave(entry_enter());
+  NEED(superslab_dirty_bytes() <= dirty - 4 * MIB); /* a slice each time */
+  for (int i = 0; i < 32 && purge_is_due(); i++) entry_leave(entry_enter());
   NEED(!purge_is_due() && superslab_empty_bytes() == 0);
 }
 static void leaving_cleans_up(void **state) {

@@ -6,6 +6,7 @@
 
 #include "purge.h"
 #include "superslab_word.h"
+#include "unit_clock.h"
 
 /* As slow paths do it, one after the other. */
 static size_t purge_while_due(void) {
@@ -234,6 +235,26 @@ static void much(void) {
     NEED(superslab_dirty_bytes() == (16 - 4 * i) * SUPERSLAB_BYTES);
   }
 }
+/* Where the kernel takes its time, a slice is half as much. */
+static void slow(void) {
+  layers_init(256 * MIB);
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
+  struct chunk_run run = claim_chunks(0, 20 * SUPERSLAB_CHUNKS, 1, 0);
+  superslab_release(run.first, run.count);
+  clock_step_us = PURGE_SLICE_US / 3 + 1; /* with the third superslab the time is over */
+  NEED(purge_is_due() && purge_chunks(false) == 6 * MIB);
+  clock_step_us = PURGE_SLICE_US;
+  NEED(purge_is_due() && purge_chunks(false) == 4 * MIB);
+  clock_step_us = 0;
+  NEED(purge_is_due() && purge_chunks(false) == 8 * MIB);
+  clock_step_us = PURGE_SLICE_US;
+  NEED(purge_chunks(true) == 22 * MIB); /* who asks for all gets it */
+}
+static void a_slice_ends_in_time(void **state) {
+  (void)state;
+  run_child(slow);
+}
+
 static void a_delayed_purge_goes_on_until_it_is_done(void **state) {
   (void)state;
   run_child(much);
@@ -307,6 +328,7 @@ int main(void) {
       cmocka_unit_test(lazy_chunks_are_free_and_not_zero),
       cmocka_unit_test(off_releases_when_asked_only),
       cmocka_unit_test(what_nobody_needs_goes_after_the_delay),
+      cmocka_unit_test(a_slice_ends_in_time),
       cmocka_unit_test(a_delayed_purge_goes_on_until_it_is_done),
       cmocka_unit_test(a_quiet_process_waits_for_one_delay),
       cmocka_unit_test(one_thread_purges_at_a_time),

@@ -8,6 +8,7 @@
 #include "purge.h"
 #include "idle.h"
 #include "subslab.h"
+#include "unit_clock.h"
 
 enum { COUNT = 20000, LOOKED_AT_MAX = 64 * 1024 };
 static size_t kept_one_of = 40;
@@ -128,6 +129,22 @@ static void of_more_slabs_than_a_slice(void) {
   kept_one_of = 10;
   purge_leaves_pages_of(5000);
 }
+/* Where the kernel takes its time, each slice is one slab, and all of them get their turn. */
+static void of_slow_pages(void) {
+  struct heap *own = heap_own();
+  fill(5000);
+  thin_out();
+  all_to_bitmaps();
+  clock_step_us = PURGE_SLICE_US;
+  uint32_t slices = 0;
+  do {
+    NEED(entry_purge_slabs(own, own) <= 16 * (size_t)CHUNK_BYTES);
+    slices++;
+  } while (load_relaxed(&own->subslab_next) != 0);
+  NEED(slices > 4);
+  only_kept_are_resident(5000);
+}
+
 static void free_pages_go_back_and_no_others(void **state) {
   (void)state;
   run_child(of_few_bytes);
@@ -135,6 +152,7 @@ static void free_pages_go_back_and_no_others(void **state) {
   run_child(of_odd_sizes);
   run_child(of_more_than_a_page);
   run_child(of_more_slabs_than_a_slice);
+  run_child(of_slow_pages);
 }
 
 static void trim_reaches_all(void) {
