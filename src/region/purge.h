@@ -7,8 +7,8 @@
  *
  * A purge owns what it purges: it takes the chunks out of the superslab's word, and gives them back
  * when the kernel has answered. Only what the kernel has purged is called zero.
- * Lock: purge (rank 2), tried: no purge waits for another, but one inside a slab that it has begun;
- * fork waits for it.
+ * Lock: purge (rank 2), tried: an automatic purge waits for no other, but inside a slab that it has
+ * begun; one that was asked for waits. Fork waits for it.
  */
 #ifndef PURGE_H
 #define PURGE_H
