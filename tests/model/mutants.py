@@ -5,8 +5,9 @@ of src/ needed?
 The list has every atomic call of src/ but for base_atomic.h, one mutant each: as many as
   grep -roE '\\b(load|store|swap|add|sub|or|and|cas|bump|step_up|step_down)_
     (relaxed|acquire|release|acq_rel|seq)\\(' src --include=*.[ch] --exclude=base_atomic.h
-(the pattern in one line) counts. --check compares the two, and the list with the accesses that the
-programs were compiled with.
+(the pattern in one line) counts. --check compares the two, with BUILD also the list with the
+accesses that the programs were compiled with, and survivors.txt with the verdicts of
+docs/results/mutants.json: a survivor without a reason, or a reason without a survivor, is an error.
 
 A mutant is one access that goes wrong at run time, of these kinds:
   load_relaxed                     zero: gives 0; ones: all bits are set, where an assertion says
@@ -22,17 +23,24 @@ Two accesses of one line with the same operand go wrong together.
 Judges are the unit tests (build/mutated_*: real threads, real os layer; mutant_atomic.h) and the
 model's programs (build/test_model_*: weak memory; model_memory.c); the model alone judges the kind
 relaxed. The unit test of the file's name comes first, then the quick ones. A mutant is killed by a
-judge that fails twice of three times, or that does not end in time. Without a mutant each judge
-must pass. At most 5 % of all may live on. Those, and each order whose loss nobody notices, must
-stand in survivors.txt with a reason.
+judge that fails twice of three times, or that does not end in time, twice, the second time after
+a run without a mutant has told again how long one may take. Without a mutant each judge must pass.
+At most 5 % of all may live on. Those, and each order whose loss nobody notices, must stand in
+survivors.txt with a reason.
+
+--again takes over the verdicts of those killed before, each with the commit that it is of, where
+the text of the function is what it was then: a digest of it, comments and spaces aside, is beside
+the verdict. What the function calls may have changed since.
 
 survivors.txt: blocks of lines `file: text that a line begins with`, and below each block its
 reason, indented.
 
-Exit: 0 as it should be, 1 an unexplained survivor or too many, 2 bad input or a judge that fails.
+Exit: 0 as it should be, 1 an unexplained survivor, a reason for none, or too many, 2 bad input or a
+judge that fails.
 """
 import argparse
 import glob
+import hashlib
 import json
 import os
 import random
@@ -43,11 +51,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections import namedtuple
+from collections import defaultdict, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SURVIVORS = os.path.join(ROOT, "tests", "model", "survivors.txt")
+RESULTS = os.path.join(ROOT, "docs", "results", "mutants.json")
+SCHEMA = 2
+COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 PATTERN = (r"\b(load|store|swap|add|sub|or|and|cas|bump|step_up|step_down)"
            r"_(relaxed|acquire|release|acq_rel|seq)\(")
 ACCESS = re.compile(PATTERN)
@@ -58,8 +69,9 @@ FIRST_TIMEOUT_S = 120
 EXECUTIONS = "3000"  # of a scenario: what is not noticed in so many stays unnoticed
 EXECUTIONS_PLAIN = "200"  # of a value that is wrong, whatever the order: soon noticed, or never
 
-Mutant = namedtuple("Mutant", "file line access operand index text")
-Verdict = namedtuple("Verdict", "killed_by kind is_order_missed")
+Mutant = namedtuple("Mutant", "file line access operand index text digest")
+# how: what the judge did, once it was killed: "fails", "crashes" or "does not end".
+Verdict = namedtuple("Verdict", "killed_by kind is_order_missed how commit")
 
 
 def value_kind(mutant):
@@ -130,17 +142,35 @@ def operand_of(text, start):
     raise ValueError(text[start:start + 40])
 
 
+def digests_of(text):
+    """Of each line, that of the text from one function's end to the next one's, which is a closing
+    brace in a line that begins at its left edge."""
+    bare = COMMENTS.sub(lambda comment: re.sub(r"[^\n]+", " ", comment.group()), text)
+    digests, block = [], []
+    for line in bare.splitlines():
+        block.append(line)
+        if line.rstrip().endswith("}") and not line[0].isspace() or line.startswith("}"):
+            digests += [digest(block)] * len(block)
+            block = []
+    return digests + [digest(block)] * len(block)
+
+
+def digest(lines):
+    return hashlib.sha256(" ".join(" ".join(lines).split()).encode()).hexdigest()[:16]
+
+
 def accesses():
     """All of them, comments included: as grep counts."""
     for path in sources():
         with open(path, encoding="utf-8") as source:
             text = source.read()
-        lines, seen = text.splitlines(), {}
+        lines, digests, seen = text.splitlines(), digests_of(text), {}
         for found in ACCESS.finditer(text):
             line = text.count("\n", 0, found.start()) + 1
             index = seen[line] = seen.get(line, -1) + 1
             yield Mutant(os.path.basename(path), line, found.group()[:-1],
-                         operand_of(text, found.end()), index, lines[line - 1].strip())
+                         operand_of(text, found.end()), index, lines[line - 1].strip(),
+                         digests[line - 1])
 
 
 def grep_count():
@@ -155,6 +185,8 @@ def check_list(build, mutants):
     wrong = []
     if len(mutants) != grep_count():
         wrong.append(f"{len(mutants)} mutants, but grep counts {grep_count()}")
+    if build is None:
+        return wrong
     compiled = set()
     for judge in ("mutated_entry_dump", "mutated_os_twin"):  # all but os_twin.c, and that
         done = subprocess.run([os.path.join(build, judge)], env={**os.environ, "MUTANT_LIST": "1"},
@@ -188,12 +220,31 @@ def read_survivors(mutants):
     return reasons
 
 
-def reason_for(reasons, mutant):
+def reason_for(reasons, statement):
     """None where there is none."""
     for name, reason in reasons.items():
-        if statement_of(mutant).startswith(name):
+        if statement.startswith(name):
             return reason
     return None
+
+
+def needs_reason(killed_by, is_order_missed):
+    return killed_by is None or is_order_missed is False
+
+
+def check_reasons(reasons, statements):
+    """What is wrong with survivors.txt, when these statements are what needs a reason."""
+    wrong = [f"no reason in survivors.txt: {statement}" for statement in statements
+             if reason_for(reasons, statement) is None]
+    return wrong + [f"survivors.txt: nothing lives on there, and no order is unnoticed: {name}"
+                    for name in reasons
+                    if not any(statement.startswith(name) for statement in statements)]
+
+
+def check_results(reasons):
+    """The same, of the verdicts in docs/results."""
+    return check_reasons(reasons, [row["statement"] for row in read_rows(RESULTS)
+                                   if needs_reason(row["killed_by"], row["is_order_missed"])])
 
 
 class Judge:
@@ -208,7 +259,7 @@ class Judge:
         self.is_checked = False
 
     def run(self, mutant, kind=None, mark=None):
-        """One of passes, fails, does not end."""
+        """One of passes, fails, crashes, does not end."""
         env = {name: value for name, value in os.environ.items() if name != "MODEL_MUTANT"}
         env.update(HAK_BUILD_DIR=os.path.dirname(self.path), HAK_SOURCE_DIR=ROOT)
         if mutant is not None and self.is_model:
@@ -227,7 +278,8 @@ class Judge:
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, start_new_session=True)
             try:
-                verdict = "passes" if process.wait(self.timeout) in (0, 77) else "fails"
+                status = process.wait(self.timeout)
+                verdict = "passes" if status in (0, 77) else "fails" if status > 0 else "crashes"
             except subprocess.TimeoutExpired:
                 verdict = "does not end"
             # A child that a test has left behind would run on.
@@ -241,27 +293,43 @@ class Judge:
     def check(self):
         """Passes without a mutant; how long that takes says how long one with a mutant may."""
         with self.lock:
-            if self.is_checked:
-                return
-            start = time.monotonic()
-            verdict = self.run(None)
-            if verdict != "passes":
-                print(f"mutants.py: {self.name}: {verdict} without a mutant", file=sys.stderr)
-                os._exit(2)
-            self.timeout = 10 + 5 * (time.monotonic() - start)
-            self.is_checked = True
+            if not self.is_checked:
+                self.measure()
+                self.is_checked = True
+
+    def measure(self):
+        start = time.monotonic()
+        verdict = self.run(None)
+        if verdict != "passes":
+            print(f"mutants.py: {self.name}: {verdict} without a mutant", file=sys.stderr)
+            os._exit(2)
+        self.timeout = 10 + 5 * (time.monotonic() - start)
+
+    def run_repeated(self, mutant, kind):
+        """As run, but what has not ended once may have met a machine that was busy."""
+        verdict = self.run(mutant, kind)
+        if verdict != "does not end":
+            return verdict
+        with self.lock:
+            before, self.timeout = self.timeout, max(self.timeout, FIRST_TIMEOUT_S)
+            self.measure()
+            self.timeout = max(self.timeout, before)
+        return self.run(mutant, kind)
 
     def kills(self, mutant, kind):
+        """How, or None."""
         self.check()
         failures = 0
         for run in range(3):
-            verdict = self.run(mutant, kind)
+            verdict = self.run_repeated(mutant, kind)
             if verdict == "does not end":
-                return True
-            failures += verdict == "fails"
-            if self.is_model or failures == 2 or failures + 2 - run < 2:
+                return verdict
+            failures += verdict != "passes"
+            if failures == (1 if self.is_model else 2):
+                return verdict
+            if self.is_model or failures + 2 - run < 2:
                 break
-        return failures == (1 if self.is_model else 2)
+        return None
 
 
 def all_judges(build):
@@ -280,22 +348,24 @@ def judges_for(judges, mutant, kind):
 
 
 def noticed_by(judges, mutant, kind):
+    """(who, how); None, None where nobody does."""
     for judge in judges_for(judges, mutant, kind):
-        if judge.kills(mutant, kind):
-            return judge.name
-    return None
+        how = judge.kills(mutant, kind)
+        if how is not None:
+            return judge.name, how
+    return None, None
 
 
-def verdict_on(judges, mutant):
-    """(who notices, or None; whether its order, where it has one, is missed)"""
+def verdict_on(judges, mutant, commit):
     is_order_missed = None
     if is_ordered(mutant):
-        name = noticed_by(judges, mutant, "relaxed")
+        name, how = noticed_by(judges, mutant, "relaxed")
         is_order_missed = name is not None
         if is_order_missed and not is_rmw(mutant):
-            return Verdict(name, "relaxed", True)
+            return Verdict(name, "relaxed", True, how, commit)
     kind = value_kind(mutant)
-    return Verdict(noticed_by(judges, mutant, kind), kind, is_order_missed)
+    name, how = noticed_by(judges, mutant, kind)
+    return Verdict(name, kind, is_order_missed, how, commit)
 
 
 def is_reached(judges, mutant):
@@ -333,8 +403,8 @@ def parse(arguments):
 def walk(options, judges, mutants):
     """The verdicts, in the mutants' order."""
     def judge_one(mutant):
-        verdict = verdict_on(judges, mutant)
-        note = verdict.killed_by or "NOT NOTICED"
+        verdict = verdict_on(judges, mutant, commit)
+        note = f"{verdict.killed_by} {verdict.how}" if verdict.killed_by else "NOT NOTICED"
         if verdict.killed_by is None and options.reach:
             note += ", reached" if is_reached(judges, mutant) else ", not reached"
         if verdict.is_order_missed is False:
@@ -342,7 +412,11 @@ def walk(options, judges, mutants):
         print(f"{key_of(mutant)} {verdict.kind}: {note}", flush=True)
         return verdict
 
+    commit = commit_now() if options.json else None
     known = read_verdicts(options.again, mutants) if options.again else {}
+    if options.again:
+        print(f"{len(known)} verdicts of {options.again} stand, "
+              f"{len(mutants) - len(known)} mutants to walk", flush=True)
     with ThreadPoolExecutor(options.jobs) as pool:
         if options.sample is None and not options.file:
             list(pool.map(Judge.check, judges))
@@ -350,56 +424,106 @@ def walk(options, judges, mutants):
         return [known[mutant] if mutant in known else next(found) for mutant in mutants]
 
 
-def read_verdicts(path, mutants):
-    """Mutant -> verdict, of those that an earlier walk has killed."""
+def commit_now():
+    done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT,
+                          check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+def read_rows(path):
     with open(path, encoding="utf-8") as file:
-        rows = {(row["mutant"], row["operand"]): row for row in json.load(file)["mutants"]}
-    verdicts = {}
+        read = json.load(file)
+    if read["schema"] != SCHEMA:
+        print(f"mutants.py: {path}: schema {read['schema']}, {SCHEMA} wanted: without digests of "
+              "the functions nothing says what the verdicts are of", file=sys.stderr)
+        sys.exit(2)
+    return read["mutants"]
+
+
+def read_verdicts(path, mutants):
+    """Mutant -> verdict, of those that an earlier walk has killed. Whose digest is the same is the
+    same, wherever its line is now; whose is another, or was not known, is walked again."""
+    rows, same = defaultdict(list), defaultdict(list)
+    for row in read_rows(path):
+        file, _, access, _ = row["mutant"].split(":")
+        if row["digest"] is not None:
+            rows[file, access, row["operand"], row["digest"]].append(row)
     for mutant in mutants:
-        row = rows.get((key_of(mutant), mutant.operand))
-        is_whole = row is not None and is_ordered(mutant) == (row["is_order_missed"] is not None)
-        if is_whole and row["killed_by"] is not None:
-            verdicts[mutant] = Verdict(row["killed_by"], row["kind"], row["is_order_missed"])
+        same[mutant.file, mutant.access, mutant.operand, mutant.digest].append(mutant)
+    verdicts = {}
+    for key, found in same.items():
+        if len(rows[key]) != len(found):
+            continue
+        for mutant, row in zip(found, rows[key]):
+            is_whole = is_ordered(mutant) == (row["is_order_missed"] is not None)
+            if is_whole and row["killed_by"] is not None:
+                verdicts[mutant] = Verdict(*(row[field] for field in Verdict._fields))
     return verdicts
 
 
 def figures_of(verdicts):
+    """Of accesses, and of what was tried: a wrong value is not, where the order was noticed."""
     ordered = [verdict for verdict in verdicts if verdict.is_order_missed is not None]
+    values = [verdict for verdict in verdicts if verdict.kind != "relaxed"]
     killed = sum(verdict.killed_by is not None for verdict in verdicts)
+    missed = sum(verdict.is_order_missed for verdict in ordered)
+    values_killed = sum(verdict.killed_by is not None for verdict in values)
+    tried = len(values) + len(ordered)
     return {"mutants_count": len(verdicts), "killed_count": killed,
-            "killed_share": killed / len(verdicts), "orders_count": len(ordered),
-            "orders_missed_count": sum(verdict.is_order_missed for verdict in ordered)}
+            "killed_share": killed / len(verdicts), "values_count": len(values),
+            "values_killed_count": values_killed, "orders_count": len(ordered),
+            "orders_missed_count": missed, "tried_count": tried,
+            "tried_killed_share": (values_killed + missed) / tried}
 
 
-def report(mutants, verdicts, reasons):
-    """True when all that lives on is explained."""
-    figures = figures_of(verdicts)
-    print(f"{len(mutants)} mutants, {figures['killed_count']} killed "
-          f"({figures['killed_share']:.1%}); {figures['orders_count']} orders, "
-          f"{figures['orders_missed_count']} of them missed by the model")
+def summary_of(figures):
+    """Two shares: by far the most fall to a wrong value, which says nothing of orders."""
+    values, orders = figures["values_killed_count"], figures["orders_missed_count"]
+    shares = [f"{values} of {figures['values_count']} wrong values or lost stores noticed"]
+    if figures["values_count"]:
+        shares[0] += f" ({values / figures['values_count']:.1%})"
+    shares.append(f"{orders} of {figures['orders_count']} lost orders")
+    if figures["orders_count"]:
+        shares[1] += f" ({orders / figures['orders_count']:.1%})"
+    return (f"{', '.join(shares)}; together {values + orders} of {figures['tried_count']} "
+            f"({figures['tried_killed_share']:.1%}). {figures['killed_count']} of "
+            f"{figures['mutants_count']} accesses noticed in one way or the other "
+            f"({figures['killed_share']:.1%})")
+
+
+def report(mutants, verdicts, reasons, is_whole):
+    """True when all that lives on is explained, and, of a whole walk, nothing else is."""
+    print(summary_of(figures_of(verdicts)))
     wrong = []
     for mutant, verdict in zip(mutants, verdicts):
-        is_fine = verdict.killed_by is not None and verdict.is_order_missed is not False
-        if not is_fine and reason_for(reasons, mutant) is None:
+        if needs_reason(verdict.killed_by, verdict.is_order_missed) and \
+                reason_for(reasons, statement_of(mutant)) is None:
             what = "its order is not missed" if verdict.killed_by else "not noticed"
             wrong.append(f"{what}, and not explained: {key_of(mutant)}  {statement_of(mutant)}")
+    if is_whole:
+        unused = check_reasons(reasons, [
+            statement_of(mutant) for mutant, verdict in zip(mutants, verdicts)
+            if needs_reason(verdict.killed_by, verdict.is_order_missed)])
+        wrong += [line for line in unused if line.startswith("survivors.txt")]
     for line in wrong:
         print(line)
     return not wrong
 
 
+def row_of(mutant, verdict, reasons):
+    row = {"mutant": key_of(mutant), "operand": mutant.operand, **verdict._asdict(),
+           "digest": mutant.digest}
+    if needs_reason(verdict.killed_by, verdict.is_order_missed):
+        row["statement"] = statement_of(mutant)
+        row["reason"] = reason_for(reasons, row["statement"])
+    return row
+
+
 def write_json(path, mutants, verdicts, reasons):
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True,
-                            stdout=subprocess.PIPE, text=True).stdout.strip()
-    rows = []
-    for mutant, verdict in zip(mutants, verdicts):
-        row = {"mutant": key_of(mutant), "operand": mutant.operand, **verdict._asdict()}
-        if verdict.killed_by is None or verdict.is_order_missed is False:
-            row["reason"] = reason_for(reasons, mutant)
-        rows.append(row)
+    rows = [row_of(mutant, verdict, reasons) for mutant, verdict in zip(mutants, verdicts)]
     with open(path, "w", encoding="utf-8") as out:
-        json.dump({"schema": 1, "commit": commit, **figures_of(verdicts), "mutants": rows}, out,
-                  indent=1)
+        json.dump({"schema": SCHEMA, "commit": commit_now(), **figures_of(verdicts),
+                   "mutants": rows}, out, indent=1)
         out.write("\n")
 
 
@@ -410,22 +534,24 @@ def main():
         for mutant in mutants:
             print(f"{key_of(mutant)} {' '.join(kinds_of(mutant))} {mutant.operand}")
         return 0
-    if options.build is None:
+    if options.build is None and not options.check:
         print("mutants.py: BUILD, the build folder, is missing", file=sys.stderr)
         return 2
-    if not os.path.isdir(options.build):
+    if options.build is not None and not os.path.isdir(options.build):
         print(f"mutants.py: {options.build}: no such build folder; run cmake first",
               file=sys.stderr)
         return 2
-    build = os.path.abspath(options.build)
+    build = options.build and os.path.abspath(options.build)
     wrong = check_list(build, mutants)
     if wrong:
         print("\n".join(wrong), file=sys.stderr)
         return 2
     reasons = read_survivors(mutants)
     if options.check:
-        print(f"{len(mutants)} atomic calls, {len(mutants)} mutants")
-        return 0
+        wrong = check_results(reasons)
+        print("\n".join([*wrong, f"{len(mutants)} atomic calls, {len(mutants)} mutants; "
+                         f"{len(reasons)} lines have a reason, {len(wrong)} findings"]))
+        return 1 if wrong else 0
     if options.file:
         without = set(options.file) - {mutant.file for mutant in mutants}
         if without:
@@ -439,10 +565,10 @@ def main():
     if options.quick:
         judges = [judge for judge in judges if judge.name not in SLOW]
     verdicts = walk(options, judges, mutants)
-    is_explained = report(mutants, verdicts, reasons)
+    is_whole = options.sample is None and not options.file
+    is_explained = report(mutants, verdicts, reasons, is_whole)
     if options.json:
         write_json(options.json, mutants, verdicts, reasons)
-    is_whole = options.sample is None and not options.file
     is_short = is_whole and figures_of(verdicts)["killed_share"] < KILLED_LEAST
     return 0 if is_explained and not is_short else 1
 
