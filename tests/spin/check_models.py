@@ -9,6 +9,12 @@ and nothing else, or one that says `Not C: why`. Where two files have a function
 `file.c:name` says which.
 --verify: Spin tries every order of each model's steps, in FOLDER; the last line has the number of
 states of each. With --long also those variants that take gigabytes.
+What it looks for: an assertion that is wrong, and a state in which some process waits for ever.
+Besides, in smaller variants, steps that go round for ever: a cycle without a label `progress`,
+which is at the one loop that may be endless. test_edits.py has edits that it must find.
+Not looked for: that a thread gets its turn (a lock goes to anybody who waits), how often something
+is tried again, and weak memory (tests/model); all of it with as many threads and rounds as the
+models have, and no more.
 Exit: 0, 1 found something, 2 bad input, 77 no Spin, or not as much memory.
 """
 import argparse
@@ -33,6 +39,8 @@ BEFORE = re.compile(r"(?:/\*(?:[^*]|\*(?!/))*\*/\s*)+$")
 PARTS = re.compile(r"\s*([A-Za-z_0-9]+|[^\sA-Za-z_0-9])")
 VARIANTS = {"mail.pml": ("-DSENDERS=2", "-DSENDERS=1 -DOWNERS=2")}
 LONG_VARIANTS = {"pull.pml": ("-DREMOTES=2 -DROUNDS=0",)}
+CYCLE_VARIANTS = {"fork.pml": "-DROUNDS=1", "mail.pml": "-DSENDERS=1", "pull.pml": "-DROUNDS=0"}
+CYCLES = "cycles"  # what to look for; else errors
 LONG_MIB = 3072  # what the largest of them may take; seen: 2.4 GB
 
 
@@ -128,26 +136,37 @@ def run(command, folder):
                           text=True, check=False)
 
 
-def verify_one(path, variant, folder):
+def pan(path, variant, folder, wanted="errors", optimize="-O1"):
+    """What Spin's verifier says of a model: (its exit status, its words), or (None, why there is
+    none)."""
+    made = run(["spin", "-a", *variant.split(), path], folder)
+    if made.returncode == 0:
+        made = run(["cc", optimize, "-w", "-DNP" if wanted == CYCLES else "-DSAFETY",
+                    "-DVECTORSZ=2048", f"-DMEMLIM={LONG_MIB}", "-o", "pan", "pan.c"], folder)
+    if made.returncode != 0:
+        return None, made.stdout
+    done = run(["./pan", "-m100000", *(["-l"] if wanted == CYCLES else [])], folder)
+    return done.returncode, done.stdout
+
+
+def verify_one(path, variant, folder, wanted="errors"):
     """Every order of one model: what there is to say of it, and whether none fails and none was
     left out."""
     name = " ".join([os.path.basename(path), *variant.split()])
-    made = run(["spin", "-a", *variant.split(), path], folder)
-    if made.returncode == 0:
-        made = run(["cc", "-O1", "-w", "-DSAFETY", "-DVECTORSZ=2048", f"-DMEMLIM={LONG_MIB}",
-                    "-o", "pan", "pan.c"], folder)
-    if made.returncode != 0:
-        print(made.stdout)
+    if wanted == CYCLES:
+        name += ", cycles"
+    status, words = pan(path, variant, folder, wanted)
+    if status is None:
+        print(words)
         return f"{name}: no verifier", False
-    done = run(["./pan", "-m100000"], folder)
-    states = re.search(r"(\d+) states, stored", done.stdout)
-    good = done.returncode == 0 and "errors: 0" in done.stdout and \
-        "max search depth too small" not in done.stdout and \
-        "Search not completed" not in done.stdout and states is not None
+    states = re.search(r"(\d+) states, stored", words)
+    good = status == 0 and "errors: 0" in words and \
+        "max search depth too small" not in words and \
+        "Search not completed" not in words and states is not None
     said = f"{name}: {int(states.group(1)) if states else 0:,} states"
     print(f"{said}, {'no error' if good else 'FAILED'}", flush=True)
     if not good:
-        print(done.stdout)
+        print(words)
     return said, good
 
 
@@ -167,6 +186,8 @@ def verify(folder, is_long):
     done = [verify_one(path, variant, folder) for path in models()
             for variant in VARIANTS.get(os.path.basename(path), ("",)) +
             (LONG_VARIANTS.get(os.path.basename(path), ()) if is_long else ())]
+    done += [verify_one(path, CYCLE_VARIANTS.get(os.path.basename(path), ""), folder, CYCLES)
+             for path in models()]
     good = sum(is_good for _, is_good in done)
     print(f"{good} of {len(done)} models without an error: {'; '.join(said for said, _ in done)}")
     return 0 if good == len(done) else 1

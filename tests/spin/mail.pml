@@ -186,7 +186,7 @@ proctype owner(byte me) {
   bool has, last, is_asleep = false;
   byte held = 0;
   do
-  :: true -> enter_awake(me); drain(me); leave(me)
+  :: true -> progress: enter_awake(me); drain(me); leave(me) /* as often as it likes */
   :: true -> break
   od;
   if
