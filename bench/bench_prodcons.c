@@ -4,14 +4,17 @@
  * stay that far behind: each object waits alive while B bytes more are made. Producers write the
  * first and last byte, consumers check both. An operation is one object made and one freed; the
  * backlog stays to the end, and the record says how many bytes were alive at most: those of a
- * batch from when it is made until a consumer takes it. */
+ * batch from when it is made until a consumer takes it. With --no-objects all is the same, threads,
+ * queue, backlog and draws, but each place in a batch has the address of one static byte: what is
+ * resident then is not of the objects. */
 #include <stdatomic.h>
 
 #include "bench_common.h"
 #include "bench_latency.h"
 #include "bench_ring.h"
 
-static uint64_t producers, consumers, backlog_bytes, backlog_batches;
+static uint64_t producers, consumers, backlog_bytes, backlog_batches, has_no_objects;
+static unsigned char no_object; /* what stands for each with --no-objects */
 /* With a backlog only: a line that all threads write to is part of no other measurement. */
 static BENCH_OWN_LINES _Atomic uint64_t live_bytes;
 static BENCH_OWN_LINES _Atomic uint64_t live_peak_bytes;
@@ -36,9 +39,23 @@ LATENCY_LOOP void produce(struct ring_batch *batch, uint64_t count, uint64_t *ra
   batch->bytes = sum;
 }
 
+/* Loops of their own, so that those of a run with objects have no branch more. */
+static void produce_none(struct ring_batch *batch, uint64_t count, uint64_t *random) {
+  for (uint64_t i = 0; i < count; i++) {
+    batch->object[i].byte = &no_object;
+    batch->object[i].bytes = bench_draw_size(bench_random(random));
+  }
+  batch->count = count;
+  batch->bytes = 0;
+}
+
 static void batch_send(uint64_t count, uint64_t *random) {
   struct ring_batch *batch = ring_fill_begin();
-  LATENCY_EITHER(produce, batch, count, random);
+  if (has_no_objects) {
+    produce_none(batch, count, random);
+  } else {
+    LATENCY_EITHER(produce, batch, count, random);
+  }
   if (backlog_batches != 0) {
     live_add(batch->bytes);
   }
@@ -65,12 +82,24 @@ LATENCY_LOOP void consume(const struct ring_batch *batch, bool is_timed) {
   }
 }
 
+static void consume_none(const struct ring_batch *batch) {
+  for (uint64_t i = 0; i < batch->count; i++) {
+    if (batch->object[i].byte != &no_object) {
+      bench_fail("a place in a batch lost its contents");
+    }
+  }
+}
+
 static void consumer_run(void) {
   for (struct ring_batch *batch; (batch = ring_drain_begin()) != NULL;) {
     if (backlog_batches != 0) {
       atomic_fetch_sub_explicit(&live_bytes, batch->bytes, memory_order_relaxed);
     }
-    LATENCY_EITHER(consume, batch);
+    if (has_no_objects) {
+      consume_none(batch);
+    } else {
+      LATENCY_EITHER(consume, batch);
+    }
     ring_drain_end(batch);
   }
 }
@@ -119,6 +148,7 @@ int main(int argc, char **argv) {
       {"--producers", BENCH_NUMBER, &producers, 1, BENCH_THREADS_MAX / 2, NULL},
       {"--consumers", BENCH_NUMBER, &consumers, 1, BENCH_THREADS_MAX / 2, NULL},
       {"--backlog", BENCH_BYTES, &backlog_bytes, 1, UINT64_C(1) << 40, NULL},
+      {"--no-objects", BENCH_SWITCH, &has_no_objects, 0, 0, NULL},
   };
   const struct bench_program program = {
       .name = "bench_prodcons",
@@ -132,6 +162,9 @@ int main(int argc, char **argv) {
   };
   bench_parse(argc, argv, &program);
   threads_split();
+  if (has_no_objects && bench_options.latency) {
+    bench_fail("--latency: with --no-objects there are no calls that could be timed");
+  }
   uint64_t mean_bytes = (bench_options.min_bytes + bench_options.max_bytes + 1) / 2;
   backlog_batches = backlog_bytes / mean_bytes / RING_BATCH_OBJECTS;
   backlog_batches += backlog_bytes != 0; /* B bytes at least */

@@ -4,8 +4,9 @@ beside the peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
-consumers with a backlog, less that of as many threads without one and the program's own queue, of
-the bytes requested that were alive at most. Producers only allocate and consumers only free: each
+consumers with a backlog, less what the same run has without objects (--no-objects: the same threads
+and the same full queue, right after it under the same allocator), of the bytes requested that were
+alive at most. Producers only allocate and consumers only free: each
 of these rows has threads that only free, and those that are 64 MiB behind free what was allocated
 long ago. Producers and consumers without a backlog run also on a library that does nothing
 (bench_nothing.c): what they take then is the program's own. Targets are those of the last column:
@@ -25,7 +26,6 @@ PASSED_ON = (("mimalloc", 0.7), (None, 0.9))
 MIXED = ("--min", "16", "--max", "1024")
 BEHIND = ("--backlog", "64M")
 ONE, MANY, SPREAD = (), ("--producers", "4"), ("--consumers", "4")
-RING_BATCH_OBJECTS, RING_BATCH_BYTES = 64, 1088
 
 
 def passed_on(name, threads, ops, more=()):
@@ -68,19 +68,11 @@ def run(row, allocator, build):
     return record["wall_ns"] / record["ops"], peak, record.get("live_peak_bytes")
 
 
-def queue_bytes(row, live):
-    """The program's own queue (bench_ring.h), all of it touched: a batch for each 64 objects."""
-    mean = 520 if "--max" in row.args else 64
-    return live / mean / RING_BATCH_OBJECTS * RING_BATCH_BYTES
-
-
 def of_the_backlog(row, peak, live, allocator, build):
-    """What the backlog's process has resident at most beyond one with as many threads and none, of
-    the bytes that were alive."""
-    threads = [word for i, word in enumerate(row.args)
-               if {"--producers", "--consumers"} & {word, row.args[i - 1]}]
-    empty = run(row._replace(args=("--ops", "64", *threads)), allocator, build)[1]
-    return (peak - empty - queue_bytes(row, live)) / live
+    """What is resident at most beyond the same run without objects, of the bytes that were alive.
+    """
+    base = run(row._replace(args=(*row.args, "--no-objects")), allocator, build)[1]
+    return (peak - base) / live
 
 
 def measure(row, columns, options):

@@ -324,6 +324,23 @@ class Shapes(Case):
         self.assertLess(abs(calls - 200000), 64)
         self.refuses("bench_prodcons", "--backlog", "all")
 
+    def test_without_objects_the_queue_alone_is_resident(self):
+        """17 bytes an object of 64, and the queue is as full as with them."""
+        def run(*words):
+            return self.record("bench_prodcons", "--ops", 100000, "--producers", 2, *words,
+                               fields=BEHIND if "--backlog" in words else None)
+        none = run("--no-objects")
+        self.assertEqual(none["ops"], 100000)
+        record = run("--backlog", "32M", "--no-objects")
+        self.assertEqual((record["ops"], record["live_peak_bytes"]), (100000, 0))
+        batches = (32 << 20) // 64 // 64 + 1
+        grown = record["rss_peak_bytes"] - none["rss_peak_bytes"]
+        self.assertLess(abs(grown - batches * 1088), 500_000)
+        whole = run("--backlog", "32M")
+        self.assertGreater(whole["rss_peak_bytes"] - record["rss_peak_bytes"], 32 << 20)
+        run("--no-objects", "--min", 16, "--max", 1024, "--seed", 3)
+        self.refuses("bench_prodcons", "--no-objects", "--latency", saying="no calls")
+
     def test_nothing_does_what_a_program_needs(self):
         for words in (["--producers", 4], ["--consumers", 4, "--min", 16, "--max", 1024]):
             record = self.record("bench_prodcons", "--ops", 300000, *words,

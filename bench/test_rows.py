@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import time
 import types
 import unittest
+from unittest import mock
 
 import bench_rows
 import run_threads
@@ -62,6 +64,23 @@ class Threads(unittest.TestCase):
                     self.assertEqual(len(rows), 1, (shape, size, backlog))
                     self.assertEqual(rows[0].memory, "backlog" if backlog else None)
                     self.assertIn("16-1024 B" if size else "64 B", rows[0].name)
+
+    def test_memory_of_a_backlog_is_beyond_the_same_run_without_objects(self):
+        seen = []
+
+        def record_of(program, args, allocator, build):
+            seen.append((program, args, allocator))
+            peak, live = (1300, 0) if "--no-objects" in args else (2400, 1000)
+            return {"wall_ns": 50, "ops": 10, "rss_peak_bytes": peak, "live_peak_bytes": live}
+        column = types.SimpleNamespace(name="hakmem")
+        options = types.SimpleNamespace(rounds=2, order=random.Random(1), build=None)
+        row, = (each for each in run_threads.ROWS
+                if each.name == "4 producers, 1 consumer 64 MiB behind, 16-1024 B")
+        with mock.patch.object(run_threads.bench_rows, "record_of", record_of):
+            samples = run_threads.measure(row, [column], options)
+        self.assertEqual(samples, {"hakmem": ([5.0, 5.0], [1.1, 1.1])})
+        self.assertEqual(seen, [("bench_prodcons", args, column)
+                                for args in (row.args, (*row.args, "--no-objects"))] * 2)
 
     def test_names_differ(self):
         names = [row.name for row in run_threads.ROWS]
