@@ -14,15 +14,18 @@ import bench_allocators
 import bench_interrupt
 import bench_machine
 from quiet_pipe import quiet  # by the path that bench_machine adds
+from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED
 
 ROUNDS = 7
 # rows(options): namedtuples with a `name`; lessened(row): the same for a smoke run. columns(
 # options): the allocators. measure(row, columns, options): samples by the column's name, or
 # Skipped. texts(row, samples): the cells, those of `heading` before the allocators'; verdicts(row,
-# samples): pairs of a word for the target and whether it is met. result(row, samples): what the
-# JSON keeps. flags(parser): adds those of its own.
+# samples): Judged. result(row, samples): what the JSON keeps. flags(parser): adds those of its own.
 Driver = namedtuple("Driver", "name doc rows lessened columns heading measure texts verdicts "
                     "result flags", defaults=(None,))
+# text: the figure, its interval and the target; verdict: of run_targets.py; kept: what the JSON
+# keeps of it, None: nothing.
+Judged = namedtuple("Judged", "text verdict kept", defaults=(None,))
 
 
 class Skipped(Exception):
@@ -68,7 +71,8 @@ def parse(driver, words):
     parser = Parser(prog=driver.name, description=re.split(r":\s", driver.doc, maxsplit=1)[1])
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}; of a smoke run 1")
     parser.add_argument("--smoke", action="store_true", help="does it work? Judges nothing")
-    parser.add_argument("--judge", action="store_true", help="exit 1 where a target is missed")
+    parser.add_argument("--judge", action="store_true",
+                        help="exit 1 where a target is missed for certain")
     parser.add_argument("--row", default="", help="rows whose name has this")
     parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build")
     parser.add_argument("--json", type=pathlib.Path)
@@ -100,12 +104,14 @@ def heading_print(driver, machine, columns, options):
     print("| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|")
 
 
-def row_print(driver, row, samples, options):
-    said = "smoke: not judged"
-    if not options.smoke:
-        verdicts = list(driver.verdicts(row, samples))
-        said = "; ".join(text if met else f"**{text}**" for text, met in verdicts)
-        options.missed += [f"{row.name}: {text}" for text, met in verdicts if not met]
+def verdict_text(judged):
+    if judged.verdict == MISSED:
+        return f"**{judged.text}**"
+    return judged.text if judged.verdict == MET else f"{judged.text}: {judged.verdict}"
+
+
+def row_print(driver, row, samples, options, verdicts):
+    said = "smoke: not judged" if options.smoke else "; ".join(map(verdict_text, verdicts))
     print("| " + " | ".join([*driver.texts(row, samples), said]) + " |", flush=True)
 
 
@@ -122,8 +128,24 @@ def row_measure(driver, row, columns, options):
         print(f"| {row.name} " + "| " * (len(driver.heading) + len(columns) - 1)
               + f"| {word}: {text} |", flush=True)
         return {"row": row.name, **said}
-    row_print(driver, row, samples, options)
-    return driver.result(row, samples)
+    verdicts = [] if options.smoke else list(driver.verdicts(row, samples))
+    row_print(driver, row, samples, options, verdicts)
+    options.judged += [(row.name, judged) for judged in verdicts]
+    kept = [judged.kept for judged in verdicts if judged.kept is not None]
+    return driver.result(row, samples) | ({"verdicts": kept} if kept else {})
+
+
+def judgement_print(judged):
+    """How many there are of each verdict, and which are missed."""
+    words = [each.verdict for _, each in judged]
+    counts = [f"{words.count(MISSED)} missed"]
+    counts += [f"{words.count(word)} {word}" for word in (NOT_SETTLED, NOT_MEASURED, MET)
+               if word in words]
+    hint = "; only what is missed for certain is exit 1" if NOT_SETTLED in words else ""
+    print("\n" + ", ".join(counts) + hint)
+    for name, each in judged:
+        if each.verdict == MISSED:
+            print(f"- {name}: {each.text}")
 
 
 def compare(driver, words):
@@ -133,15 +155,16 @@ def compare(driver, words):
     heading_print(driver, machine, columns, options)
     rows = map(driver.lessened, options.rows) if options.smoke else options.rows
     record = {"machine": machine, "smoke": options.smoke, "rows": []}
-    options.missed = []
+    options.judged = []
     for row in rows:
         record["rows"].append(row_measure(driver, row, columns, options))
         if options.json is not None:  # anew after each, so that a signal loses the one at hand
             options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.judge:
-        print(f"\n{len(options.missed)} missed" + "".join(f"\n- {each}" for each in options.missed))
+        judgement_print(options.judged)
     has_failed = any("failed" in row for row in record["rows"])
-    return 1 if has_failed or (options.judge and options.missed) else 0
+    is_missed = any(each.verdict == MISSED for _, each in options.judged)
+    return 1 if has_failed or (options.judge and is_missed) else 0
 
 
 def main(driver):

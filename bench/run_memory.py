@@ -20,6 +20,7 @@ import bench_rows
 import bench_thp
 import run_stats
 from bench_allocators import PROFILES
+from run_targets import MET, MISSED
 
 # value: of VALUES; less: options by which a smoke run does less.
 Row = namedtuple("Row", "name program args value targets less")
@@ -279,6 +280,12 @@ def verdicts(row, samples):
         yield said, values[target.of] <= limit
 
 
+def judge(row, samples):
+    """By the median, which lies on one side or the other."""
+    for text, met in verdicts(row, samples):
+        yield bench_rows.Judged(text, MET if met else MISSED)
+
+
 def texts(row, samples):
     yield row.name
     yield row.value
@@ -322,7 +329,7 @@ def columns_find(options):
 
 DRIVER = bench_rows.Driver(
     name="bench/run_memory.py", doc=__doc__, rows=rows_of, lessened=lessened, columns=columns_find,
-    heading=["row", "value"], measure=measure, texts=texts, verdicts=verdicts, result=result,
+    heading=["row", "value"], measure=measure, texts=texts, verdicts=judge, result=result,
     flags=flags_add)
 
 if __name__ == "__main__":

@@ -70,13 +70,16 @@ def interval_check(limit, ratio, interval, peer):
             high <= limit or low > limit)
 
 
+def of_best(ours, theirs):
+    """(ratio, its interval, the peer) of the best peer: the one that the ratio is highest to."""
+    ratios = {peer: run_stats.compare(ours, samples) for peer, samples in theirs.items()}
+    best = max(ratios, key=lambda peer: ratios[peer]["ratio_median"])
+    return ratios[best]["ratio_median"], ratios[best]["ratio_interval_95"], best
+
+
 def time_best(limit):
-    """Ratio to the best of the peers: the one that the ratio is highest to."""
     def check(ours, theirs):
-        ratios = {peer: run_stats.compare(ours, samples) for peer, samples in theirs.items()}
-        best = max(ratios, key=lambda peer: ratios[peer]["ratio_median"])
-        return interval_check(limit, ratios[best]["ratio_median"],
-                              ratios[best]["ratio_interval_95"], best)
+        return interval_check(limit, *of_best(ours, theirs))
     return Target("time", against_peers(f"time <= {limit:.2f} of the best peer", check))
 
 

@@ -6,12 +6,15 @@ Every allocator runs every row in each round, in an order drawn anew; a figure i
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
 consumers with a backlog, less what the same run has without objects (--no-objects: the same threads
 and the same full queue, right after it under the same allocator), of the bytes requested that were
-alive at most. Producers only allocate and consumers only free: each
-of these rows has threads that only free, and those that are 64 MiB behind free what was allocated
-long ago. Producers and consumers without a backlog run also on a library that does nothing
-(bench_nothing.c): what they take then is the program's own. Targets are those of the last column:
-of the best peer where not said otherwise. A smoke run has a hundredth of the operations in one
-round, and judges nothing. Exit 0, 1 with --judge where a target is missed, 2 bad input.
+alive at most. Producers only allocate and consumers only free: each of these rows has threads that
+only free, and those that are 64 MiB behind free what was allocated long ago. Producers and
+consumers without a backlog run also on a library that does nothing (bench_nothing.c): what they
+take then is the program's own.
+
+Targets are those of the last column. A ratio is the median of the rounds' with its 95 % bootstrap
+interval, as bench/run.py has them: met where all of it is within the target, missed where none of
+it is, else not settled. A smoke run has a hundredth of the operations in one round, and judges
+nothing. Exit 0, 1 with --judge where a target is missed for certain, 2 bad input.
 """
 import sys
 from collections import namedtuple
@@ -19,6 +22,8 @@ from statistics import median
 
 import bench_allocators
 import bench_rows
+import run_targets
+from bench_rows import Judged
 
 Row = namedtuple("Row", "name program args time_targets memory")
 BEST = ((None, 1.0),)
@@ -51,6 +56,8 @@ ROWS = [
     Row("false sharing, passive", "bench_false_sharing", ("--mode", "passive", "--ops", "300000"),
         ((None, 1.05),), None),
 ]
+SUBJECT, PEERS = "hakmem", bench_allocators.QUICK_PEERS
+ALIVE = "what was alive"
 NOTHING, NOTHING_FILE = "nothing", "bench_nothing.so"
 MEMORY_LIMITS = {"backlog": 1.10, "peak": 1.05}
 
@@ -76,34 +83,48 @@ def of_the_backlog(row, peak, live, allocator, build):
 
 
 def measure(row, columns, options):
-    """Of each allocator: the samples of time and of memory."""
+    """Of each allocator: the samples of time and of memory; None where it does not run the row."""
     def once(allocator):
         ns, peak, live = run(row, allocator, options.build)
         if row.memory == "backlog":
             peak = of_the_backlog(row, peak, live, allocator, options.build)
         return ns, peak
+    names = [column.name for column in columns]
     if row.program != "bench_prodcons" or row.memory is not None:
         columns = [column for column in columns if column.name != NOTHING]
     taken = bench_rows.in_turns(columns, options, once)
-    return {name: tuple(map(list, zip(*pairs))) for name, pairs in taken.items()}
+    return {name: tuple(map(list, zip(*taken[name]))) if name in taken else None
+            for name in names}
+
+
+def answer(text, limit, figures, peers):
+    """run_targets.py's, of the subject's figures beside the best of the peers', round by round;
+    with the ratio and its interval."""
+    seen = {}
+
+    def check(ours, theirs):
+        ratio, interval, peer = run_targets.of_best(ours, theirs)
+        seen.update(ratio=ratio, interval_95=interval)
+        return run_targets.interval_check(limit, ratio, interval, peer)
+    got = run_targets.against_peers(text, check)(figures, SUBJECT, peers)
+    return {**got, **seen, "verdict": run_targets.verdict(got)}
 
 
 def verdicts(row, samples):
-    subject, *peers = (name for name in samples if name != NOTHING)
-    times = {name: median(taken) for name, (taken, _) in samples.items()}
+    samples = {name: taken for name, taken in samples.items() if taken and name != NOTHING}
+    times, memory = ({name: taken[at] for name, taken in samples.items()} for at in (0, 1))
     for peer, limit in row.time_targets:
-        if peer is not None and peer not in peers:
-            continue
-        than = times[peer] if peer else min(times[name] for name in peers)
-        ratio = times[subject] / than
-        yield f"{ratio:.2f} of {peer or 'the best'} ({limit})", ratio <= limit
+        got = answer(f"time <= {limit} of {peer or 'the best peer'}", limit, times,
+                     [peer] if peer else PEERS)
+        yield Judged(f"{got['measured']}{'' if peer else ', the best'} ({limit})", got["verdict"],
+                     got)
     if row.memory is not None:
-        memory = {name: median(samples[name][1]) for name in samples}
-        limit = MEMORY_LIMITS[row.memory]
-        ratio = memory[subject]
-        if row.memory == "peak":
-            ratio /= min(memory[name] for name in peers)
-        yield f"memory {ratio:.2f} ({limit})", ratio <= limit
+        limit, of, peers = MEMORY_LIMITS[row.memory], "the leanest peer", PEERS
+        if row.memory == "backlog":  # a sample is a multiple of that
+            of, peers = ALIVE, [ALIVE]
+            memory[ALIVE] = [1.0] * len(memory[SUBJECT])
+        got = answer(f"memory <= {limit} of {of}", limit, memory, peers)
+        yield Judged(f"memory {got['measured']} ({limit})", got["verdict"], got)
 
 
 def memory_text(row, value):
@@ -114,8 +135,6 @@ def memory_text(row, value):
 
 def texts(row, samples):
     yield row.name
-    if NOTHING not in samples:
-        samples = {**samples, NOTHING: None}
     for sample in samples.values():
         if sample is None:
             yield "-"
@@ -125,9 +144,13 @@ def texts(row, samples):
             memory_text(row, median(memory))
 
 
+def result(row, samples):
+    return {"row": row.name, "samples": {name: taken for name, taken in samples.items() if taken}}
+
+
 def columns_find(options):
     return [bench_rows.find_subject(options.build),
-            *bench_allocators.find_peers([], bench_allocators.QUICK_PEERS),
+            *bench_allocators.find_peers([], PEERS),
             bench_allocators.Allocator(NOTHING, str(options.build / NOTHING_FILE), NOTHING_FILE)]
 
 
@@ -135,8 +158,7 @@ DRIVER = bench_rows.Driver(
     name="bench/run_threads.py", doc=__doc__, rows=lambda options: ROWS, lessened=hundredth,
     columns=columns_find,
     heading=["ns an operation (wall), least and most; MiB or of the backlog"], measure=measure,
-    texts=texts, verdicts=verdicts,
-    result=lambda row, samples: {"row": row.name, "samples": samples})
+    texts=texts, verdicts=verdicts, result=result)
 
 if __name__ == "__main__":
     sys.exit(bench_rows.main(DRIVER))

@@ -18,10 +18,14 @@ from unittest import mock
 
 import bench_rows
 import run_threads
+from bench_limits import ROUNDS_LEAST
 from bench_machine import ROOT, RunFailed
+from bench_rows import Judged
+from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED
 
 BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 DRIVERS = ("run_threads.py", "run_memory.py")
+HINT = "; only what is missed for certain is exit 1"
 
 
 def command(driver, *words):
@@ -88,6 +92,71 @@ class Threads(unittest.TestCase):
         self.assertTrue(any("that only frees" in name for name in names))
 
 
+def row_of(memory, *targets):
+    return run_threads.Row("row", "bench_larson", (), targets, memory)
+
+
+def samples_of(ours, theirs, memory=1.0, peers=run_threads.PEERS):
+    """Times of the rounds, and memory: of the peers always 1."""
+    own = memory if isinstance(memory, list) else [memory] * len(ours)
+    return {"hakmem": (ours, own), run_threads.NOTHING: None,
+            **{peer: (theirs, [1.0] * len(theirs)) for peer in peers}}
+
+
+class Verdicts(unittest.TestCase):
+    """Of run_threads.py: one target each."""
+
+    def verdict(self, row, samples):
+        judged, = run_threads.verdicts(row, samples)
+        self.assertEqual(judged.verdict, judged.kept["verdict"])
+        return judged
+
+    def test_the_interval_decides_about_time(self):
+        row = row_of(None, ("mimalloc", 0.7))
+        theirs = [100.0] * 8
+        for ours, word in (([60.0, 69.0] * 4, MET), ([60.0, 75.0] * 4, NOT_SETTLED),
+                           ([71.0, 80.0] * 4, MISSED)):
+            self.assertEqual(self.verdict(row, samples_of(ours, theirs)).verdict, word)
+
+    def test_the_rounds_are_paired(self):
+        """All slow down alike in half of the rounds: no ratio moves."""
+        judged = self.verdict(row_of(None, ("mimalloc", 0.7)),
+                              samples_of([60.0, 600.0] * 4, [100.0, 1000.0] * 4))
+        self.assertEqual(judged[:2], ("0.600 (0.600-0.600) of mimalloc (0.7)", MET))
+        self.assertEqual((judged.kept["ratio"], judged.kept["interval_95"]), (0.6, [0.6, 0.6]))
+
+    def test_the_best_peer_is_the_one_that_is_hardest_to_beat(self):
+        samples = samples_of([60.0] * 8, [100.0] * 8)
+        samples["jemalloc"] = ([50.0] * 8, [1.0] * 8)
+        samples[run_threads.NOTHING] = ([1.0] * 8, [0.1] * 8)
+        judged = self.verdict(row_of(None, (None, 1.0)), samples)
+        self.assertEqual(judged[:2], ("1.200 (1.200-1.200) of jemalloc, the best (1.0)", MISSED))
+
+    def test_memory_of_larson_is_beside_the_leanest(self):
+        for memory, word in ((1.05, MET), (1.06, MISSED), ([1.0, 1.1] * 4, NOT_SETTLED)):
+            judged = self.verdict(row_of("peak"), samples_of([1.0] * 8, [1.0] * 8, memory))
+            self.assertEqual(judged.verdict, word, judged)
+            self.assertIn("of glibc (1.05)", judged.text)
+
+    def test_memory_of_a_backlog_is_by_itself(self):
+        for memory, word in ((1.1, MET), (1.11, MISSED), ([1.0, 1.2] * 4, NOT_SETTLED)):
+            judged = self.verdict(row_of("backlog"), samples_of([1.0] * 8, [1.0] * 8, memory))
+            self.assertEqual(judged.verdict, word, judged)
+            self.assertRegex(judged.text, r"\Amemory 1.* \(1.*-1.*\) of what was alive \(1\.1\)\Z")
+
+    def test_few_rounds_and_absent_peers_settle_nothing(self):
+        few = ROUNDS_LEAST - 1
+        for ours in (0.1, 9.0):
+            for row in (row_of(None, (None, 1.0)), row_of("peak"), row_of("backlog")):
+                samples = samples_of([ours] * few, [1.0] * few, ours)
+                self.assertEqual(self.verdict(row, samples).verdict, NOT_SETTLED)
+        samples = samples_of([0.1] * 8, [1.0] * 8, peers=["glibc"])
+        self.assertEqual(self.verdict(row_of(None, ("mimalloc", 0.7)), samples).verdict,
+                         NOT_MEASURED)
+        self.assertEqual(self.verdict(row_of("peak"), samples).verdict, NOT_MEASURED)
+        self.assertEqual(self.verdict(row_of("backlog"), samples).verdict, MET)
+
+
 class Made(unittest.TestCase):
     """A driver whose rows are names, and whose figures are made up."""
 
@@ -99,7 +168,9 @@ class Made(unittest.TestCase):
             columns=lambda options: [types.SimpleNamespace(name=name) for name in "AB"],
             heading=["row"], measure=measure,
             texts=lambda row, samples: [row.name, *map(str, samples.values())],
-            verdicts=lambda row, samples: [("within", True), ("beyond", row.name != "first")],
+            verdicts=lambda row, samples: [
+                Judged("within", MET, {"ratio": 0.5}),
+                Judged("beyond", MISSED if row.name == "first" else NOT_SETTLED)],
             result=lambda row, samples: {"row": row.name, "samples": samples})
         out = io.StringIO()
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
@@ -126,9 +197,15 @@ class Made(unittest.TestCase):
             return {column.name: [1] for column in columns}
         self.assertNotIn("missed", "".join(self.made(measure)[0][2:]))
         lines, record = self.made(measure, "--judge", status=1)
-        self.assertEqual(lines[-2:], ["1 missed", "- first: beyond"])
-        self.assertEqual([row.keys() for row in record["rows"]], [{"row", "samples"}] * 2)
-        self.assertEqual(self.made(measure, "--judge", "--row", "second")[0][-1], "0 missed")
+        self.assertEqual(lines[-2:], [f"1 missed, 1 not settled, 2 met{HINT}", "- first: beyond"])
+        self.assertEqual([row["verdicts"] for row in record["rows"]], [[{"ratio": 0.5}]] * 2)
+
+    def test_what_is_not_settled_is_said_and_fails_nothing(self):
+        def measure(row, columns, options):
+            return {column.name: [1] for column in columns}
+        lines = self.made(measure, "--judge", "--row", "second")[0]
+        self.assertEqual(lines[2], "| second | [1] | [1] | within; beyond: not settled |")
+        self.assertEqual(lines[-1], f"0 missed, 1 not settled, 1 met{HINT}")
 
     def test_a_skipped_row_misses_nothing(self):
         def measure(row, columns, options):
@@ -144,6 +221,7 @@ class Made(unittest.TestCase):
         self.assertEqual(lines[2:], ["| first | | | skipped: nothing to measure |",
                                      "| second | [1] | [1] | smoke: not judged |"])
         self.assertEqual(record["rows"][0], {"row": "first", "skipped": "nothing to measure"})
+        self.assertNotIn("verdicts", record["rows"][1])
 
     def test_a_program_that_fails_is_status_1(self):
         def measure(row, columns, options):
