@@ -21,8 +21,10 @@ ROUNDS = 7
 # options): the allocators. measure(row, columns, options): samples by the column's name, or
 # Skipped. texts(row, samples): the cells, those of `heading` before the allocators'; verdicts(row,
 # samples): Judged. result(row, samples): what the JSON keeps. flags(parser): adds those of its own.
+# rounds(samples): how many the samples in a JSON file are of, ValueError where they are none; with
+# it there is --from.
 Driver = namedtuple("Driver", "name doc rows lessened columns heading measure texts verdicts "
-                    "result flags", defaults=(None,))
+                    "result flags rounds", defaults=(None, None))
 # text: the figure, its interval and the target; verdict: of run_targets.py; kept: what the JSON
 # keeps of it, None: nothing.
 Judged = namedtuple("Judged", "text verdict kept", defaults=(None,))
@@ -78,7 +80,14 @@ def parse(driver, words):
     parser.add_argument("--json", type=pathlib.Path)
     if driver.flags is not None:
         driver.flags(parser)
+    parser.set_defaults(source=None)
+    if driver.rounds is not None:
+        parser.add_argument("--from", dest="source", metavar="FILE", type=pathlib.Path,
+                            help="the table and verdicts of what --json wrote; measures nothing")
     options = parser.parse_args(words)
+    if options.source is not None and (options.smoke or options.rounds is not None):
+        raise bench_machine.BadInput("--from: the samples are there, --smoke and --rounds say "
+                                     "nothing")
     if options.smoke and options.judge:
         raise bench_machine.BadInput("--judge: a smoke run judges nothing")
     if options.rounds is None:
@@ -95,13 +104,54 @@ def parse(driver, words):
     return options
 
 
+def machine_text(machine):
+    return (f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
+            f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
+            f"load {machine['load_1min']} at the start")
+
+
 def heading_print(driver, machine, columns, options):
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
-          f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
-          f"load {machine['load_1min']} at the start, {options.rounds} rounds"
+    print(f"{machine_text(machine)}, {options.rounds} rounds"
           f"{', smoke: not to be judged' if options.smoke else ''}\n")
     cells = [*driver.heading, *(column.name for column in columns), "target: bold is missed"]
     print("| " + " | ".join(cells) + " |\n" + "|---" * len(cells) + "|")
+
+
+def kept_read(driver, options):
+    """What --from's FILE holds: the record, its rows by name, the columns' names."""
+    record = json.loads(options.source.read_text(encoding="utf-8"))
+    rows = {row["row"]: row for row in record["rows"]}
+    all_samples = [row["samples"] for row in rows.values() if "samples" in row]
+    rounds, = {driver.rounds(samples) for samples in all_samples}
+    options.rounds, options.smoke = rounds, record["smoke"]
+    unknown = rows.keys() - {row.name for row in driver.rows(options)}
+    options.rows = [row for row in options.rows if row.name in rows]
+    if unknown or not options.rows:
+        raise ValueError(f"no row is called {min(unknown)}" if unknown else "none of the rows")
+    names = list(dict.fromkeys(name for samples in all_samples for name in samples))
+    machine_text(record["machine"])  # is one
+    return record["machine"], rows, names
+
+
+def of_file(driver, options):
+    """The driver whose samples are those of --from's FILE, the machine and columns there."""
+    try:
+        machine, rows, names = kept_read(driver, options)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise bench_machine.BadInput(f"--from {options.source}: no result of {driver.name} "
+                                     f"({error})") from None
+    if options.smoke and options.judge:
+        raise bench_machine.BadInput("--judge: a smoke run judges nothing")
+
+    def measure(row, columns, options):
+        kept = rows[row.name]
+        if "skipped" in kept:
+            raise Skipped(kept["skipped"])
+        if "failed" in kept:
+            raise bench_machine.RunFailed(kept["failed"])
+        return {name: kept["samples"].get(name) for name in names}
+    columns = [bench_allocators.Allocator(name, None, None) for name in names]
+    return machine, columns, driver._replace(measure=measure, lessened=lambda row: row)
 
 
 def verdict_text(judged):
@@ -150,8 +200,10 @@ def judgement_print(judged):
 
 def compare(driver, words):
     options = parse(driver, words)
-    columns = driver.columns(options)
-    machine = bench_machine.machine()
+    if options.source is not None:
+        machine, columns, driver = of_file(driver, options)
+    else:
+        machine, columns = bench_machine.machine(), driver.columns(options)
     heading_print(driver, machine, columns, options)
     rows = map(driver.lessened, options.rows) if options.smoke else options.rows
     record = {"machine": machine, "smoke": options.smoke, "rows": []}

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""run_threads.py [--smoke] [--judge] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]: threads
-beside the peers.
+"""run_threads.py [--smoke] [--judge] [--rounds N] [--row TEXT] [--build DIR] [--json FILE]
+[--from FILE]: threads beside the peers.
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds. Time is of the wall clock, an operation. Memory is the highest resident; for producers and
@@ -14,7 +14,8 @@ take then is the program's own.
 Targets are those of the last column. A ratio is the median of the rounds' with its 95 % bootstrap
 interval, as bench/run.py has them: met where all of it is within the target, missed where none of
 it is, else not settled. A smoke run has a hundredth of the operations in one round, and judges
-nothing. Exit 0, 1 with --judge where a target is missed for certain, 2 bad input.
+nothing. --from FILE measures nothing: the table and verdicts are of what --json wrote. Exit 0, 1
+with --judge where a target is missed for certain, 2 bad input.
 """
 import sys
 from collections import namedtuple
@@ -148,6 +149,15 @@ def result(row, samples):
     return {"row": row.name, "samples": {name: taken for name, taken in samples.items() if taken}}
 
 
+def rounds(samples):
+    """As many times as sizes of memory, of each allocator; all above 0, but what a backlog has."""
+    lengths = {len(values) for times, memory in samples.values() for values in (times, memory)}
+    if len(lengths) != 1 or not all(min(times) > 0 for times, _ in samples.values()) \
+            or SUBJECT not in samples:
+        raise ValueError("samples")
+    return lengths.pop()
+
+
 def columns_find(options):
     return [bench_rows.find_subject(options.build),
             *bench_allocators.find_peers([], PEERS),
@@ -158,7 +168,7 @@ DRIVER = bench_rows.Driver(
     name="bench/run_threads.py", doc=__doc__, rows=lambda options: ROWS, lessened=hundredth,
     columns=columns_find,
     heading=["ns an operation (wall), least and most; MiB or of the backlog"], measure=measure,
-    texts=texts, verdicts=verdicts, result=result)
+    texts=texts, verdicts=verdicts, result=result, rounds=rounds)
 
 if __name__ == "__main__":
     sys.exit(bench_rows.main(DRIVER))

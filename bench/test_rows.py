@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from bench_rows import Judged
 from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED
 
 BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
+RESULTS = ROOT / "docs" / "results"
+THREADS = RESULTS / "threads.json"
 DRIVERS = ("run_threads.py", "run_memory.py")
 HINT = "; only what is missed for certain is exit 1"
 
@@ -155,6 +158,68 @@ class Verdicts(unittest.TestCase):
                          NOT_MEASURED)
         self.assertEqual(self.verdict(row_of("peak"), samples).verdict, NOT_MEASURED)
         self.assertEqual(self.verdict(row_of("backlog"), samples).verdict, MET)
+
+
+class Kept(unittest.TestCase):
+    """--from: the table of what --json wrote."""
+
+    def show(self, *words):
+        return subprocess.run(command("run_threads.py", *map(str, words)), capture_output=True,
+                              text=True, check=False, timeout=240)
+
+    def refuses(self, said, *words):
+        done = self.show(*words)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), words)
+        self.assertRegex(done.stderr, rf"\Abench/run_threads\.py: {said}[^\n]*\n\Z")
+
+    def test_the_results_page_has_the_table_and_verdicts_of_its_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            again = pathlib.Path(folder, "again.json")
+            done = self.show("--from", THREADS, "--json", again, "--judge")
+            self.assertEqual(done.stderr, "")
+            kept = json.loads(THREADS.read_text(encoding="utf-8"))
+            self.assertEqual(json.loads(again.read_text(encoding="utf-8")), kept)
+        page = (RESULTS / "README.md").read_text(encoding="utf-8")
+        _, table, judgement = done.stdout.split("\n\n")
+        self.assertIn(f"\n\n{table}\n\n", page)
+        words = [each["verdict"] for row in kept["rows"] for each in row["verdicts"]]
+        self.assertEqual(done.returncode, 1 if MISSED in words else 0)
+        met, missed, rest = map(words.count, (MET, MISSED, NOT_SETTLED))
+        self.assertTrue(judgement.startswith(f"{missed} missed"), judgement)
+        self.assertIn(f"{met} targets are met, {missed} missed, {rest} *not settled*", page)
+
+    def test_what_it_cannot_show_is_status_2(self):
+        self.refuses(".*No such file", "--from", "/nowhere/file")
+        self.refuses(r"--from .*memory\.json: no result of bench/run_threads\.py", "--from",
+                     RESULTS / "memory.json")
+        for words in (["--smoke"], ["--rounds", "3"]):
+            self.refuses("--from: ", "--from", THREADS, *words)
+        record = json.loads(THREADS.read_text(encoding="utf-8"))
+        row, other = record["rows"][:2]
+        short = {**row, "samples": {"hakmem": [[1.0], [1, 2]]}}
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "bad.json")
+            for bad in ({}, [], {**record, "rows": []}, {**record, "machine": {}},
+                        {**record, "rows": [{**row, "row": "none"}]},
+                        {**record, "rows": [short]}, {**record, "rows": [row, short, other]},
+                        {**record, "rows": [{**row, "samples": {"glibc": [[1.0], [1]]}}]}):
+                file.write_text(json.dumps(bad), encoding="utf-8")
+                self.refuses("--from .*: no result of", "--from", file)
+            file.write_text(json.dumps({**record, "smoke": True}), encoding="utf-8")
+            self.refuses("--judge: a smoke run", "--from", file, "--judge")
+
+    def test_a_row_that_was_skipped_or_failed_is_so_again(self):
+        record = json.loads(THREADS.read_text(encoding="utf-8"))
+        names = [row["row"] for row in record["rows"][:3]]
+        rows = [{"row": names[0], "skipped": "why"}, {"row": names[1], "failed": "how"},
+                record["rows"][2]]
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "some.json")
+            file.write_text(json.dumps({**record, "rows": rows}), encoding="utf-8")
+            done = self.show("--from", file)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        for name, said in zip(names, ("skipped: why", "failed: how", "of mimalloc")):
+            self.assertRegex(done.stdout, rf"\n\| {re.escape(name)} \|.*{said}")
 
 
 class Made(unittest.TestCase):
