@@ -22,6 +22,7 @@
 
 enum {
   WORKERS_MAX = 64,
+  FORKS_MAX = 1000000,
   FORKERS = 4,
   WINDOW = 512,    /* objects a worker holds at most */
   INHERITED = 256, /* what children inherit, see table */
@@ -432,6 +433,8 @@ static void early_register(int argc, char **argv, char **env) {
 __attribute__((section(".preinit_array"),
                used)) static void (*const early_entry)(int, char **, char **) = early_register;
 
+static char workers_text[200]; /* for the last line */
+
 /* --- cold: one process a round ---------------------------------------------------------------- */
 
 static void *cold_thread(void *arg) {
@@ -460,25 +463,42 @@ static int cold_once(const char *number_text) {
 
 static void cold_run(const char *program, uint64_t forks) {
   for (uint64_t i = 0; i < forks; i += 2) { /* a process forks twice */
-    char number[32], seed[32];
+    char number[32], seed[32], count[32];
     snprintf(number, sizeof number, "%llu", (unsigned long long)i);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)stress_seed);
+    snprintf(count, sizeof count, "%u", workers);
     char *argv[] = {(char *)(uintptr_t)program,
                     (char *)(uintptr_t) "cold-child",
                     number,
                     (char *)(uintptr_t) "--seed",
                     seed,
+                    (char *)(uintptr_t) "--workers",
+                    count,
                     NULL};
     pid_t pid;
     int error = posix_spawn(&pid, program, NULL, NULL, argv, environ);
     REQUIRE(error == 0, "posix_spawn: %d", error);
     child_wait(pid);
   }
+  snprintf(workers_text, sizeof workers_text,
+           "; %u threads of each process began at its second fork", workers);
 }
 
 /* --- main ------------------------------------------------------------------------------------- */
 
-static char workers_text[200]; /* for the last line */
+/* For the last line; a run of few forks may end before anybody has looked. */
+static void workers_tell(uint64_t forks, uint64_t ops) {
+  int used = snprintf(workers_text, sizeof workers_text, "; %u workers made %llu operations a fork",
+                      workers, (unsigned long long)(ops / forks));
+  char *rest = workers_text + used;
+  size_t left = sizeof workers_text - (size_t)used;
+  if (windows == 0) {
+    snprintf(rest, left, ", what each made was not looked at");
+  } else {
+    snprintf(rest, left, ", each at least %llu in each of %llu times %u forks",
+             (unsigned long long)ops_least, (unsigned long long)windows, BETWEEN);
+  }
+}
 
 static void storm_run(const char *variant, const char *program, uint64_t forks) {
   pthread_t ids[WORKERS_MAX];
@@ -526,11 +546,7 @@ static void storm_run(const char *variant, const char *program, uint64_t forks) 
   REQUIRE(ops >= OPS_A_FORK * forks, "the workers made %llu operations in %llu forks",
           (unsigned long long)ops, (unsigned long long)forks);
   REQUIRE(windows != 0 || forks < 10 * BETWEEN, "nobody saw whether the workers run");
-  snprintf(workers_text, sizeof workers_text,
-           "; %u workers made %llu operations a fork, each at least %llu in each of %llu times %u "
-           "forks",
-           workers, (unsigned long long)(ops / forks), (unsigned long long)ops_least,
-           (unsigned long long)windows, BETWEEN);
+  workers_tell(forks, ops);
 }
 
 int main(int argc, char **argv) {
@@ -551,6 +567,7 @@ int main(int argc, char **argv) {
     child_run(0, true, true);
   }
   uint64_t forks = option_u64(argc, argv, "--forks", 200);
+  option_range("--forks", forks, 1, FORKS_MAX);
   if (strcmp(variant, "cold") == 0) {
     cold_run("/proc/self/exe", forks);
   } else {
