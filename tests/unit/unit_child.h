@@ -1,6 +1,6 @@
 /* unit_child.h — tests in processes of their own: the allocator's state is the process's.
  * In a child, and in threads, NEED ends the process with the place where it was not so; cmocka's
- * own asserts are for the parent's thread. The alarm only ends a child that hangs.
+ * own asserts are for the parent's thread. A child that hangs is ended by a bound, see child_start.
  */
 #ifndef UNIT_CHILD_H
 #define UNIT_CHILD_H
@@ -41,7 +41,7 @@
 #define UNIT_TSAN 0
 #endif
 
-enum { CHILD_HANGS_AFTER_S = 60 };
+enum { CHILD_CPU_S = 60, CHILD_WALL_S = 600 };
 
 /* Children of processes with threads start threads here, which TSan allows only if asked. */
 __attribute__((used, visibility("default"))) const char *__tsan_default_options(void);
@@ -53,10 +53,17 @@ static inline void child_fail(const char *file, int line, const char *what) {
   _exit(1);
 }
 
+/* What hangs either runs on, which CPU time tells wherever the machine is busy (SIGXCPU), or waits
+ * for ever: so long that no child waits for a processor (SIGALRM). A program that it executes keeps
+ * both, a child of its own the first, from 0. */
 static inline void child_start(void) {
   signal(SIGABRT, SIG_DFL); /* cmocka's would continue with the parent's tests */
   signal(SIGSEGV, SIG_DFL);
-  alarm(CHILD_HANGS_AFTER_S);
+  struct rlimit cpu;
+  NEED(getrlimit(RLIMIT_CPU, &cpu) == 0);
+  if (cpu.rlim_cur > CHILD_CPU_S) cpu.rlim_cur = CHILD_CPU_S;
+  NEED(setrlimit(RLIMIT_CPU, &cpu) == 0);
+  alarm(CHILD_WALL_S);
 }
 
 static inline void child_wait(pid_t pid) {
