@@ -3,6 +3,9 @@
  */
 #include "unit_heap.h"
 
+#include <fcntl.h>
+
+#include "home.h"
 #include "mail.h"
 #include "os_proc.h"
 #include "outbox.h"
@@ -58,20 +61,26 @@ static size_t size_of_entry(uint32_t entry) { return size_classes[map_entry_clas
 
 /* An owner that does nothing: its senders sort its mail themselves, but for what may wait. */
 enum { MANY = 60000, MANY_BYTES = 1000 };
+enum { INBOX_LEAST_BYTES = 256 * 1024, INBOX_SHARE = 100, INBOX_TIMES = 4 };
 static void *many[MANY];
 static void *frees_many(void *unused) {
   for (size_t i = 0; i < MANY; i++) hak_free(many[i]);
   return unused;
+}
+/* What waits for h. The caller is its only reader: nobody but who holds h's lock takes any out. */
+static size_t inbox_bytes(struct heap *h) {
+  size_t bytes = 0;
+  for (struct magazine *m = load_relaxed(&h->inbox); m != NULL; m = m->next)
+    bytes += load_relaxed(&m->count) * (size_t)MANY_BYTES;
+  return bytes;
 }
 static void to_a_sleeper(void) {
   struct heap *own = heap_own();
   for (size_t i = 0; i < MANY; i++) NEED((many[i] = hak_malloc(MANY_BYTES)) != NULL);
   size_t peak = superslab_claimed_bytes();
   thread_run(frees_many, NULL);
-  size_t waiting = 0;
-  for (struct magazine *m = load_relaxed(&own->inbox); m != NULL; m = m->next)
-    waiting += load_relaxed(&m->count) * (size_t)MANY_BYTES;
-  NEED(waiting != 0 && waiting < peak / 50); /* the bound is a hundredth */
+  size_t waiting = inbox_bytes(own);
+  NEED(waiting != 0 && waiting < peak / INBOX_SHARE);
   NEED(superslab_claimed_bytes() < peak / 20);
   struct heap *h = enter();
   NEED(h == own && heap_is_valid(h) && h->fault.kind == FAULT_NONE);
@@ -83,6 +92,74 @@ static void to_a_sleeper(void) {
 static void a_sleeping_owner_is_helped(void **state) {
   (void)state;
   run_child(to_a_sleeper);
+}
+
+/* Of two senders one may find the owner's lock taken, and goes on: up to four times the bound. Here
+ * it is the owner itself that has it, until both wait for it. */
+enum { SENDERS = 2 };
+static size_t sent_count;
+static _Atomic(int) sender_tid[SENDERS];
+static _Atomic(uint32_t) senders_done;
+
+static void *frees_its_share(void *number) {
+  (void)heap_own();
+  store_release(&sender_tid[(uintptr_t)number], (int)gettid());
+  for (size_t i = (uintptr_t)number; i < sent_count; i += SENDERS) hak_free(many[i]);
+  add_relaxed(&senders_done, 1u);
+  return NULL;
+}
+/* All locks but the owner's are held by who runs, so two that sleep at once wait for that. */
+static bool are_asleep(void) {
+  for (size_t i = 0; i < SENDERS; i++) {
+    char path[64], text[128];
+    int tid = load_acquire(&sender_tid[i]);
+    if (tid == 0) return false;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0) close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    const char *state = strrchr(text, ')');
+    if (state == NULL || strncmp(state, ") S", 3) != 0) return false;
+  }
+  return true;
+}
+static void two_send(size_t count) {
+  enum { POLL_US = 1000, POLLS_ALIKE = 5 };
+  home_set_count(UINT32_MAX); /* each thread its own */
+  (void)heap_own();
+  sent_count = count;
+  for (size_t i = 0; i < count; i++) NEED((many[i] = hak_malloc(MANY_BYTES)) != NULL);
+  uint32_t c = object_class(many[0]);
+  size_t magazine = size_classes[c].magazine_capacity * (size_t)size_classes[c].size;
+  struct heap *own = enter();
+  size_t bound = size_max(INBOX_LEAST_BYTES, load_relaxed(&own->slab_bytes) / INBOX_SHARE);
+  pthread_t senders[SENDERS];
+  for (size_t i = 0; i < SENDERS; i++)
+    NEED(pthread_create(&senders[i], NULL, frees_its_share, (void *)(uintptr_t)i) == 0);
+  size_t waiting = 0;
+  for (int alike = 0; alike < POLLS_ALIKE; usleep(POLL_US)) {
+    NEED(load_relaxed(&senders_done) == 0);
+    size_t now = inbox_bytes(own);
+    alike = are_asleep() && now == waiting ? alike + 1 : 0;
+    waiting = now;
+  }
+  NEED(waiting > (INBOX_TIMES - 1) * bound && waiting <= INBOX_TIMES * bound + SENDERS * magazine);
+  entry_leave(own);
+  for (size_t i = 0; i < SENDERS; i++) NEED(pthread_join(senders[i], NULL) == 0);
+  NEED(enter() == own && own->fault.kind == FAULT_NONE);
+  NEED(inbox_bytes(own) <= INBOX_TIMES * bound + SENDERS * magazine);
+  flush_owner_magazines(own);
+  mail_drain_to_bitmaps(own);
+  NEED(taken_of(own) == 0 && heap_is_valid(own));
+  entry_leave(own);
+}
+static void two_send_much(void) { two_send(MANY); } /* the bound is the share */
+static void two_send_less(void) { two_send(MANY / 6); }
+static void two_senders_wait_at_four_times_the_bound(void **state) {
+  (void)state;
+  run_child(two_send_much);
+  run_child(two_send_less);
 }
 
 /* What its mail has wrong is found by whoever sorts it, and reported by them. */
@@ -234,6 +311,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(mail_reaches_its_owner),
       cmocka_unit_test(a_sleeping_owner_is_helped),
+      cmocka_unit_test(two_senders_wait_at_four_times_the_bound),
       cmocka_unit_test(a_sender_reports_what_it_finds),
       cmocka_unit_test(an_orphan_is_drained_by_the_sender),
       cmocka_unit_test(an_idle_threads_mail_is_sorted_by_the_sender),
