@@ -4,7 +4,10 @@
  * handlers from the newest to the oldest and the others from the oldest to the newest, so that a
  * handler older than the allocator's and a newer one have its handlers between them. The times of
  * all three, prepare, parent and child, are added up for each fork; the median of these sums is
- * held to --limit-us. Without it the figures are only printed: the machine has a say in them.
+ * held to --limit-us, and nine of ten to twice as much: what runs beside empties caches, so that on
+ * a busy machine these are at the limit of a quiet one's median (seen: 38 us, and 46 to 49 beside
+ * five more of this and other work, of 50). The most is the scheduler's. Without --limit-us the
+ * figures are only printed.
  */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
@@ -20,6 +23,7 @@ enum {
   OBJECTS = 64,
   STACK_BYTES = 64 * 1024,
   LIMIT_US_MAX = 1000000,
+  NINE_OF_TEN_TIMES = 2, /* the limit */
 };
 
 /* NULL where another allocator is at work. */
@@ -138,10 +142,14 @@ static void figures_judge(uint64_t threads, uint64_t forks, uint64_t limit_us) {
     puts("; no limit");
     return;
   }
-  printf("; limit %llu us\n", (unsigned long long)limit_us);
+  uint64_t most_us = limit_us * NINE_OF_TEN_TIMES;
+  printf("; limit %llu us, of 9 of 10 %llu us\n", (unsigned long long)limit_us,
+         (unsigned long long)most_us);
   fflush(stdout); /* the figures are wanted most when they are too large */
   REQUIRE(taken[SUM][middle] <= limit_us * 1000, "the median is %.1f us, limit %llu us",
           us_of(SUM, middle), (unsigned long long)limit_us);
+  REQUIRE(taken[SUM][forks * 9 / 10] <= most_us * 1000, "9 of 10 take %.1f us, limit %llu us",
+          us_of(SUM, forks * 9 / 10), (unsigned long long)most_us);
 }
 
 int main(int argc, char **argv) {
