@@ -1,8 +1,7 @@
 /* stress_threads.c — what many threads cost that do nothing, and that many can be alive at once.
- *   stress_threads idle [--threads N] [--rounds N] [--live N] [--work-ms N] [--classes]
- *                       [--meta-kib N] [--cached-kib N] [--ticked-kib N] [--idle-kib N]
- *     Threads allocate and free, then sleep; bounds are of one thread: its metadata, what it keeps
- *     at hand, that after another's slow paths for --work-ms, and all after hak_thread_idle.
+ *   stress_threads idle: see its usage. Threads allocate and free, then sleep; bounds are of one
+ *     thread: its metadata, what it keeps at hand, that after another's slow paths for --work-ms,
+ *     all after hak_thread_idle, and what is resident beside that once main has trimmed.
  *   stress_threads alive [--threads N] [--objects N] [--rounds N] [--growth-kib N] [--ended-kib N]
  *     All threads exist and have objects, free each other's, and end. Then a thread may have left
  *     --ended-kib in the first round, all together --growth-kib in the last, trimmed. All that are
@@ -221,8 +220,13 @@ static const char *homes_asked(void) {
   return homes == NULL ? "by default" : homes;
 }
 
+static double kib_in_all(const struct figures *before, const struct figures *now) {
+  return kib_each(before->meta, now->meta) + kib_each(before->cached, now->cached) +
+         kib_each(before->in_slabs, now->in_slabs);
+}
+
 static void pattern_idle(int argc, char **argv) {
-  static struct figures before, asleep, ticked, idle, later;
+  static struct figures before, asleep, ticked, idle, later, trimmed;
   threads = option_u64(argc, argv, "--threads", 64);
   rounds = option_u64(argc, argv, "--rounds", 1);
   live_max = option_u64(argc, argv, "--live", MIXED_OBJECTS);
@@ -231,11 +235,13 @@ static void pattern_idle(int argc, char **argv) {
   uint64_t cached_kib = option_u64(argc, argv, "--cached-kib", 256);
   uint64_t ticked_kib = option_u64(argc, argv, "--ticked-kib", 96);
   uint64_t idle_kib = option_u64(argc, argv, "--idle-kib", 32);
+  uint64_t beside_kib = option_u64(argc, argv, "--beside-kib", 16);
   REQUIRE(threads >= 1 && rounds >= 1 && live_max >= 1 && live_max <= MIXED_OBJECTS,
           "--threads, --rounds 1 or more, --live 1 to %d", MIXED_OBJECTS);
   pthread_t *ids = map_table(threads * sizeof *ids);
   for (uint64_t i = 0; i < threads; i++) ids[i] = thread_start(idle_thread, (void *)(uintptr_t)i);
   main_opens_region();
+  T_trim(0);
   main_works(UNREGRETTED_MS);
   gate_await();
   before = figures_now();
@@ -251,6 +257,8 @@ static void pattern_idle(int argc, char **argv) {
   idle = figures_now();
   main_works(work_ms);
   later = figures_now();
+  T_trim(0);
+  trimmed = figures_now();
   gate_open(3);
   for (uint64_t i = 0; i < threads; i++) thread_join(ids[i]);
   REQUIRE(asleep.heaps >= threads, "%llu heaps", (unsigned long long)asleep.heaps);
@@ -259,24 +267,27 @@ static void pattern_idle(int argc, char **argv) {
   figures_print("others worked", &before, &ticked);
   figures_print("hak_thread_idle", &before, &idle);
   figures_print("others worked on", &before, &later);
+  figures_print("main trimmed", &before, &trimmed);
   if (option_has(argc, argv, "--classes")) figures_print_classes(&ticked);
   REQUIRE(hak_thread_idle != NULL, "no hak_thread_idle");
   double meta = kib_each(before.meta, asleep.meta);
   double cached = kib_each(before.cached, asleep.cached);
   double cached_late = kib_each(before.cached, ticked.cached);
-  double all = kib_each(before.meta, idle.meta) + kib_each(before.cached, idle.cached) +
-               kib_each(before.in_slabs, idle.in_slabs);
+  double all = kib_in_all(&before, &idle);
+  double beside = kib_each(before.resident, trimmed.resident) - kib_in_all(&before, &trimmed);
   printf("stress_threads: %llu threads, %llu rounds, at most %zu live, HAKMEM_HEAPS %s; KiB a "
          "thread: metadata %.1f (of %llu), cached %.1f (of %llu), %.1f after others worked (of "
-         "%llu), in all %.1f after hak_thread_idle (of %llu), resident then %.1f\n",
+         "%llu), in all %.1f after hak_thread_idle (of %llu), resident then %.1f, and beside it "
+         "%.1f once trimmed (of %llu)\n",
          (unsigned long long)threads, (unsigned long long)rounds, live_max, homes_asked(), meta,
          (unsigned long long)meta_kib, cached, (unsigned long long)cached_kib, cached_late,
          (unsigned long long)ticked_kib, all, (unsigned long long)idle_kib,
-         kib_each(before.resident, idle.resident));
+         kib_each(before.resident, idle.resident), beside, (unsigned long long)beside_kib);
   bound_check("metadata", meta, meta_kib, &asleep);
   bound_check("cached", cached, cached_kib, &asleep);
   bound_check("cached, after others worked", cached_late, ticked_kib, &ticked);
   bound_check("all, after hak_thread_idle", all, idle_kib, &idle);
+  bound_check("resident beside it, trimmed", beside, beside_kib, &trimmed);
 }
 
 /* --- alive ---------------------------------------------------------------------------------- */
@@ -448,7 +459,7 @@ int main(int argc, char **argv) {
                       "[--growth-kib N] [--ended-kib N] [--seed N]"
                     : "stress_threads idle [--threads N] [--rounds N] [--live N] [--work-ms N] "
                       "[--classes] [--meta-kib N] [--cached-kib N] [--ticked-kib N] [--idle-kib N] "
-                      "[--seed N]; or stress_threads alive");
+                      "[--beside-kib N] [--seed N]; or stress_threads alive");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   if (strcmp(pattern, "idle") == 0) {
     pattern_idle(argc, argv);
