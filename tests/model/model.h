@@ -1,5 +1,5 @@
-/* model.h — a deterministic scheduler over the allocator's own source: every order of a few
- * threads' atomic steps, up to a bound, with weak memory.
+/* model.h — a deterministic scheduler over the allocator's own source: the orders of a few threads'
+ * atomic steps, up to a bound, with weak memory.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -11,8 +11,10 @@
 /* Threads are fibers. Before each atomic access to a location that two threads use, another thread
  * may go on in place of this one: at most `preemptions` times an execution; where a thread waits,
  * each of the others is tried. A load that is not ordered may give an older value: at most `stale`
- * times. Depth first: an execution is the list of its choices; the next one differs in the last
- * choice that has another way.
+ * times. An execution is the list of its choices. Those that deviate least from the first ways come
+ * first: all without a preemption or an older value, whoever begins; all with one of them, wherever
+ * it lies; and so on. Where as many as may be run do not make the next number whole, the rest of
+ * them are drawn at random, with a fixed seed, from all that the bounds allow.
  *
  * Memory. A location has all values stored to it, in order. A thread may read any of them from the
  * newest that it knows of on: one stored, or known, before something it has synchronised with
@@ -36,7 +38,7 @@ struct model_scenario {
 
 struct model_bounds {
   unsigned preemptions, stale;
-  uint64_t executions; /* at most; 0: all */
+  uint64_t executions; /* at most; 0: all, of which a list is kept */
 };
 
 struct model_result {
@@ -44,6 +46,8 @@ struct model_result {
   unsigned locations;  /* that two threads use */
   unsigned points_max; /* choices of one execution */
   bool is_complete;    /* within the bounds nothing is left to try */
+  unsigned levels;     /* all with fewer preemptions and older values together have been run */
+  uint64_t at_random;  /* of the executions */
 };
 
 /* True when no execution failed. What failed is printed, with the steps that led there. */

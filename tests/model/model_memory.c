@@ -20,6 +20,7 @@ struct sharing {
   bool is_used_by_two;
   bool is_written;
   uint8_t first_thread;
+  uint32_t round; /* that it was learnt in */
 };
 
 /* A value that a location had. */
@@ -61,7 +62,7 @@ static struct memory {
   struct store store[STORES];
   size_t store_count;
   struct clock clock[ALL_THREADS];
-  uint32_t execution;
+  uint32_t execution, round;
   unsigned shared_count;
   struct model_place mutant_at;
   char mutant_kind[16];
@@ -113,6 +114,8 @@ void memory_reset(void) {
   }
 }
 
+void memory_begin_round(void) { memory->round++; }
+
 unsigned memory_shared_count(void) { return memory->shared_count; }
 
 static void clock_join(struct clock *to, const struct clock *from) {
@@ -126,6 +129,7 @@ static void learn(struct sharing *s, bool is_write) {
   if (is_write) s->is_written = true;
   if (!s->is_used_by_two || !s->is_written) return;
   s->is_shared = true;
+  s->round = memory->round;
   memory->shared_count++;
   sched_learnt();
 }
@@ -265,7 +269,7 @@ static struct location *location_of(const void *p, size_t size, bool is_write) {
  * it. */
 static struct location *step_on(const void *p, size_t size, bool is_write) {
   struct location *l = location_of(p, size, is_write);
-  if (!l->sharing.is_shared) return l;
+  if (!l->sharing.is_shared || l->sharing.round == memory->round) return l;
   sched_point();
   return location_of(p, size, is_write);
 }

@@ -1,4 +1,5 @@
-/* model_run.h — between the model's parts: sched (threads, choices), memory (values, races), os.
+/* model_run.h — between the model's parts: sched (threads), explore (choices), memory (values,
+ * races), os.
  */
 #ifndef MODEL_RUN_H
 #define MODEL_RUN_H
@@ -14,8 +15,6 @@ struct clock {
 };
 
 /* --- sched */
-/* One of `count` ways, the first by default. */
-unsigned sched_choose(unsigned count);
 /* Before a step on shared memory: another thread may go on first. */
 void sched_point(void);
 /* Something is shared that was not known to be: the executions so far had too few points. */
@@ -27,7 +26,26 @@ bool sched_is_stack(uintptr_t address);
 unsigned sched_choose_stale(unsigned count);
 void sched_note(const char *what, const void *p, uint64_t value, struct model_place at);
 
+/* --- explore */
+enum choice_kind { CHOICE_FREE, CHOICE_PREEMPTION, CHOICE_STALE, CHOICE_KINDS };
+void explore_begin(struct model_bounds bounds);
+/* From the first execution on. */
+void explore_restart(void);
+/* So many have been run. False when that was the last. */
+bool explore_next(uint64_t executions);
+/* One of `count` ways, two at least: the first by default. The execution may have `left` more that
+ * are not, of this kind; if the kind is free, any number. */
+unsigned explore_choose(unsigned count, enum choice_kind kind, unsigned left);
+/* The execution has ended well: what it had to choose from is known. */
+void explore_ended(void);
+bool explore_is_at_random(void);
+/* With so many deviations all have been run that are known. */
+bool explore_is_between_levels(void);
+void explore_result(struct model_result *result);
+
 /* --- memory */
+/* What is known to be shared by now gives points from here on. */
+void memory_begin_round(void);
 void memory_reset(void); /* before an execution: what is there is known to all */
 unsigned memory_shared_count(void);
 

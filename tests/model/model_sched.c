@@ -1,4 +1,4 @@
-/* model_sched.c — threads as fibers, the choices of an execution, and the way from one to the next.
+/* model_sched.c — threads as fibers, and a scenario's executions, one after the other.
  */
 #include "model_run.h"
 
@@ -12,10 +12,8 @@
 
 enum {
   STACK_BYTES = 65536,
-  CHOICES = 4096, /* of one execution */
-  STEPS = 20000,  /* of one execution: more are a livelock */
-  NOTES = 4096,   /* a power of two: the last steps, to be printed */
-  RESTARTS = 1000,
+  STEPS = 20000, /* of one execution: more are a livelock */
+  NOTES = 4096,  /* a power of two: the last steps, to be printed */
 };
 
 enum fiber_state { FIBER_READY, FIBER_WAITS, FIBER_ENDED };
@@ -42,12 +40,6 @@ static struct sched {
   bool has_learnt;
   unsigned preemptions_left, stale_left;
   struct model_bounds bounds;
-  struct {
-    uint16_t taken, count;
-  } choice[CHOICES];
-  unsigned choice_count; /* on record: the execution follows them, then takes first ways */
-  unsigned choice_at;
-  unsigned points_max;
   unsigned steps;
   struct note note[NOTES];
   size_t note_count;
@@ -120,22 +112,9 @@ static unsigned others_ready(unsigned out[ALL_THREADS]) {
   return count;
 }
 
-unsigned sched_choose(unsigned count) {
-  if (count <= 1) return 0;
-  unsigned at = sched->choice_at++;
-  if (at == CHOICES) model_fail("too many choices", __FILE__, __LINE__);
-  if (at == sched->choice_count) {
-    sched->choice[at].taken = 0;
-    sched->choice[at].count = (uint16_t)count;
-    sched->choice_count++;
-  }
-  if (sched->choice[at].count != count) model_fail("not deterministic", __FILE__, __LINE__);
-  return sched->choice[at].taken;
-}
-
 unsigned sched_choose_stale(unsigned count) {
   if (sched->stale_left == 0) return 0;
-  unsigned back = sched_choose(count);
+  unsigned back = explore_choose(count, CHOICE_STALE, sched->stale_left);
   if (back != 0) sched->stale_left--;
   return back;
 }
@@ -148,10 +127,16 @@ void sched_point(void) {
   count_step();
   if (sched->preemptions_left == 0) return;
   unsigned other[ALL_THREADS], count = others_ready(other);
-  unsigned taken = sched_choose(count + 1);
+  if (count == 0) return;
+  unsigned taken = explore_choose(count + 1, CHOICE_PREEMPTION, sched->preemptions_left);
   if (taken == 0) return;
   sched->preemptions_left--;
   resume(other[taken - 1]);
+}
+
+/* Whichever of some threads goes on. */
+static void resume_one(const unsigned *which, unsigned count) {
+  resume(which[count == 1 ? 0 : explore_choose(count, CHOICE_FREE, 0)]);
 }
 
 /* This thread cannot go on, or says that another had better. */
@@ -167,7 +152,7 @@ static void give_way(void) {
     resume(0);
     return;
   }
-  resume(other[sched_choose(count)]);
+  resume_one(other, count);
 }
 
 void model_pause(void) {
@@ -247,7 +232,6 @@ static void start_fibers(void) {
 static void execute(void) {
   restore();
   memory_reset();
-  sched->choice_at = 0;
   sched->steps = 0;
   sched->note_count = 0;
   sched->preemptions_left = sched->bounds.preemptions;
@@ -255,23 +239,9 @@ static void execute(void) {
   start_fibers();
   sched->is_running = true;
   unsigned ready[ALL_THREADS], count = others_ready(ready);
-  resume(ready[sched_choose(count)]);
+  resume_one(ready, count);
   sched->is_running = false;
   if (!sched->has_failed) scenario->check(); /* all is written: the newest values are there */
-  if (sched->choice_count > sched->points_max) sched->points_max = sched->choice_count;
-}
-
-/* The last choice that has another way takes it. False when there is none. */
-static bool next_execution(void) {
-  while (sched->choice_count != 0) {
-    unsigned last = sched->choice_count - 1;
-    if (sched->choice[last].taken + 1u < sched->choice[last].count) {
-      sched->choice[last].taken++;
-      return true;
-    }
-    sched->choice_count--;
-  }
-  return false;
 }
 
 static void sched_init(void) {
@@ -291,42 +261,61 @@ static void sched_init(void) {
   (void)tls_anchor;
 }
 
+/* What two threads use is learnt on the way: the executions before had too few points. They begin
+ * anew, not at once: there may be more to learn. */
+static bool is_worth_a_restart(uint64_t done, uint64_t learnt_at) {
+  return explore_is_between_levels() || done >= 2 * learnt_at - 1;
+}
+
 bool model_run(const struct model_scenario *s, struct model_bounds bounds,
                struct model_result *result) {
   scenario = s;
   sched_init();
   sched->bounds = bounds;
   sched->has_failed = false;
-  sched->points_max = 0;
-  sched->choice_count = 0;
+  sched->has_learnt = false;
+  explore_begin(bounds);
   s->setup();
   snapshot();
   *result = (struct model_result){0};
-  unsigned restarts = 0;
-  for (bool is_more = true; is_more;) { /* ends: executions are finite, and so are locations */
-    sched->has_learnt = false;
+  memory_begin_round();
+  uint64_t round_start = 0, learnt_at = 0;
+  while (explore_next(result->executions)) { /* ends: executions are finite, and so are locations */
     execute();
     result->executions++;
     if (sched->has_failed) {
       print_notes();
-      return false;
+      break;
     }
-    if (sched->has_learnt && ++restarts < RESTARTS) {
-      sched->choice_count = 0;
-      continue;
-    }
-    is_more = next_execution();
-    if (bounds.executions != 0 && result->executions >= bounds.executions) break;
-    result->is_complete = !is_more;
+    explore_ended();
+    if (!sched->has_learnt) continue;
+    uint64_t done = result->executions - round_start;
+    if (learnt_at == 0) learnt_at = done;
+    bool is_at_random = explore_is_at_random();
+    if (!is_at_random && !is_worth_a_restart(done, learnt_at)) continue;
+    memory_begin_round();
+    if (!is_at_random) explore_restart();
+    sched->has_learnt = false;
+    round_start = result->executions;
+    learnt_at = 0;
   }
+  explore_result(result);
   result->locations = memory_shared_count();
-  result->points_max = sched->points_max;
-  return true;
+  return !sched->has_failed;
 }
 
 /* As a process of its own says by its status; what ends it early says 1 or 2. */
 enum { SCENARIOS_MAX = 64 };
 enum verdict { PASSED_ALL, FAILED, PASSED_CUT_OFF = 3 };
+
+static void print_cut_off(const struct model_result *r) {
+  if (r->levels == 0) {
+    printf("; not even all without preemptions");
+  } else {
+    printf("; all with up to %u preemptions or old values", r->levels - 1);
+  }
+  printf(", then %llu at random, not all", (unsigned long long)r->at_random);
+}
 
 /* Each scenario in a process of its own: all begin with the same memory. */
 static enum verdict run_apart(const struct model_scenario *s, struct model_bounds bounds) {
@@ -335,9 +324,11 @@ static enum verdict run_apart(const struct model_scenario *s, struct model_bound
   if (child == 0) {
     struct model_result r;
     bool is_passed = model_run(s, bounds, &r);
-    printf("%-28s %s: %llu executions, %u locations, %u choices at most%s\n", s->name,
+    printf("%-28s %s: %llu executions, %u locations, %u choices at most", s->name,
            is_passed ? "passed" : "FAILED", (unsigned long long)r.executions, r.locations,
-           r.points_max, r.is_complete || !is_passed ? "" : ", not all");
+           r.points_max);
+    if (is_passed && !r.is_complete) print_cut_off(&r);
+    printf("\n");
     fflush(stdout);
     _exit(!is_passed ? FAILED : r.is_complete ? PASSED_ALL : PASSED_CUT_OFF);
   }
