@@ -39,7 +39,7 @@
 
 enum {
   OUTBOX_SLOTS = 64,
-  OUTBOX_MIXES = 8,
+  OUTBOX_MIXES = 16, /* counted: docs/decisions/0018 */
   OUTBOX_SLOTS_ALL = OUTBOX_SLOTS + OUTBOX_MIXES,
   OUTBOX_MIX_OBJECTS = 64, /* of a mix, at most */
   OUTBOX_BYTES = 131072,   /* of objects, at most; measured: docs/decisions/0013 */
