@@ -287,6 +287,16 @@ static void pulls_a_slab(void) {
   entry_leave(h);
 }
 static void has_a_tick(void) { NEED(idle_tick(heap_current, tick_ms += 100).kind == FAULT_NONE); }
+/* What a thread does after another's malloc_trim: its slow path gives up what is its own alone. */
+static void honours_a_trim(void) {
+  struct heap *h = heap_current;
+  add_relaxed(&trim_epoch, 1u);
+  NEED(idle_trim_is_due(h));
+  NEED(entry_enter() == h);
+  entry_leave(h);
+  NEED(!idle_trim_is_due(h));
+  has_a_tick();
+}
 
 static void make_heaps(uint32_t count) {
   static struct heap *made[MANY_HEAPS];
@@ -298,7 +308,7 @@ static void make_heaps(uint32_t count) {
 
 static void count_operations(uint64_t *count) {
   void (*const operation[])(void) = {uses_fresh_slabs, adopts_and_abandons, frees_for_another,
-                                     pulls_a_slab, has_a_tick};
+                                     pulls_a_slab,     has_a_tick,          honours_a_trim};
   for (size_t i = 0; i < HAK_COUNT_OF(operation); i++) {
     operation[i](); /* what the first time needs besides */
     hak_thread_idle();
@@ -308,7 +318,7 @@ static void count_operations(uint64_t *count) {
 }
 
 static void among_many(void) {
-  enum { OPERATIONS = 5 };
+  enum { OPERATIONS = 6 };
   uint64_t few[OPERATIONS], many[OPERATIONS];
   (void)heap_own();
   pthread_t thread = start(frees_most);
