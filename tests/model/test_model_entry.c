@@ -149,5 +149,5 @@ static const struct model_scenario scenarios[] = {
 
 int main(int argc, char **argv) {
   return model_main(argc, argv, scenarios, sizeof scenarios / sizeof *scenarios,
-                    (struct model_bounds){2, 1, 8000}, (struct model_bounds){3, 2, 300000});
+                    (struct model_bounds){2, 1, 6000}, (struct model_bounds){3, 2, 200000});
 }
