@@ -383,7 +383,8 @@ int model_main(int argc, char **argv, const struct model_scenario *scenarios, si
     if (only != NULL && strcmp(only, scenarios[i].name) != 0) continue;
     ran[found] = scenarios[i];
     verdicts[found] = run_apart(&scenarios[i], is_long ? thorough : brief);
-    is_good = is_good && verdicts[found++] != FAILED;
+    is_good = is_good && verdicts[found] != FAILED;
+    found++;
   }
   if (found == 0) {
     fprintf(stderr, "%s: no scenario %s\n", argv[0], only == NULL ? "" : only);
