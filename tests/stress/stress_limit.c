@@ -5,9 +5,10 @@
  * 0 is a mixture; --grow-percent: of one block a thread instead, that realloc makes so much larger
  * each time, until all are refused; --cache-mib: besides, at the start of each round, so much is a
  * cache that hak_limit_callback's program frees, which is told of at the end.
- * stress_limit --steps-mib N [--addresses]: of a limit of N MiB so many parts are used, one after
- * the other, as of resident memory, or as of address space; after each, PROBE_BYTES more are
- * allocated and freed, and what of the free memory stays resident is printed.
+ * stress_limit --steps-mib N --stays-kib A-B,... [--addresses]: of a limit of N MiB so many parts
+ * are used, one after the other, as of resident memory, or as of address space; after each,
+ * PROBE_BYTES more are allocated and freed, and again until what of the free memory stays resident
+ * is A up to B KiB, those of the step, or for long. Then it is printed.
  */
 #include "stress_util.h"
 
@@ -24,8 +25,10 @@ enum {
   PROBE_BYTES = 6144 * PIECE_BYTES,
   SLOW_PATHS = 200,   /* so many that the clock is looked at */
   SLOW_BYTES = 40000, /* of an object whose malloc and free are slow paths */
-  LOOKS_MS = 600,     /* near a limit, it is looked at each half second */
+  LOOKS_MS = 1100, /* near a limit, it is looked at each half second; what was purged and is needed
+                    * again within a second stays for ten */
   PAUSE_MS = 10,
+  TRIES = 20, /* far from one it is looked at each ten seconds */
 };
 
 struct link {
@@ -154,7 +157,7 @@ static void slow_paths(void) {
   for (int i = 0; i < SLOW_PATHS; i++) T_free(T_malloc(SLOW_BYTES));
 }
 
-/* Looks at the limit are a matter of time: until one was made for certain. */
+/* Looks at the limit are a matter of time: until one was made, on a machine that is not busy. */
 static void wait_for_look(void) {
   struct timespec pause = {0, PAUSE_MS * 1000000};
   for (int ms = 0; ms < LOOKS_MS; ms += PAUSE_MS) {
@@ -163,13 +166,34 @@ static void wait_for_look(void) {
   }
 }
 
-static void run_steps(size_t limit, bool by_addresses) {
+static size_t poll_stays(size_t resident_before, size_t live, size_t least, size_t most) {
+  size_t stays = 0;
+  for (int i = 0; i < TRIES && (i == 0 || stays < least || stays >= most); i++) {
+    wait_for_look();
+    empty(pieces_new(PROBE_BYTES, NULL)); /* these frees are slow paths, which give back */
+    size_t resident = anonymous_bytes() - resident_before;
+    stays = resident > live ? resident - live : 0;
+  }
+  return stays;
+}
+
+/* The next A-B of the list at *text, in bytes. */
+static void next_range(const char **text, size_t *least, size_t *most) {
+  char *end;
+  *least = strtoull(*text, &end, 10) * KIB;
+  if (*end != '-') option_refuse("--stays-kib", *text, "A-B,... is wanted, one a step");
+  *most = strtoull(end + 1, &end, 10) * KIB;
+  *text = *end == ',' ? end + 1 : end;
+}
+
+static void run_steps(size_t limit, bool by_addresses, const char *ranges) {
   /* Of 1,000, each amid a step of docs/tuning.md, with the probe too; at last back below them. */
   static const size_t parts[] = {600, 870, 920, 952, 600};
   size_t resident_before = anonymous_bytes(), live = 0;
   struct link *list = NULL;
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    size_t wanted = limit / 1000 * parts[i];
+    size_t wanted = limit / 1000 * parts[i], least, most;
+    next_range(&ranges, &least, &most);
     while ((by_addresses ? address_bytes() : resident_before + live) < wanted) {
       list = pieces_new(PIECE_BYTES, list);
       live += PIECE_BYTES;
@@ -180,11 +204,9 @@ static void run_steps(size_t limit, bool by_addresses) {
       list = next;
       live -= PIECE_BYTES;
     }
-    wait_for_look();
-    empty(pieces_new(PROBE_BYTES, NULL)); /* these frees are slow paths, which give back */
-    size_t resident = anonymous_bytes() - resident_before;
+    size_t stays = poll_stays(resident_before, live, least, most);
     printf("stress_limit: %zu of 1000 used: %zu KiB live, %zu KiB stay resident beside\n", parts[i],
-           live / KIB, resident > live ? (resident - live) / KIB : 0);
+           live / KIB, stays / KIB);
   }
   empty(list);
 }
@@ -219,7 +241,8 @@ int main(int argc, char **argv) {
   stress_name = "stress_limit";
   options_check(argc, argv, 1,
                 "stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] "
-                "[--grow-percent N] [--cache-mib N] [--steps-mib N] [--addresses] [--seed N]");
+                "[--grow-percent N] [--cache-mib N] [--steps-mib N] [--stays-kib LIST] "
+                "[--addresses] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t mib = option_u64(argc, argv, "--most-mib", 1024), rounds, n;
   option_range("--most-mib", mib, 1, 1 << 20);
@@ -236,7 +259,10 @@ int main(int argc, char **argv) {
   uint64_t steps_mib = option_u64(argc, argv, "--steps-mib", 0);
   option_range("--steps-mib", steps_mib, 0, 1 << 20);
   if (steps_mib != 0) {
-    run_steps(steps_mib * MIB, option_has(argc, argv, "--addresses"));
+    const char *ranges = "";
+    for (int i = 1; i + 1 < argc; i++)
+      if (strcmp(argv[i], "--stays-kib") == 0) ranges = argv[i + 1];
+    run_steps(steps_mib * MIB, option_has(argc, argv, "--addresses"), ranges);
     return 0;
   }
   cache_bytes = cache_mib * MIB;

@@ -100,8 +100,9 @@ class Limits(unittest.TestCase):
 
     def steps(self, *arguments, before=None, expected=STEPS, **variables):
         """Without the time that free memory stays, and huge pages, which go as a whole."""
-        done = run(["--steps-mib", str(STEPS_LIMIT // MIB), *arguments], before,
-                   HAKMEM_PURGE_DELAY_MS="0", HAKMEM_THP="never", **variables)
+        ranges = ",".join(f"{int(least * 1024)}-{int(most * 1024)}" for least, most in expected)
+        done = run(["--steps-mib", str(STEPS_LIMIT // MIB), "--stays-kib", ranges, *arguments],
+                   before, HAKMEM_PURGE_DELAY_MS="0", HAKMEM_THP="never", **variables)
         print(done.stdout, end="")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         stay = [int(kib) / 1024 for kib in re.findall(r"(\d+) KiB stay", done.stdout)]
