@@ -45,6 +45,9 @@ static struct explore {
   uint32_t current;
   struct level level[LEVELS];
   unsigned at_level;
+  unsigned whole; /* levels, before the last restart */
+  unsigned learnt_at_level;
+  bool has_learnt;
   bool is_at_random;
   uint64_t random;
   uint64_t walks;
@@ -116,6 +119,13 @@ static unsigned walk_choose(unsigned count, enum choice_kind kind, unsigned left
 
 /* ---- executions */
 
+static void node_root(void) {
+  explore->node_count = 0;
+  explore->at_level = 0;
+  memset(explore->level, 0, sizeof explore->level);
+  node_add(NO_NODE, 0, (struct node){0});
+}
+
 void explore_begin(struct model_bounds bounds) {
   if (explore == NULL)
     explore =
@@ -123,14 +133,29 @@ void explore_begin(struct model_bounds bounds) {
   if (explore == MAP_FAILED || bounds.preemptions + bounds.stale >= LEVELS) exit(2);
   free(explore->node);
   *explore = (struct explore){.bounds = bounds, .random = 1};
-  explore_restart();
+  node_root();
 }
 
-void explore_restart(void) {
-  explore->node_count = 0;
-  explore->at_level = 0;
-  memset(explore->level, 0, sizeof explore->level);
-  node_add(NO_NODE, 0, (struct node){0});
+/* In the levels below, one thread alone uses what has been learnt: they need no more points. */
+void explore_learnt(void) {
+  if (explore->is_at_random || explore->has_learnt) return;
+  explore->has_learnt = true;
+  explore->learnt_at_level = explore->at_level;
+}
+
+static unsigned whole_levels(void) {
+  unsigned now = explore->has_learnt ? explore->learnt_at_level : explore->at_level;
+  return now > explore->whole ? now : explore->whole;
+}
+
+void explore_restart(uint64_t again, uint64_t executions) {
+  explore->whole = whole_levels();
+  if (explore->bounds.executions != 0 && again > explore->bounds.executions - executions) {
+    explore->is_at_random = true;
+    return;
+  }
+  explore->has_learnt = false;
+  node_root();
 }
 
 bool explore_next(uint64_t executions) {
@@ -188,7 +213,7 @@ bool explore_is_between_levels(void) { return explore->level[explore->at_level].
 void explore_result(struct model_result *result) {
   unsigned end = explore->bounds.preemptions + explore->bounds.stale + 1;
   result->is_complete = explore->at_level == end;
-  result->levels = explore->at_level;
+  result->levels = result->is_complete ? end : whole_levels();
   result->at_random = explore->walks;
   result->points_max = explore->points_max;
 }

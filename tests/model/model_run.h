@@ -29,8 +29,10 @@ void sched_note(const char *what, const void *p, uint64_t value, struct model_pl
 /* --- explore */
 enum choice_kind { CHOICE_FREE, CHOICE_PREEMPTION, CHOICE_STALE, CHOICE_KINDS };
 void explore_begin(struct model_bounds bounds);
-/* From the first execution on. */
-void explore_restart(void);
+/* Something was learnt to be shared. */
+void explore_learnt(void);
+/* From the first execution on, where `again` of them can be run once more; else at random. */
+void explore_restart(uint64_t again, uint64_t executions);
 /* So many have been run. False when that was the last. */
 bool explore_next(uint64_t executions);
 /* One of `count` ways, two at least: the first by default. The execution may have `left` more that

@@ -291,10 +291,11 @@ bool model_run(const struct model_scenario *s, struct model_bounds bounds,
     if (!sched->has_learnt) continue;
     uint64_t done = result->executions - round_start;
     if (learnt_at == 0) learnt_at = done;
+    explore_learnt();
     bool is_at_random = explore_is_at_random();
     if (!is_at_random && !is_worth_a_restart(done, learnt_at)) continue;
     memory_begin_round();
-    if (!is_at_random) explore_restart();
+    if (!is_at_random) explore_restart(done, result->executions);
     sched->has_learnt = false;
     round_start = result->executions;
     learnt_at = 0;
