@@ -335,7 +335,7 @@ class Judge:
 def all_judges(build):
     paths = sorted(glob.glob(os.path.join(build, "mutated_*")))
     paths += [os.path.join(build, f"test_model_{name}")
-              for name in ("lock", "claim", "class", "mail")]
+              for name in ("lock", "claim", "class", "mail", "pull")]
     paths = [path for path in paths if os.path.basename(path) not in SLOW]
     return [Judge(path) for path in paths + [os.path.join(build, name) for name in SLOW]]
 
