@@ -151,7 +151,7 @@ static HAK_COLD void free_direct(void *p, size_t i) {
   struct heap *h = entry_thread_heap(), *owner;
   uint32_t entry;
   for (;;) { /* ends: each further round follows a pull by another thread */
-    entry = map_load(i);
+    entry = map_load_acquire(i);
     owner = heap_of_id(map_entry_id(entry));
     if (NEVER(owner == NULL)) return;
     if (h == NULL || !heap_enter_with(h, owner)) {
@@ -226,7 +226,7 @@ static HAK_COLD void free_own(void *p, struct bin *b, size_t class_bytes) {
 
 void entry_free_slow(void *p, size_t i) {
   struct heap *h = heap_current;
-  uint32_t entry = map_load(i);
+  uint32_t entry = map_load_acquire(i); /* of who has pulled its slab, perhaps */
   if (HAK_UNLIKELY(!map_entry_is_slab(entry))) {
     free_other(p, i, entry);
     return;

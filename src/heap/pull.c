@@ -67,7 +67,7 @@ struct slab *pull_slab(struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&h->lock));
   struct slab *s = NULL;
   for (uint32_t i = 0; i < 2 && s == NULL && h->is_owned; i++) {
-    uint32_t id = load_relaxed(&pull_offers[c][i]);
+    uint32_t id = load_acquire(&pull_offers[c][i]); /* pairs with pull_offer */
     if (HAK_UNLIKELY(id != 0) && id != heap_id(h)) s = pull_from(h, c, id);
   }
   return s;

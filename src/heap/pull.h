@@ -34,7 +34,8 @@ HAK_INLINE bool pull_has_surplus(const struct heap *h) {
 HAK_INLINE void pull_offer(const struct heap *h, uint32_t c) {
   if (HAK_LIKELY(!pull_has_surplus(h) || !h->is_owned)) return;
   _Atomic(uint32_t) *offer = pull_offer_word(c, heap_id(h));
-  if (load_relaxed(offer) != heap_id(h)) store_relaxed(offer, heap_id(h));
+  if (load_relaxed(offer) != heap_id(h))
+    store_release(offer, heap_id(h)); /* pairs with pull_slab: it finds the heap */
 }
 /* A slab of class c with free objects that was another heap's, on the home h's list; NULL when
  * there is none. The caller is one of its threads and holds its lock. O(1). */

@@ -125,7 +125,7 @@ static void give_back_run(struct heap *home, struct slab *s, const struct page_r
  * caller holds the purge lock. */
 static struct heap *owner_lock(size_t chunk) {
   for (;;) { /* ends: each further round follows a change of owner by another thread */
-    uint32_t entry = map_load(chunk);
+    uint32_t entry = map_load_acquire(chunk);
     if (map_entry_id(entry) < HEAP_ID_FIRST) return NULL;
     struct heap *home = heap_of_id(map_entry_id(entry));
     if (NEVER(home == NULL)) return NULL;

@@ -73,10 +73,13 @@ HAK_INLINE void *chunk_address(size_t index) {
   return (void *)(region_base + (index << CHUNK_SHIFT));
 }
 HAK_INLINE uint32_t map_load(size_t index) { return load_relaxed(&region_map[index]); }
-/* What was written of the chunks before is there once the entry is: see docs/decisions/0005. */
+/* For who goes on to the chunk's owner: it may be new to this thread, whatever led here. Pairs with
+ * map_store. */
+HAK_INLINE uint32_t map_load_acquire(size_t index) { return load_acquire(&region_map[index]); }
+/* What was written of the chunks, and of their owner, before is there once the entry is: to a
+ * handler of this thread or a child (docs/decisions/0005), and to map_load_acquire. */
 HAK_INLINE void map_store(size_t first, size_t count, uint32_t entry) {
-  signal_fence();
-  for (size_t i = first; i < first + count; i++) store_relaxed(&region_map[i], entry);
+  for (size_t i = first; i < first + count; i++) store_release(&region_map[i], entry);
 }
 
 #endif

@@ -15,6 +15,7 @@ enum { SMALL_BYTES = 48, LIVE = 64, WALK = 600 };
 
 static _Atomic(void *) handed;
 static void *kept;
+static bool is_kept_freed; /* or about to be */
 
 static size_t live_count(void) {
   struct view_totals t;
@@ -28,6 +29,7 @@ static size_t live_count(void) {
 static void begin(void) {
   model_allocator_init();
   store_relaxed(&handed, NULL);
+  is_kept_freed = false;
   kept = entry_malloc(SMALL_BYTES); /* of thread 0, whose heap sleeps from now on */
   MODEL_NEED(kept != NULL);
 }
@@ -37,17 +39,21 @@ static void begin_shared(void) {
   model_allocator_init();
   home_set_count(1);
   store_relaxed(&handed, NULL);
+  is_kept_freed = false;
   kept = entry_malloc(SMALL_BYTES);
   MODEL_NEED(kept != NULL);
 }
 
 static void hands_on(void) {
   void *p = entry_malloc(SMALL_BYTES);
-  MODEL_NEED(p != NULL && p != kept);
+  MODEL_NEED(p != NULL && (p != kept || is_kept_freed));
   p = swap_acq_rel(&handed, p);
   if (p != NULL) entry_free(p);
 }
-static void frees_kept(void) { entry_free(kept); }
+static void frees_kept(void) {
+  is_kept_freed = true; /* from here on another may be given it */
+  entry_free(kept);
+}
 static void trims(void) { (void)entry_purge(); }
 static void says_idle(void) {
   entry_free(entry_malloc(SMALL_BYTES));
