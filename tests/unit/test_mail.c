@@ -70,7 +70,8 @@ static void *frees_many(void *unused) {
 /* What waits for h. The caller is its only reader: nobody but who holds h's lock takes any out. */
 static size_t inbox_bytes(struct heap *h) {
   size_t bytes = 0;
-  for (struct magazine *m = load_relaxed(&h->inbox); m != NULL; m = m->next)
+  struct magazine *first = load_acquire(&h->inbox); /* pairs with inbox_push */
+  for (struct magazine *m = first; m != NULL; m = m->next)
     bytes += load_relaxed(&m->count) * (size_t)MANY_BYTES;
   return bytes;
 }
