@@ -186,8 +186,7 @@ static size_t purge_slab(struct walk *walk, size_t chunk) {
   if (!begins_slab(chunk, entry)) return 0;
   size_t purged = 0;
   walk->slabs_left--;
-  for (;
-       ;) { /* each round goes on behind the run of the last, and waits: the slab is noted by now */
+  for (;;) { /* each round goes on behind the last run, and waits: the slab is noted by now */
     if (!purge_begin(page != 0 || walk->only == NULL)) { /* who asks for all gets it */
       walk->is_refused = true;
       return purged;

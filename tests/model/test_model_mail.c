@@ -2,12 +2,11 @@
  * steps: while the owner empties it, while other senders do, and while it ends or another thread
  * takes it over.
  */
-#include "model.h"
+#include "model_heap.h"
 #include "model_atomic.h"
 
 #include "flush.h"
 #include "heap.h"
-#include "home.h"
 #include "mail.h"
 #include "outbox.h"
 #include "refill.h"
@@ -19,15 +18,6 @@ static struct heap *owner, *sender[2];
 static void *object[OBJECTS];
 static bool is_sent[OBJECTS];
 static struct heap *adopted;
-
-static struct heap *heap_take(void) {
-  MODEL_NEED(lock_enter(&heap_none.lock));
-  struct heap *h = home_acquire();
-  lock_leave(&heap_none.lock);
-  MODEL_NEED(h != NULL);
-  return h;
-}
-static void enter(struct heap *h) { MODEL_NEED(lock_enter(&h->lock)); }
 
 static void begin(void) {
   model_allocator_init();

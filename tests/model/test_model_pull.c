@@ -1,14 +1,13 @@
 /* test_model_pull.c — objects are freed by other threads while another heap pulls their slab: what
  * was on its way to the old owner reaches the new one, once, whatever the order of steps.
  */
-#include "model.h"
+#include "model_heap.h"
 #include "model_atomic.h"
 
 #include "entry.h"
 #include "entry_hot.h"
 #include "flush.h"
 #include "heap.h"
-#include "home.h"
 #include "mail.h"
 #include "outbox.h"
 #include "pull.h"
@@ -25,15 +24,6 @@ static void *object[OBJECTS];
 static bool is_freed[OBJECTS];
 static unsigned used_count; /* objects that the pullers took, and kept */
 static bool has_ended;
-
-static struct heap *heap_take(void) {
-  MODEL_NEED(lock_enter(&heap_none.lock));
-  struct heap *h = home_acquire();
-  lock_leave(&heap_none.lock);
-  MODEL_NEED(h != NULL);
-  return h;
-}
-static void enter(struct heap *h) { MODEL_NEED(lock_enter(&h->lock)); }
 
 static void begin(void) {
   model_allocator_init();

@@ -2,12 +2,11 @@
  * back, while another heap pulls the slab, and while a second thread purges: nobody is given an
  * object of a page that is about to lose its contents, and all bits come back.
  */
-#include "model.h"
+#include "model_heap.h"
 #include "model_atomic.h"
 
 #include "flush.h"
 #include "heap.h"
-#include "home.h"
 #include "pull.h"
 #include "refill.h"
 #include "size_class.h"
@@ -30,15 +29,6 @@ static void purged(void *p, size_t size) {
   MODEL_NEED((const char *)p >= slab_start && from + size / BYTES <= SLAB_OBJECTS);
   for (size_t i = from; i < from + size / BYTES; i++) content[i] = 0;
 }
-
-static struct heap *heap_take(void) {
-  MODEL_NEED(lock_enter(&heap_none.lock));
-  struct heap *h = home_acquire();
-  lock_leave(&heap_none.lock);
-  MODEL_NEED(h != NULL);
-  return h;
-}
-static void enter(struct heap *h) { MODEL_NEED(lock_enter(&h->lock)); }
 
 /* A slab of which one object in its second page is in use, and the first ten have been. */
 static void begin(void) {
