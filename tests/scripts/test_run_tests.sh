@@ -24,6 +24,9 @@ small(a.good a "" "echo all is well")
 small(a.skipped a one-core "echo SKIP: no such thing; exit 77")
 small(b.first b one-core "echo first")
 small(b.last b "" "echo why it failed; test -e $ENV{SMALL_MAY_PASS}")
+small(words.said words "" "echo the word; exit 78")
+small(words.unsaid words "" "echo another")
+set_tests_properties(words.said words.unsaid PROPERTIES PASS_REGULAR_EXPRESSION "the.word")
 END
 printf 'build/\n' >"$tree/.gitignore"
 export SMALL_LOG=$work/log SMALL_MAY_PASS=$work/may_pass
@@ -57,6 +60,10 @@ has long-release-a.txt "^commit: $(git rev-parse HEAD)\$" \
   '^passed a\.good [0-9]+\.[0-9] s: all is well$' '^skipped a\.skipped [0-9.]+ s: no such thing$' \
   '^1 passed, 0 failed, 1 skipped$'
 [ ! -e "$results/long-release-b.txt" ] || fail 'part b was not asked for'
+
+# What a test must say decides, whatever its exit status.
+part 1 release-words '1 passed, 1 failed, 0 skipped'
+has long-release-words.txt '^passed words\.said' '^failed words\.unsaid'
 
 # A failure stays in the file with its output, and only it is run again.
 part 1 release-b '1 passed, 1 failed, 0 skipped'
