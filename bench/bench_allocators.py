@@ -13,8 +13,8 @@ from collections import namedtuple
 from bench_machine import OWN_NAMES, BadInput, RunFailed
 
 # expect: the base name of the library whose malloc the process must call. profile: hakmem's, None:
-# as the environment has it.
-Allocator = namedtuple("Allocator", "name path expect profile", defaults=(None,))
+# as the environment has it. variables: more of the environment, pairs.
+Allocator = namedtuple("Allocator", "name path expect profile variables", defaults=(None, ()))
 
 LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64",
                    "/usr/lib"]
@@ -82,6 +82,7 @@ def environment(allocator, report=None):
         env.pop("HAKMEM_PROFILE", None)
     if allocator.profile not in (None, PROFILES[0]):  # that one as who sets nothing has it
         env["HAKMEM_PROFILE"] = allocator.profile
+    env.update(allocator.variables)
     if report is not None:
         env["HAKMEM_REPORT"] = report
     return env

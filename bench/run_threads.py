@@ -8,8 +8,8 @@ consumers with a backlog, less what the same run has without objects (--no-objec
 and the same full queue, right after it under the same allocator), of the bytes requested that were
 alive at most. Producers only allocate and consumers only free: each of these rows has threads that
 only free, and those that are 64 MiB behind free what was allocated long ago. Producers and
-consumers without a backlog run also on a library that does nothing (bench_nothing.c): what they
-take then is the program's own.
+consumers run also on a library that does nothing (bench_nothing.c): what they take then is the
+program's own, with a backlog the wait for memory that was used long ago too.
 
 Targets are those of the last column. A ratio is the median of the rounds' with its 95 % bootstrap
 interval, as bench/run.py has them: met where all of it is within the target, missed where none of
@@ -60,6 +60,7 @@ ROWS = [
 SUBJECT, PEERS = "hakmem", bench_allocators.QUICK_PEERS
 ALIVE = "what was alive"
 NOTHING, NOTHING_FILE = "nothing", "bench_nothing.so"
+NOTHING_BEHIND = (("BENCH_NOTHING_RING", str(80 << 20)),)  # a backlog and what is on its way
 MEMORY_LIMITS = {"backlog": 1.10, "peak": 1.05}
 
 
@@ -87,12 +88,15 @@ def measure(row, columns, options):
     """Of each allocator: the samples of time and of memory; None where it does not run the row."""
     def once(allocator):
         ns, peak, live = run(row, allocator, options.build)
-        if row.memory == "backlog":
+        if row.memory == "backlog" and allocator.name != NOTHING:
             peak = of_the_backlog(row, peak, live, allocator, options.build)
         return ns, peak
     names = [column.name for column in columns]
-    if row.program != "bench_prodcons" or row.memory is not None:
+    if row.program != "bench_prodcons":
         columns = [column for column in columns if column.name != NOTHING]
+    elif row.memory == "backlog":
+        columns = [column._replace(variables=NOTHING_BEHIND) if column.name == NOTHING else column
+                   for column in columns]
     taken = bench_rows.in_turns(columns, options, once)
     return {name: tuple(map(list, zip(*taken[name]))) if name in taken else None
             for name in names}
@@ -136,13 +140,13 @@ def memory_text(row, value):
 
 def texts(row, samples):
     yield row.name
-    for sample in samples.values():
+    for name, sample in samples.items():
         if sample is None:
             yield "-"
             continue
         times, memory = sample
         yield f"{median(times):.1f} ({min(times):.0f}-{max(times):.0f})" + \
-            memory_text(row, median(memory))
+            ("" if name == NOTHING else memory_text(row, median(memory)))
 
 
 def result(row, samples):
