@@ -150,13 +150,13 @@ size_t entry_purge_slabs(struct heap *h, struct heap *home) {
 
 void entry_leave(struct heap *h) {
   struct heap *home = h->home;
-  bool is_tick = false, is_subslab_due = false;
+  bool is_tick = false, is_subslab_due = false, has_grown = false;
   if (h->is_owned) {
     if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
     is_tick = idle_count(home) || limit_is_due();
     is_subslab_due = subslab_is_due(home);
-    if (growth_is_due()) is_subslab_due = growth_flush(h) || is_subslab_due;
+    if (growth_is_due()) has_grown = growth_flush(h);
     flush_take_strays(home, &h->to_free);
   }
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;
@@ -165,7 +165,9 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(h->is_asleep)) mail_redrain(home, false, &h->to_free);
     heap_busy_end(h);
     if (HAK_UNLIKELY(is_tick)) tick(h);
-    if (HAK_UNLIKELY(is_subslab_due)) entry_purge_slabs(h, home);
+    /* No two slices in one slow path: this one waits, but has_grown does not come again soon. */
+    is_subslab_due = is_subslab_due && !is_tick && !purge_is_due();
+    if (HAK_UNLIKELY(is_subslab_due || has_grown)) entry_purge_slabs(h, home);
   }
   entry_settle(fault);
   if (h->is_owned) entry_settle_strays(h);

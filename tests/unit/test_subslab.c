@@ -216,6 +216,35 @@ static void a_drop_before_the_option_counts(void **state) {
   run_child(again);
 }
 
+/* A slow path after a change of options is no longer than one slice, of chunks or inside slabs. */
+static void both_due(void) {
+  enum { RUNS = 64, RUN_BYTES = 512 * 1024 };
+  struct heap *own = heap_own();
+  void *runs[RUNS];
+  for (size_t i = 0; i < RUNS; i++)
+    NEED((runs[i] = hak_malloc(RUN_BYTES)) != NULL && memset(runs[i], 1, RUN_BYTES) != NULL);
+  fill(600);
+  thin_out();
+  NEED(hak_option_set("SS_RELEASE", "off") == 0);
+  for (size_t i = 0; i < RUNS; i++) hak_free(runs[i]);
+  NEED(hak_option_set("WARM_POOL_BYTES", "0") == 0 && hak_option_set("SUBSLAB_PURGE", "1") == 0);
+  struct purge_events first = purge_events(), before, now = first;
+  NEED(hak_option_set("SS_RELEASE", "dontneed") == 0);
+  do {
+    before = now;
+    entry_leave(enter());
+    now = purge_events();
+    NEED(now.run_bytes == before.run_bytes || now.slab_bytes == before.slab_bytes);
+  } while (now.run_bytes != before.run_bytes || load_relaxed(&own->subslab_next) != 0);
+  NEED(now.run_bytes - first.run_bytes >= RUNS * (size_t)RUN_BYTES);
+  NEED(now.slab_bytes - first.slab_bytes > COUNT * (size_t)600 / 2);
+  NEED(kept_are_intact(600));
+}
+static void a_slow_path_takes_one_slice(void **state) {
+  (void)state;
+  run_child(both_due);
+}
+
 /* SS_RELEASE=off means these pages too. */
 static void off(void) {
   (void)heap_own();
@@ -331,6 +360,7 @@ int main(void) {
       cmocka_unit_test(malloc_trim_purges_slabs_too),
       cmocka_unit_test(a_drop_purges_there_and_then),
       cmocka_unit_test(a_drop_before_the_option_counts),
+      cmocka_unit_test(a_slow_path_takes_one_slice),
       cmocka_unit_test(off_purges_when_asked_only),
       cmocka_unit_test(who_asks_gets_all),
       cmocka_unit_test(a_refusal_loses_nothing),
