@@ -4,9 +4,12 @@
 
 Every allocator runs every row in each round, in an order drawn anew; a figure is the median of the
 rounds (VALUES says of what). hakmem runs once a profile. Rows of the same runs are taken of the
-same ones. A smoke run does a hundredth of the work in one round, without real programs and without
-switching the machine's huge pages, and judges nothing. Exit 0, 1 a real program failed or, with
---judge, a target is missed (a row that is skipped misses none), 2 bad input.
+same ones. Targets are those of the last column, each with the median of the rounds' ratios (or
+differences) and its 95 % bootstrap interval: met where all of it is within the target, missed where
+none of it is, else not settled. A smoke run does a hundredth of the work in one round, without real
+programs and without switching the machine's huge pages, and judges nothing. Exit 0, 1 a real
+program failed or, with --judge, a target is missed for certain (a row that is skipped misses none),
+2 bad input.
 """
 import sys
 import tempfile
@@ -19,8 +22,8 @@ import bench_programs
 import bench_rows
 import bench_thp
 import run_stats
+import run_targets
 from bench_allocators import PROFILES
-from run_targets import MET, MISSED
 
 # value: of VALUES; less: options by which a smoke run does less.
 Row = namedtuple("Row", "name program args value targets less")
@@ -43,8 +46,9 @@ VALUES = {
     "always": (lambda r: r["always"] / r["never"], "{:.2f}"),
 }
 TIMES = ("time", "seconds")
-# of: profile; than: peers of which the least, or a profile, or None for a limit by itself; row: of
-# which the peers' figures are, None: of its own; huge: judged only where huge pages can be had.
+# of: profile; than: peers of which the least, or a profile whose speed it is to have a share of, or
+# None for a limit by itself; row: of which the peers' figures are, None: of its own; huge: judged
+# only where huge pages can be had.
 Target = namedtuple("Target", "of than factor plus row huge", defaults=(None, False))
 PEERS = ("glibc", "mimalloc", "jemalloc", "tcmalloc")
 SMALL_EXTRA_KIB = 192
@@ -103,7 +107,8 @@ RELEASE = ("--count", "400000")
 THIN = (*RELEASE, "--min", "600", "--max", "600", "--keep", "64")
 REFILL = ("--mib", "191", "--min", "200", "--max", "200", "--refill-min", "300", "--refill-max",
           "300", "--stop-full", "--ops", "1")
-THROUGHPUT = (Target("balanced", ("lean",), 0.90, 0), Target("speed", ("balanced",), 0.98, 0))
+# lean at 0.90 of balanced's speed at least, balanced at 0.98 of speed's.
+THROUGHPUT = (Target("lean", ("balanced",), 0.90, 0), Target("balanced", ("speed",), 0.98, 0))
 REAL = ("prog_python", "prog_sqlite", "prog_redis", "prog_gcc", "prog_z3", "prog_ghostscript",
         "prog_ruby")
 # Four chunks that were purged and are needed again; all of it is 100. hakmem's own structures grow
@@ -242,48 +247,73 @@ def measure(row, columns, options):
     return samples
 
 
-def medians(row, samples):
-    return {name: median(sample) for name, sample in figures(row, samples).items()}
+def within(limit, figure, interval, text):
+    """What run_targets.against_peers wants of a figure that is not to be above the limit."""
+    low, high = interval
+    return text.format(figure, low, high), high <= limit, high <= limit or low > limit
+
+
+def own_check(target):
+    def check(ours, _):
+        return within(target.factor, median(ours), run_stats.bootstrap_median_interval(ours),
+                      "{:.3f} ({:.3f}-{:.3f})")
+    return check, f"<= {target.factor}"
+
+
+def plus_check(target):
+    def check(ours, theirs):
+        peer, _ = run_targets.least_median(theirs)
+        more = [(own - their) * 1024 for own, their in zip(ours, theirs[peer])]
+        return within(target.plus * 1024, median(more), run_stats.bootstrap_median_interval(more),
+                      "{:+.0f} ({:+.0f} to {:+.0f}) KiB of " + peer)
+    return check, f"<= {target.plus * 1024:+.0f} KiB"
+
+
+def ratio_check(target):
+    def check(ours, theirs):
+        ratio, interval, peer = run_targets.of_best(ours, theirs)
+        return run_targets.interval_check(target.factor, ratio, interval, peer)
+    return check, f"<= {target.factor}"
+
+
+def floor_check(target):
+    """Throughput is at least so much of the other profile's."""
+    def check(ours, theirs):
+        (profile, samples), = theirs.items()
+        compared = run_stats.compare(samples, ours)
+        low, high = compared["ratio_interval_95"]
+        return (f"at {compared['ratio_median']:.3f} ({low:.3f}-{high:.3f}) of {profile}",
+                low >= target.factor, low >= target.factor or high < target.factor)
+    return check, f">= {target.factor}"
+
+
+def answer(target, values):
+    """run_targets.py's, with the verdict. values: samples by allocator."""
+    if target.than is None:  # in a peer's place it has itself
+        check, limit = own_check(target)
+    elif target.plus:
+        check, limit = plus_check(target)
+    elif target.than[0] in PROFILES:
+        check, limit = floor_check(target)
+    else:
+        check, limit = ratio_check(target)
+    got = run_targets.against_peers(limit, check)(values, target.of, target.than or (target.of,))
+    return {"of": target.of, **got, "verdict": run_targets.verdict(got)}
 
 
 def verdicts(row, samples):
-    """Of what was not measured, none."""
-    own = medians(row, samples)
+    own = figures(row, samples)
     has_huge = bench_thp.mode() in ("always", "madvise")
     for target in row.targets:
         if (target.huge or row.value == "faults") and not has_huge:
-            yield "not judged: no huge pages here", True
+            yield bench_rows.Judged("no huge pages here", run_targets.NOT_MEASURED)
             continue
         values = own
         if target.row is not None:
-            values = medians(target.row, samples.rows[target.row]) | {target.of: own[target.of]}
-        if target.than is None:
-            yield f"{target.of} {values[target.of]:.3f} ({target.factor})", \
-                values[target.of] <= target.factor
-            continue
-        there = [name for name in target.than if name in values]
-        if not there:
-            continue
-        least = min(there, key=values.get)
-        limit = values[least] * target.factor + target.plus
-        if target.plus:
-            more_kib = (values[target.of] - values[least]) * 1024
-            said = f"{target.of} {more_kib:+.0f} KiB of {least} ({target.plus * 1024:+.0f})"
-        elif least in PROFILES:  # a floor: throughput of the other against ours
-            said = f"{least} at {values[target.of] / values[least]:.2f} of {target.of} " \
-                   f"({target.factor})"
-            yield said, values[target.of] >= values[least] * target.factor
-            continue
-        else:
-            said = f"{target.of} {values[target.of] / values[least]:.2f} of {least} " \
-                   f"({target.factor})"
-        yield said, values[target.of] <= limit
-
-
-def judge(row, samples):
-    """By the median, which lies on one side or the other."""
-    for text, met in verdicts(row, samples):
-        yield bench_rows.Judged(text, MET if met else MISSED)
+            values = figures(target.row, samples.rows[target.row]) | {target.of: own[target.of]}
+        got = answer(target, values)
+        yield bench_rows.Judged(f"{target.of} {got['measured']} ({got['target']})", got["verdict"],
+                                got)
 
 
 def texts(row, samples):
@@ -329,7 +359,7 @@ def columns_find(options):
 
 DRIVER = bench_rows.Driver(
     name="bench/run_memory.py", doc=__doc__, rows=rows_of, lessened=lessened, columns=columns_find,
-    heading=["row", "value"], measure=measure, texts=texts, verdicts=judge, result=result,
+    heading=["row", "value"], measure=measure, texts=texts, verdicts=verdicts, result=result,
     flags=flags_add)
 
 if __name__ == "__main__":

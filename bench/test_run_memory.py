@@ -12,10 +12,12 @@ import textwrap
 import unittest
 from unittest import mock
 
+import bench_limits
 import bench_programs
 import bench_thp
 import run_memory
 from bench_machine import ROOT, BadInput
+from run_targets import MET, MISSED, NOT_MEASURED, NOT_SETTLED
 
 BUILD = os.environ.get("HAK_BUILD_DIR", str(ROOT / "build"))
 RECORD = {"rss_end_bytes": 2 << 20, "rss_peak_bytes": 5 << 20, "rss_begin_bytes": 1 << 20,
@@ -46,41 +48,12 @@ class Values(unittest.TestCase):
         self.assertEqual((kept["samples"], kept["mib"]),
                          ({"a": [1.5]}, {"a": [{"always": 3.0, "never": 2.0}]}))
 
-    def verdicts(self, of, **values):
-        return list(run_memory.verdicts(of, {name: [{**RECORD, **value}]
-                                             for name, value in values.items()}))
+    def test_names_of_rows_are_told_apart(self):
+        names = [each.name for each in (*run_memory.ROWS, run_memory.MAPPINGS)]
+        self.assertEqual(len(names), len(set(names)))
 
-    def test_faults_are_judged_where_there_are_huge_pages(self):
-        target = run_memory.of_peers("balanced", 0.02, "mimalloc")
-        for mode, wanted in (("madvise", ("balanced 0.10 of mimalloc (0.02)", False)),
-                             ("never", ("not judged: no huge pages here", True)),
-                             (None, ("not judged: no huge pages here", True))):
-            with mock.patch.object(bench_thp, "mode", lambda mode=mode: mode):
-                self.assertEqual(self.verdicts(row("faults", target), balanced={"faults": 100},
-                                               mimalloc={"faults": 1000}), [wanted])
-
-    def test_a_target_of_its_own_where_there_are_huge_pages(self):
-        time = row("time", run_memory.of_peers("balanced", 1.0, "glibc"),
-                   run_memory.of_peers("balanced", 0.6, "glibc", huge=True))
-        own, huge = ("balanced 0.80 of glibc (1.0)", True), ("balanced 0.80 of glibc (0.6)", False)
-        for mode, wanted in (("always", [own, huge]),
-                             (None, [own, ("not judged: no huge pages here", True)])):
-            with mock.patch.object(bench_thp, "mode", lambda mode=mode: mode):
-                self.assertEqual(self.verdicts(time, balanced={"cpu_ns": 80},
-                                               glibc={"cpu_ns": 100}), wanted)
-
-    def test_a_peer_s_figure_of_another_row(self):
-        other = row("end")
-        of = row("end", run_memory.of_peers("lean", 1.05, "glibc", row=other))
-        samples = run_memory.Beside({name: [{**RECORD, "rss_end_bytes": mib << 20}]
-                                     for name, mib in (("lean", 31), ("glibc", 230))})
-        samples.rows = {other: {name: [{**RECORD, "rss_end_bytes": mib << 20}]
-                                for name, mib in (("lean", 29), ("glibc", 30))}}
-        self.assertEqual(list(run_memory.verdicts(of, samples)),
-                         [("lean 1.03 of glibc (1.05)", True)])
-        samples["lean"] = [{**RECORD, "rss_end_bytes": 32 << 20}]
-        self.assertEqual(list(run_memory.verdicts(of, samples)),
-                         [("lean 1.07 of glibc (1.05)", False)])
+    def test_each_real_program_is_one(self):
+        self.assertLessEqual(set(run_memory.REAL), bench_programs.BY_NAME.keys())
 
     def test_the_other_row_is_measured_too(self):
         of, = (each for each in run_memory.ROWS if each.name.endswith("no malloc_trim"))
@@ -93,12 +66,91 @@ class Values(unittest.TestCase):
         self.assertEqual(samples.rows.keys(), {run_memory.TRIMMED})
         self.assertIn(run_memory.TRIMMED, run_memory.ROWS)
 
-    def test_names_of_rows_are_told_apart(self):
-        names = [each.name for each in (*run_memory.ROWS, run_memory.MAPPINGS)]
-        self.assertEqual(len(names), len(set(names)))
 
-    def test_each_real_program_is_one(self):
-        self.assertLessEqual(set(run_memory.REAL), bench_programs.BY_NAME.keys())
+ROUNDS = bench_limits.ROUNDS_LEAST
+NO_HUGE = ("no huge pages here", NOT_MEASURED)
+
+
+class Verdicts(unittest.TestCase):
+    """By the interval of the rounds' ratios: what lies on both sides of a target settles nothing.
+    """
+
+    def records(self, field, value):
+        """Of as many rounds as settle something; of a list its rounds, again and again."""
+        values = value if isinstance(value, list) else [value]
+        return [{**RECORD, field: values[i % len(values)]} for i in range(2 * ROUNDS)]
+
+    def verdicts(self, of, field, mode="madvise", rows=None, **values):
+        samples = run_memory.Beside({name: self.records(field, value)
+                                     for name, value in values.items()})
+        samples.rows = rows or {}
+        with mock.patch.object(bench_thp, "mode", lambda: mode):
+            return [(each.text, each.verdict) for each in run_memory.verdicts(of, samples)]
+
+    def test_a_limit_by_itself(self):
+        late = row("late", run_memory.at_most("lean", 64))
+        for value, text, word in ((10, "lean 10.000 (10.000-10.000) (<= 64)", MET),
+                                  (64, "lean 64.000 (64.000-64.000) (<= 64)", MET),
+                                  (65, "lean 65.000 (65.000-65.000) (<= 64)", MISSED),
+                                  ([60, 70], "lean 65.000 (60.000-70.000) (<= 64)", NOT_SETTLED)):
+            self.assertEqual(self.verdicts(late, "late_faults", lean=value), [(text, word)])
+
+    def test_kibibytes_more_than_a_peer(self):
+        own, others = run_memory.small()
+        mib = 1 << 20
+        said = self.verdicts(row("end", own, others), "rss_end_bytes", glibc=mib, mimalloc=2 * mib,
+                             balanced=[mib + (160 << 10), mib + (180 << 10)])
+        self.assertEqual(said[0], ("balanced +170 (+160 to +180) KiB of glibc (<= +192 KiB)", MET))
+        self.assertRegex(said[1][0], r"of mimalloc \(no figures of jemalloc, tcmalloc\)")
+        self.assertEqual(said[1][1], NOT_MEASURED)  # one of them may be leaner
+        said = self.verdicts(row("end", own), "rss_end_bytes", glibc=mib,
+                             balanced=[mib + (160 << 10), mib + (200 << 10)])
+        self.assertEqual(said[0][1], NOT_SETTLED)
+
+    def test_the_best_of_the_peers(self):
+        of = row("peak", run_memory.of_peers("balanced", 1.0, "glibc", "mimalloc"))
+        said, = self.verdicts(of, "rss_peak_bytes", balanced=100, glibc=90, mimalloc=110)
+        self.assertEqual(said, ("balanced 1.111 (1.111-1.111) of glibc (<= 1.0)", MISSED))
+
+    def test_a_share_of_another_profile_s_speed(self):
+        of = row("time", *run_memory.THROUGHPUT)
+        said = self.verdicts(of, "cpu_ns", lean=100, balanced=92, speed=[88, 95])
+        self.assertEqual(said[0], ("lean at 0.920 (0.920-0.920) of balanced (>= 0.9)", MET))
+        self.assertEqual(said[1][1], NOT_SETTLED)
+        said = self.verdicts(of, "cpu_ns", lean=110, balanced=92, speed=80)
+        self.assertEqual([word for _, word in said], [MISSED, MISSED])
+
+    def test_few_rounds_settle_nothing(self):
+        of = row("peak", run_memory.at_most("balanced", 10))
+        said, = run_memory.verdicts(of, {"balanced": [RECORD] * (ROUNDS - 1)})
+        self.assertEqual(said.verdict, NOT_SETTLED)
+        self.assertEqual(said.kept["verdict"], said.verdict)
+
+    def test_faults_are_judged_where_there_are_huge_pages(self):
+        of = row("faults", run_memory.of_peers("balanced", 0.02, "mimalloc"))
+        missed = ("balanced 0.100 (0.100-0.100) of mimalloc (<= 0.02)", MISSED)
+        for mode, wanted in (("madvise", missed), ("never", NO_HUGE), (None, NO_HUGE)):
+            self.assertEqual(self.verdicts(of, "faults", mode, balanced=100, mimalloc=1000),
+                             [wanted])
+
+    def test_a_target_of_its_own_where_there_are_huge_pages(self):
+        of = row("time", run_memory.of_peers("balanced", 1.0, "glibc"),
+                 run_memory.of_peers("balanced", 0.6, "glibc", huge=True))
+        own = ("balanced 0.800 (0.800-0.800) of glibc (<= 1.0)", MET)
+        huge = ("balanced 0.800 (0.800-0.800) of glibc (<= 0.6)", MISSED)
+        for mode, wanted in (("always", [own, huge]), (None, [own, NO_HUGE])):
+            self.assertEqual(self.verdicts(of, "cpu_ns", mode, balanced=80, glibc=100), wanted)
+
+    def test_a_peer_s_figure_of_another_row(self):
+        other = row("end")
+        of = row("end", run_memory.of_peers("lean", 1.05, "glibc", row=other))
+        rows = {other: {name: self.records("rss_end_bytes", mib << 20)
+                        for name, mib in (("lean", 29), ("glibc", 30))}}
+        for lean, ratio, word in ((31, "1.033", MET), (32, "1.067", MISSED)):
+            self.assertEqual(self.verdicts(of, "rss_end_bytes", rows=rows, lean=lean << 20,
+                                           glibc=230 << 20),
+                             [(f"lean {ratio} ({ratio}-{ratio}) of glibc (<= 1.05)", word)])
+
 
 
 class Runs(unittest.TestCase):
