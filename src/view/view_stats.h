@@ -1,7 +1,8 @@
 /* view_stats.h — where the process's memory is, summed over all heaps. Read-only: takes locks, one
  * heap's besides its own, and changes nothing. docs/stats.md says what each figure means to a user.
- * Exact at rest. While other threads work, each figure is off by at most what moved during the
- * walk, and the sums stated here hold all the same.
+ * Exact at rest. While other threads work, each figure is off by at most what moved during the walk
+ * (a whole bin, where one is filled or emptied between the look at slabs and that at bins), and the
+ * sums stated here hold all the same.
  */
 #ifndef VIEW_STATS_H
 #define VIEW_STATS_H
