@@ -26,6 +26,7 @@ enum {
   ROOM_SHARE = 4,
   COUNTED_SHARE = 8,
   FRESH_PLACES = 16,
+  FRESH_LOOKS = 4, /* places that a thread may have */
   FRESH_MS = 100, /* then it is written to, or never. Arbitrary: a few slices of a busy scheduler */
   FULL_SHARE = 32, /* of the group's limit, left for what is not ours: stacks, tables, the kernel */
 };
@@ -42,7 +43,8 @@ static _Atomic(size_t) grown_bytes;       /* since the last look */
 static _Atomic(size_t) unwritten_at_look; /* what it began with */
 static _Atomic(size_t) deadly_limit;
 /* What a thread was handed last: it may not have written to it yet, so that no file counts it.
- * Threads share the places by their address, and lose then: they are an estimate. */
+ * Places go by the thread's address; where many threads grow at once some lose theirs to another:
+ * they are an estimate. */
 static struct fresh {
   _Atomic(uintptr_t) thread;
   _Atomic(size_t) bytes;
@@ -96,25 +98,42 @@ void limit_look_soon(void) {
   store_relaxed(&limit_tick_due, true);
 }
 
+static bool is_over(const struct fresh *f, uint64_t now_ms) {
+  return ms_since(load_relaxed(&f->at_ms), now_ms) > FRESH_MS;
+}
+
 /* What threads may not have written to yet; the calling one has, if it asks for more. */
 static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
   size_t sum = 0;
   for (size_t i = 0; i < FRESH_PLACES; i++) {
     bool is_mine = load_relaxed(&fresh[i].thread) == os_thread_self();
-    bool is_over = is_mine ? asks : ms_since(load_relaxed(&fresh[i].at_ms), now_ms) > FRESH_MS;
+    bool is_written = is_mine ? asks : is_over(&fresh[i], now_ms);
     size_t bytes = load_relaxed(&fresh[i].bytes);
-    if (!is_over) sum += is_mine ? bytes : size_min(bytes, OTHERS_MAX);
+    if (!is_written) sum += is_mine ? bytes : size_min(bytes, OTHERS_MAX);
   }
   return sum;
+}
+
+/* Its own place, or else the first that nobody needs any more, or else the first. */
+static struct fresh *fresh_place(uintptr_t thread, uint64_t now_ms) {
+  uint32_t first = (uint32_t)((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32);
+  struct fresh *found = NULL;
+  for (uint32_t i = 0; i < FRESH_LOOKS; i++) {
+    struct fresh *f = &fresh[(first + i) % FRESH_PLACES];
+    if (load_relaxed(&f->thread) == thread) return f;
+    if (found == NULL && is_over(f, now_ms)) found = f;
+  }
+  return found != NULL ? found : &fresh[first % FRESH_PLACES];
 }
 
 static void note_fresh(size_t bytes) {
   ASSERT(bytes != 0);
   uintptr_t thread = os_thread_self();
-  struct fresh *f = &fresh[((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32) % FRESH_PLACES];
+  uint64_t now_ms = os_coarse_ms();
+  struct fresh *f = fresh_place(thread, now_ms);
   store_relaxed(&f->thread, thread);
   store_relaxed(&f->bytes, bytes);
-  store_relaxed(&f->at_ms, os_coarse_ms());
+  store_relaxed(&f->at_ms, now_ms);
 }
 
 bool limit_is_deadly(void) {
