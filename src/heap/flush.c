@@ -252,18 +252,6 @@ void flush_slots(struct heap *h, uint32_t c, void *const *slots, uint32_t n) {
   store_relaxed(&h->cls[c].is_dry, false);
 }
 
-uint32_t flush_take(struct heap *h, struct slab *s, void **slots, uint32_t want) {
-  ASSERT(lock_is_mine(&h->lock));
-  if (h->empty_slab == s) h->empty_slab = NULL;
-  uint32_t got = slab_take(s, slots, want);
-  ASSERT(got != 0);
-  if (s->free_count == 0) flush_unlink_slab(h, s);
-  h->cls[s->class_index].taken_count += got;
-  h->taken_bytes += (size_t)got * size_classes[s->class_index].size;
-  bump_relaxed(&h->objects_out, (size_t)got);
-  return got;
-}
-
 /* The map entry of an object; 0 where it is none of the region's. */
 static uint32_t entry_of(const void *p) {
   size_t i = chunk_index(p);

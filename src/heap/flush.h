@@ -29,9 +29,6 @@ void flush_shared(struct heap *home);
 /* Windows start small again; no class has a magazine. The caller is the owner thread. */
 void flush_owner_windows(struct heap *h);
 
-/* The other way: up to `want` objects of h's slab s, which has one at least, go into slots. Returns
- * how many. */
-HAK_MUST_USE uint32_t flush_take(struct heap *h, struct slab *s, void **slots, uint32_t want);
 /* The slab had `before` free objects, and has `now`, which is more: it had none before, or has all
  * of them now. */
 void flush_slab_gained(struct heap *h, struct slab *s, uint32_t before, uint32_t now);

@@ -34,9 +34,13 @@ static void count_taken(struct heap *h, const struct slab *s, bool is_added) {
   h->taken_bytes = is_added ? h->taken_bytes + bytes : h->taken_bytes - bytes;
 }
 
-static void move_slab(struct slab *s, struct heap *other, struct heap *h) {
+static struct slab *take_from(struct heap *other, struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&other->lock) && lock_is_mine(&h->lock) && other != h);
-  uint32_t c = s->class_index;
+  struct slab *s = pull_has_surplus(other) ? emptiest(other, c) : NULL;
+  if (s == NULL) {
+    store_relaxed(pull_offer_word(c, heap_id(other)), 0u);
+    return NULL;
+  }
   if (other->empty_slab == s) other->empty_slab = NULL;
   flush_unlink_slab(other, s);
   flush_count_slab(other, s, false);
@@ -46,40 +50,25 @@ static void move_slab(struct slab *s, struct heap *other, struct heap *h) {
   flush_count_slab(h, s, true);
   flush_link_slab(h, s);
   ASSERT(slab_is_valid(s));
+  return s;
 }
 
-/* On resident pages, and of one slab more at most than there is a surplus. */
-static void take_objects(struct heap *other, uint32_t c, struct pulled *objects) {
-  while (objects->got < objects->want && pull_has_objects(other)) { /* each round takes one */
-    struct slab *s = other->cls[c].slabs;
-    if (s == NULL || slab_resident_free(s, &size_classes[c]) == 0) return;
-    uint32_t most = slab_take_limit(s, objects->want - objects->got);
-    objects->got += flush_take(other, s, objects->slots + objects->got, most);
-  }
-}
-
-/* From the heap with this id; NULL when it has no slab to give, or its lock is taken. */
-static struct slab *pull_from(struct heap *h, uint32_t c, uint32_t id, struct pulled *objects) {
+/* From the heap with this id; NULL when it has none to give, or its lock is taken. */
+static struct slab *pull_from(struct heap *h, uint32_t c, uint32_t id) {
   struct heap *other = heap_of_id(id);
   if (NEVER(other == NULL) || !lock_try_second(&other->lock)) return NULL;
-  struct slab *s = pull_has_surplus(other) ? emptiest(other, c) : NULL;
-  if (s != NULL) {
-    move_slab(s, other, h);
-  } else {
-    take_objects(other, c, objects);
-    if (objects->got == 0) store_relaxed(pull_offer_word(c, heap_id(other)), 0u);
-  }
+  struct slab *s = take_from(other, h, c);
   lock_leave(&other->lock);
   mail_redrain(other, true, NULL);
   return s;
 }
 
-struct slab *pull_slab(struct heap *h, uint32_t c, struct pulled *objects) {
+struct slab *pull_slab(struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&h->lock));
   struct slab *s = NULL;
-  for (uint32_t i = 0; i < 2 && s == NULL && objects->got == 0 && h->is_owned; i++) {
+  for (uint32_t i = 0; i < 2 && s == NULL && h->is_owned; i++) {
     uint32_t id = load_acquire(&pull_offers[c][i]); /* pairs with pull_offer */
-    if (HAK_UNLIKELY(id != 0) && id != heap_id(h)) s = pull_from(h, c, id, objects);
+    if (HAK_UNLIKELY(id != 0) && id != heap_id(h)) s = pull_from(h, c, id);
   }
   return s;
 }

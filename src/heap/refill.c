@@ -168,17 +168,27 @@ static void load_full(struct heap *h, uint32_t c, struct magazine *m) {
   }
 }
 
-/* NULL where there is no memory, or another heap's objects came in place of a slab. */
-static struct slab *slab_with_room(struct heap *h, uint32_t c, struct pulled *objects) {
+static struct slab *slab_with_room(struct heap *h, uint32_t c) {
   if (h->cls[c].slabs != NULL) return h->cls[c].slabs;
-  struct slab *s = pull_slab(h, c, objects);
-  if (s != NULL || objects->got != 0) return s;
+  struct slab *s = pull_slab(h, c);
+  if (s != NULL) return s;
   s = slab_new(heap_id(h), c, h->preferred_superslab);
   if (s == NULL) return NULL;
   h->preferred_superslab = slab_chunk(s) / SUPERSLAB_CHUNKS;
   flush_link_slab(h, s);
   flush_count_slab(h, s, true);
   return s;
+}
+
+static uint32_t take_from(struct heap *h, struct slab *s, void **slots, uint32_t want) {
+  if (h->empty_slab == s) h->empty_slab = NULL;
+  uint32_t got = slab_take(s, slots, want);
+  ASSERT(got != 0);
+  if (s->free_count == 0) flush_unlink_slab(h, s);
+  h->cls[s->class_index].taken_count += got;
+  h->taken_bytes += (size_t)got * size_classes[s->class_index].size;
+  bump_relaxed(&h->objects_out, (size_t)got);
+  return got;
 }
 
 /* Up to `want` objects; pages that nobody has touched yet only as `reach` allows and when all
@@ -191,11 +201,10 @@ static uint32_t take_from_slabs(struct heap *h, uint32_t c, void **slots, uint32
     bool is_resident = s != NULL && slab_resident_free(s, &size_classes[c]) != 0;
     if (!is_resident) {
       if (got != 0 || reach == REACH_RESIDENT) break;
-      struct pulled objects = {.slots = slots, .want = want};
-      s = slab_with_room(h, c, &objects);
-      if (s == NULL) return objects.got;
+      s = slab_with_room(h, c);
+      if (s == NULL) break;
     }
-    got += flush_take(h, s, slots + got, slab_take_limit(s, want - got));
+    got += take_from(h, s, slots + got, slab_take_limit(s, want - got));
     if (!is_resident) break;
   }
   return got;

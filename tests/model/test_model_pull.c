@@ -14,13 +14,7 @@
 #include "refill.h"
 #include "size_class.h"
 
-enum {
-  BYTES = 1024,
-  SLAB_OBJECTS = CHUNK_BYTES / BYTES,
-  OBJECTS = 6,
-  MORE_OBJECTS = 20, /* of which a slab is used too much to be pulled */
-  HEAPS = 5
-};
+enum { BYTES = 1024, SLAB_OBJECTS = CHUNK_BYTES / BYTES, OBJECTS = 6, HEAPS = 5 };
 
 static uint32_t class_index;
 /* Who has the slab at first, two who send its objects, and two who pull it. */
@@ -29,11 +23,9 @@ static struct slab *slab;
 static void *object[OBJECTS];
 static bool is_freed[OBJECTS];
 static unsigned used_count; /* objects that the pullers took, and kept */
-static uint32_t more_count; /* that live besides those in object[] */
 static bool has_ended;
 
-static void begin_with(uint32_t more) {
-  more_count = more;
+static void begin(void) {
   model_allocator_init();
   class_index = size_class_of(BYTES);
   owner = heap_take();
@@ -44,7 +36,6 @@ static void begin_with(uint32_t more) {
   enter(owner);
   for (size_t i = 0; i < OBJECTS; i++)
     MODEL_NEED((object[i] = refill_take_one(owner, class_index)) != NULL);
-  for (uint32_t i = 0; i < more; i++) MODEL_NEED(refill_take_one(owner, class_index) != NULL);
   slab = owner->cls[class_index].slabs;
   /* So that it can be pulled, as if there were more such slabs. */
   store_relaxed(&owner->slab_bytes, load_relaxed(&owner->slab_bytes) + 32 * CHUNK_BYTES);
@@ -56,9 +47,6 @@ static void begin_with(uint32_t more) {
     lock_leave(&sender[i]->lock);
   }
 }
-
-static void begin(void) { begin_with(0); }
-static void begin_used(void) { begin_with(MORE_OBJECTS); }
 
 /* What the map says decides: to the old owner or to the new one, or some to each. */
 static void send(struct heap *h, size_t first, size_t end) {
@@ -75,20 +63,13 @@ static void sends_first(void) { send(sender[0], 0, 2); }
 static void sends_second(void) { send(sender[1], 2, 4); }
 
 /* Mail to the old owner is there, or in an outbox, before anything else begins. */
-static void post(void) {
+static void begin_posted(void) {
+  begin();
   sends_first();
   heap_current = sender[1];
   entry_free(object[2]);
   is_freed[2] = true;
   heap_current = &heap_none;
-}
-static void begin_posted(void) {
-  begin();
-  post();
-}
-static void begin_used_posted(void) {
-  begin_used();
-  post();
 }
 static void sends_the_rest(void) { send(sender[1], 3, 4); }
 
@@ -96,9 +77,8 @@ static void sends_the_rest(void) { send(sender[1], 3, 4); }
 static void pull(struct heap *h) {
   heap_current = h;
   MODEL_NEED(entry_enter() == h);
-  struct pulled none = {0}; /* no room: a slab or nothing */
-  struct slab *s = pull_slab(h, class_index, &none);
-  MODEL_NEED(none.got == 0 && (s == NULL || s == slab));
+  struct slab *s = pull_slab(h, class_index);
+  MODEL_NEED(s == NULL || s == slab);
   void *p = s == NULL ? NULL : refill_take_one(h, class_index);
   MODEL_NEED((p != NULL) == (s != NULL));
   if (p != NULL) used_count++; /* under both locks by turns, so nobody else is at it */
@@ -106,23 +86,6 @@ static void pull(struct heap *h) {
 }
 static void pulls(void) { pull(puller[0]); }
 static void pulls_too(void) { pull(puller[1]); }
-
-/* It gets two objects of a slab that stays where it is: it keeps one, the other is its stray. */
-static void pulls_objects(void) {
-  struct heap *h = puller[0];
-  void *slots[2];
-  heap_current = h;
-  MODEL_NEED(entry_enter() == h);
-  struct pulled objects = {slots, 2, 0};
-  MODEL_NEED(pull_slab(h, class_index, &objects) == NULL);
-  MODEL_NEED(objects.got == 0 || objects.got == 2); /* 0: the owner was at work */
-  if (objects.got == 2) {
-    used_count++;
-    flush_slots(h, class_index, slots, 1);
-    MODEL_NEED(h->strays != NULL);
-  }
-  entry_leave(h);
-}
 
 /* The old owner looks at its mail; what is not its own any more it sends on. */
 static void owner_drains(void) {
@@ -168,11 +131,11 @@ static void settle(void) {
 }
 static void all_arrived(void) {
   settle();
-  uint32_t live = OBJECTS + more_count + used_count;
+  uint32_t live = OBJECTS + used_count;
   for (size_t i = 0; i < OBJECTS; i++) live -= is_freed[i];
   struct heap *now = heap_of_id(map_entry_id(map_load(slab_chunk(slab))));
   MODEL_NEED(now == owner || now == puller[0] || now == puller[1]);
-  MODEL_NEED((now == owner) == (used_count == 0 || more_count != 0));
+  MODEL_NEED((now == owner) == (used_count == 0));
   MODEL_NEED(now->cls[class_index].taken_count == live);
   MODEL_NEED(now == owner || owner->cls[class_index].taken_count == 0);
   MODEL_NEED(slab_is_valid(slab) && slab->free_count == SLAB_OBJECTS - live);
@@ -187,11 +150,6 @@ static const struct model_scenario scenarios[] = {
     {"send_drain_pull", begin_posted, {sends_the_rest, owner_drains, pulls}, all_arrived},
     {"send_end_pull", begin_posted, {sends_the_rest, owner_ends, pulls}, all_arrived},
     {"send_pull_pull", begin, {sends_first, pulls, pulls_too}, all_arrived},
-    {"send_pull_objects", begin_used, {sends_first, pulls_objects}, all_arrived},
-    {"drain_pull_objects", begin_used_posted, {owner_drains, pulls_objects}, all_arrived},
-    {"free_pull_objects", begin_used, {owner_frees, pulls_objects}, all_arrived},
-    {"idle_pull_objects", begin_used_posted, {owner_idles, pulls_objects}, all_arrived},
-    {"end_pull_objects", begin_used_posted, {owner_ends, pulls_objects}, all_arrived},
     {"send_send_drain_pull", begin, {sends_first, sends_second, owner_drains, pulls}, all_arrived},
 };
 

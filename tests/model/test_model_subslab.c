@@ -78,7 +78,7 @@ static void uses_one(struct heap *h) {
 static void owner_uses_one(void) { uses_one(owner); }
 static void other_pulls(void) {
   enter(other);
-  struct slab *s = pull_slab(other, class_index, &(struct pulled){0});
+  struct slab *s = pull_slab(other, class_index);
   MODEL_NEED(s == NULL || s == slab);
   lock_leave(&other->lock);
   if (s != NULL) uses_one(other);

@@ -198,28 +198,9 @@ inline settle() {
   one = 0
 }
 
-/* C: flush_take, slab_take */
-/* One object leaves the slab for `one`. */
-inline take(h) {
-  word = bits;
-  atomic {
-    assert(lock[h] == me && owner == h && bits == word && word != 0);
-    one = LOWEST(word);
-    bits = word & ~one;
-    is_empty_slab[h] = false;
-    taken[h]++;
-    if
-    :: bits == 0 -> is_listed[h] = false
-    :: else -> skip
-    fi;
-    word = 0
-  }
-}
-
-/* C: pull_slab, pull_from, move_slab, take_objects, emptiest, count_taken */
-/* C: pull_has_surplus, pull_has_objects */
+/* C: pull_slab, pull_from, pull.c:take_from, emptiest, count_taken, pull_has_surplus */
 /* `me` has its own lock and only tries the other's. Offers are hints, and so is what is a surplus:
- * here anything that is listed may go, at any time, or not: the slab, or an object of it. */
+ * here anything that is listed may go, at any time, or not. */
 inline pull() {
   other = 1 - me;
   if
@@ -246,9 +227,6 @@ inline pull() {
              is_listed[me] = true;
              word = 0
            }
-        :: is_listed[other] ->
-           take(other);
-           atomic { assert((bin[me] & one) == 0); bin[me] = bin[me] | one; one = 0 }
         :: else -> skip
         fi;
         leave(other);
@@ -258,14 +236,25 @@ inline pull() {
   other = 0
 }
 
-/* C: take_from_slabs */
+/* C: take_from_slabs, refill.c:take_from, slab_take */
 /* An object for the program, which frees it after the slow path; here as if it were a stray. */
 inline allocate() {
   if
   :: !is_listed[me] -> skip
   :: else ->
-     take(me);
-     atomic { to_free = to_free | one; one = 0 }
+     word = bits;
+     atomic {
+       assert(lock[me] == me && owner == me && bits == word && word != 0);
+       one = LOWEST(word);
+       bits = word & ~one;
+       is_empty_slab[me] = false;
+       taken[me]++;
+       if
+       :: bits == 0 -> is_listed[me] = false
+       :: else -> skip
+       fi
+     }
+     atomic { to_free = to_free | one; one = 0; word = 0 }
   fi
 }
 

@@ -96,9 +96,6 @@ ROWS = [
         ("  :: true ->\n     try_lock(other);\n", "  :: true ->\n     has = true;\n"),
         ("        leave(other);\n        redrain(other, false) /*",
          "        redrain(other, false) /*")]),
-    ("pull.pml", "-DROUNDS=0", ERRORS, "a pulled object counts with who pulled it", [
-        ("           take(other);\n",
-         "           take(other); atomic { taken[other]--; taken[me]++ };\n")]),
     ("pull.pml", "-DROUNDS=0", ERRORS, "a flush does not ask the map", [
         ("     :: owner == h -> /* the map's entry, read for each object */\n",
          "     :: true ->\n")]),

@@ -8,7 +8,6 @@
 #include "idle.h"
 #include "mail.h"
 #include "outbox.h"
-#include "pull.h"
 #include "refill.h"
 
 enum { HOMES = 2, THREADS = 7, OBJECTS = 3000 };
@@ -63,12 +62,7 @@ static void is_whole(struct heap *home) {
 
 /* --- the cases -------------------------------------------------------------------------------- */
 
-/* From its home: what other homes have too much of is not offered. */
 static void allocates(struct worker *w) {
-  for (uint32_t c = 0; c < CLASS_COUNT; c++) {
-    store_relaxed(&pull_offers[c][0], 0u);
-    store_relaxed(&pull_offers[c][1], 0u);
-  }
   for (size_t i = 0; i < OBJECTS; i++) {
     size_t n = 16 + i * 7 % 2000;
     NEED((w->object[i] = hak_malloc(n)) != NULL && object_owner(w->object[i]) == w->heap->home);

@@ -282,7 +282,7 @@ static void pulls_a_slab(void) {
   uint32_t c = object_class(objects[COUNT - 1]);
   struct heap *h = enter();
   pull_offer(sleeper.heap, c);
-  struct slab *s = pull_slab(h, c, &(struct pulled){0});
+  struct slab *s = pull_slab(h, c);
   NEED(s != NULL && map_load(slab_chunk(s)) == heap_entry(h, c));
   entry_leave(h);
 }

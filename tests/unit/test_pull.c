@@ -9,8 +9,7 @@
 #include "outbox.h"
 #include "pull.h"
 
-enum { COUNT = 20000, BYTES = 200 };
-static size_t kept_one_of = 50;
+enum { COUNT = 20000, BYTES = 200, KEPT_ONE_OF = 50 };
 
 /* A thread that has freed most of much, and then does as it is told. */
 static struct donor {
@@ -22,12 +21,12 @@ static void *objects[COUNT];
 
 /* The class that was split off early is what most of them are of. */
 static uint32_t class_of_most(void) { return object_class(objects[COUNT - 1]); }
-static bool is_kept(size_t i) { return i % kept_one_of == 0; }
+static bool is_kept(size_t i) { return i % KEPT_ONE_OF == 0; }
 static void stamp_kept(void) {
-  for (size_t i = 0; i < COUNT; i += kept_one_of) memset(objects[i], (int)(i % 251), BYTES);
+  for (size_t i = 0; i < COUNT; i += KEPT_ONE_OF) memset(objects[i], (int)(i % 251), BYTES);
 }
 static bool kept_are_intact(void) {
-  for (size_t i = 0; i < COUNT; i += kept_one_of)
+  for (size_t i = 0; i < COUNT; i += KEPT_ONE_OF)
     for (size_t k = 0; k < BYTES; k++)
       if (((unsigned char *)objects[i])[k] != i % 251) return false;
   return true;
@@ -63,12 +62,12 @@ static void donor_does(void (*order)(void)) {
 /* Kept objects of the class in slabs of h, or of anyone. */
 static uint32_t kept_of(const struct heap *h) {
   uint32_t count = 0, c = class_of_most();
-  for (size_t i = 0; i < COUNT; i += kept_one_of)
+  for (size_t i = 0; i < COUNT; i += KEPT_ONE_OF)
     count += object_class(objects[i]) == c && (h == NULL || object_owner(objects[i]) == h);
   return count;
 }
 static void free_kept(void) {
-  for (size_t i = 0; i < COUNT; i += kept_one_of) hak_free(objects[i]);
+  for (size_t i = 0; i < COUNT; i += KEPT_ONE_OF) hak_free(objects[i]);
 }
 
 static uint32_t offered(const struct heap *h) {
@@ -167,25 +166,22 @@ static void not_pulled(void) {
   uint32_t c = class_of_most();
   struct heap *own = enter();
   NEED(lock_try_second(&donor.heap->lock)); /* our own: a try finds it taken */
-  NEED(pull_slab(own, c, &(struct pulled){0}) == NULL &&
-       offered(donor.heap) == heap_id(donor.heap));
+  NEED(pull_slab(own, c) == NULL && offered(donor.heap) == heap_id(donor.heap));
   size_t taken_bytes = donor.heap->taken_bytes;
   donor.heap->taken_bytes = load_relaxed(&donor.heap->slab_bytes) - PULL_SURPLUS_BYTES;
   lock_leave(&donor.heap->lock);
-  NEED(pull_slab(own, c, &(struct pulled){0}) == NULL &&
-       offered(donor.heap) == 0); /* no longer true */
+  NEED(pull_slab(own, c) == NULL && offered(donor.heap) == 0); /* no longer true */
   donor.heap->taken_bytes = taken_bytes;
-  NEED(pull_slab(own, c, &(struct pulled){0}) == NULL);
+  NEED(pull_slab(own, c) == NULL);
   pull_offer(donor.heap, c);
-  struct slab *s = pull_slab(own, c, &(struct pulled){0});
+  struct slab *s = pull_slab(own, c);
   NEED(s != NULL && own->cls[c].slabs == s && map_load(slab_chunk(s)) == heap_entry(own, c));
   store_relaxed(pull_offer_word(c, heap_id(donor.heap)), 0u);
   store_relaxed(pull_offer_word(c, heap_id(own)), heap_id(own));
-  NEED(pull_slab(own, c, &(struct pulled){0}) == NULL &&
-       offered(own) == heap_id(own)); /* from itself */
+  NEED(pull_slab(own, c) == NULL && offered(own) == heap_id(own)); /* from itself */
   NEED(heap_id(own) % 2 != heap_id(donor.heap) % 2);
   pull_offer(donor.heap, c); /* which its own does not hide */
-  NEED(pull_slab(own, c, &(struct pulled){0}) != NULL && offered(own) == heap_id(own));
+  NEED(pull_slab(own, c) != NULL && offered(own) == heap_id(own));
   entry_leave(own);
   donor_does(free_kept);
   donor_does(NULL);
@@ -196,77 +192,6 @@ static void a_heap_keeps_what_it_may(void **state) {
   run_child(not_pulled);
 }
 
-/* Of slabs that are used by more than a quarter only objects go. Any thread may free them, and what
- * is left in the magazines of who pulled them arrives too. */
-static void objects_pulled(void) {
-  enum { MINE = 500 };
-  static void *mine[MINE];
-  kept_one_of = 2;
-  pthread_t thread = donor_start();
-  struct heap *own = heap_own();
-  uint32_t c = class_of_most(), before = donor.heap->cls[c].taken_count;
-  size_t slab_bytes = slab_class_bytes(c);
-  NEED(own->cls[c].slabs == NULL && pull_has_objects(donor.heap));
-  allocate_all(mine, MINE, BYTES);
-  for (size_t i = 0; i < MINE; i++) {
-    NEED(object_owner(mine[i]) == donor.heap && object_class(mine[i]) == c);
-    memset(mine[i], 255, BYTES);
-  }
-  NEED(slab_class_bytes(c) == slab_bytes && own->cls[c].taken_count == 0);
-  NEED(donor.heap->cls[c].taken_count >= before + MINE && kept_of(own) == 0);
-  NEED(kept_are_intact() && live_objects(c) == kept_of(NULL) + MINE);
-  for (size_t i = 0; i < MINE; i++) hak_free(mine[i]);
-  hak_thread_idle();
-  hak_thread_idle();
-  donor_does(donor_gives_all_back);
-  NEED(own->strays == NULL && own->stray_lost_count == 0 && own->fault.kind == FAULT_NONE);
-  NEED(live_objects(c) == kept_of(NULL) && kept_are_intact());
-  NEED(donor.heap->cls[c].taken_count == kept_of(NULL) && heap_is_valid(donor.heap));
-  donor_does(free_kept);
-  donor_does(donor_gives_all_back);
-  NEED(live_objects(c) == 0);
-  donor_does(NULL);
-  NEED(pthread_join(thread, NULL) == 0);
-}
-static void objects_of_fuller_slabs_are_pulled(void **state) {
-  (void)state;
-  run_child(objects_pulled);
-}
-
-/* When its surplus is gone, its objects stay. */
-static void no_more_than_surplus(void) {
-  void *slots[64];
-  kept_one_of = 2;
-  pthread_t thread = donor_start();
-  uint32_t c = class_of_most();
-  struct heap *own = enter();
-  struct pulled some = {slots, 64, 0};
-  NEED(lock_try_second(&donor.heap->lock));
-  size_t taken_bytes = donor.heap->taken_bytes;
-  donor.heap->taken_bytes =
-      load_relaxed(&donor.heap->slab_bytes) - PULL_OBJECTS_BYTES - 3 * size_classes[c].size;
-  lock_leave(&donor.heap->lock);
-  NEED(pull_slab(own, c, &some) == NULL && some.got == 64);
-  NEED(!pull_has_objects(donor.heap) && offered(donor.heap) == heap_id(donor.heap));
-  struct pulled more = {slots, 64, 0};
-  NEED(pull_slab(own, c, &more) == NULL && more.got == 0 && offered(donor.heap) == 0);
-  NEED(lock_try_second(&donor.heap->lock));
-  donor.heap->taken_bytes = taken_bytes + some.got * (size_t)size_classes[c].size;
-  lock_leave(&donor.heap->lock);
-  flush_slots(own, c, slots, some.got);
-  NEED(own->strays != NULL);
-  entry_leave(own);
-  donor_does(free_kept);
-  donor_does(NULL);
-  NEED(pthread_join(thread, NULL) == 0);
-  hak_thread_idle();
-  NEED(live_objects(c) == 0);
-}
-static void the_owner_keeps_what_it_may(void **state) {
-  (void)state;
-  run_child(no_more_than_surplus);
-}
-
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
@@ -274,8 +199,6 @@ int main(void) {
       cmocka_unit_test(strays_of_a_thread_that_ends_arrive),
       cmocka_unit_test(mail_to_the_old_owner_arrives),
       cmocka_unit_test(a_heap_keeps_what_it_may),
-      cmocka_unit_test(objects_of_fuller_slabs_are_pulled),
-      cmocka_unit_test(the_owner_keeps_what_it_may),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
