@@ -88,7 +88,8 @@ size_t hak_good_size(size_t n) HAK_NOTHROW;
 /* Give the memory that is free in the whole process back to the kernel: free chunks, and pages
  * inside slabs of which every object is free. Of the objects that other threads' heaps keep, those
  * in their depots and on their way to them are free at once, the rest at their next slow path.
- * Returns how many bytes, pages included that had no memory behind them any more. O(heap). */
+ * Returns how many bytes, pages included that had no memory behind them any more. O(heap). Not for
+ * signal handlers, as the next two. */
 size_t hak_purge(void) HAK_NOTHROW;
 /* The same as glibc has it: 1 when there was some, else 0. `pad` is ignored. */
 int hak_malloc_trim(size_t pad) HAK_NOTHROW;
@@ -120,7 +121,8 @@ void hak_malloc_stats(void) HAK_NOTHROW;
 /* Set an option by its name ("PROFILE", "WARM_POOL_BYTES"; in any case) to what one would write
  * into the environment, from now on and against what any other source says. 0; ENOENT: there is no
  * such option; EINVAL: `value` is none of its values; EPERM: it holds from the start of the
- * process, see docs/options.md; EBUSY: from a signal handler that has interrupted the allocator.
+ * process, see docs/options.md; EBUSY: from a signal handler that has interrupted a slow path. A
+ * handler may call it wherever it comes, but not for BACKGROUND: that starts a thread.
  * What threads keep more than the new value allows they give back in the course of their next slow
  * paths. */
 int hak_option_set(const char *name, const char *value) HAK_NOTHROW;

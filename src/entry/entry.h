@@ -67,6 +67,9 @@ HAK_MUST_USE struct heap *entry_thread_heap(void);
 HAK_MUST_USE struct heap *entry_enter(void);
 /* Give it back, and settle. */
 void entry_leave(struct heap *h);
+/* Give it back, and put all else off: bins are as they were, for callers that may be in a signal
+ * handler amid a hot path. */
+void entry_leave_bins(struct heap *h);
 /* The end of a slow path, once nothing is held: report what was found wrong, free what signal
  * handlers parked, purge. */
 void entry_settle(struct heap_fault fault);

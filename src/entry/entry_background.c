@@ -95,7 +95,6 @@ void entry_background_settle(void) {
   add_release(&wake_count, 1u); /* pairs with the thread's load: it sees the option */
   os_futex_wake_all(&wake_count);
   entry_background_tick(os_coarse_ms());
-  entry_background_poll();
 }
 
 void entry_background_fork_child(void) {

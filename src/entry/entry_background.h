@@ -25,8 +25,8 @@ HAK_COLD void entry_background_start(void);
 HAK_INLINE void entry_background_poll(void) {
   if (HAK_UNLIKELY(load_relaxed(&entry_background_due))) entry_background_start();
 }
-/* Options have changed: start it, or make it end. The caller is called by the program, amid
- * nothing. */
+/* Options have changed: one is due, or the one there is to end. The caller may be a signal handler
+ * amid a hot path. */
 void entry_background_settle(void);
 /* In the child of a fork whose handlers run: it has no such thread, and may have one. */
 void entry_background_fork_child(void);

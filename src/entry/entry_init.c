@@ -173,6 +173,11 @@ void entry_leave(struct heap *h) {
   if (h->is_owned) entry_settle_strays(h);
 }
 
+void entry_leave_bins(struct heap *h) {
+  lock_leave(&h->home->lock);
+  if (h->is_owned) heap_busy_end(h);
+}
+
 void entry_settle_strays(struct heap *h) {
   if (HAK_LIKELY(h->to_free == NULL) || h->frees_strays) return;
   if (lock_is_mine(&h->home->lock)) return; /* a handler amid statistics: later */

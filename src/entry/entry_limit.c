@@ -39,19 +39,21 @@ static _Atomic(uint32_t) calling;
 static _Atomic(bool) is_told; /* since it was last well below */
 static _Atomic(uint64_t) ask_again_ms;
 
+/* May be in a handler amid a hot path: bins are left to the next slow path, and so is starting a
+ * thread, unless that is what was asked for. */
 int entry_option_set(const char *name, const char *value) {
-  struct heap *h = entry_enter(); /* a handler amid a slow path must not wait for a fork */
-  if (h == NULL) return EBUSY;
-  entry_leave(h);
-  if (h->is_owned) heap_busy_begin();
+  entry_init();
+  if (entry_thread_is_amid()) return EBUSY; /* must not wait: a fork may wait for us */
+  struct heap *h = heap_current;
+  heap_busy_begin(); /* nor must a handler that comes in between, for a fork waits for this */
   int error = rt_option_change(name, value);
-  if (h->is_owned) heap_busy_end(h);
-  if (error == 0) {
-    add_relaxed(&trim_epoch, 1u);
-    limit_look_soon();
-    entry_background_settle();
-  }
-  return error;
+  heap_busy_end_any(h);
+  if (error != 0) return error;
+  add_relaxed(&trim_epoch, 1u);
+  limit_look_soon();
+  entry_background_settle();
+  if (rt_option_find(name) == RT_OPTION_BACKGROUND) entry_background_poll();
+  return 0;
 }
 
 int entry_limit_callback(size_t soft_bytes, entry_limit_call *call, void *context) {
@@ -64,7 +66,7 @@ int entry_limit_callback(size_t soft_bytes, entry_limit_call *call, void *contex
     store_release(&watcher, w); /* pairs with the acquire of who calls */
     limit_watch(w != NULL ? soft_bytes : 0);
   }
-  entry_leave(h);
+  entry_leave_bins(h);
   return w == NULL && call != NULL ? ENOMEM : 0;
 }
 

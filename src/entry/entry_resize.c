@@ -85,7 +85,7 @@ static struct place place_of(const void *p, enum verdict verdict) {
     if (large_is_interior(p)) verdict = VERDICT_INTERIOR;
     if (large_was_removed(p)) verdict = of_freed(verdict);
   }
-  entry_leave(h);
+  entry_leave_bins(h); /* malloc_usable_size of a handler */
   if (HAK_UNLIKELY(object.address == NULL)) guard_abort(verdict, p, 0);
   return (struct place){PLACE_MAPPING, object.bytes, 0};
 }

@@ -179,6 +179,16 @@ HAK_INLINE void heap_busy_end(struct heap *h) {
   heap_current = h;
 }
 
+/* The same where h may be a shared heap: nobody's that a fork could leave behind. */
+HAK_INLINE void heap_busy_end_any(struct heap *h) {
+  if (HAK_LIKELY(h->is_owned)) {
+    heap_busy_end(h);
+    return;
+  }
+  signal_fence_full();
+  heap_current = h;
+}
+
 /* Ready the static heaps. Called once, before all else: anything may allocate. */
 void heap_init(void);
 /* The `booting` heap. Only the thread that starts the process, until it is ready. */

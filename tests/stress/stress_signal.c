@@ -1,10 +1,12 @@
 /* stress_signal.c — handlers that allocate and free in the midst of malloc and free.
- *   stress_signal large|slow [--signals N] [--seed N]
+ *   stress_signal large|slow|calls [--signals N] [--seed N]
  * large: the interrupted thread allocates and frees objects over 4 MiB only.
  * slow: tiny ones in batches, so that much of its time goes to refilling and flushing. A handler
  * that interrupts the hit paths of malloc or free has no promise from any allocator, so with the
  * program counter there it only counts; the rest is reached by tail calls, so no interrupted hit
  * path can be further up the stack.
+ * calls: tiny ones again; the handlers, wherever they come, make the calls that SECURITY.md allows
+ * everywhere, and neither allocate nor free.
  * A sender thread signals as soon as the last handler is done. No hang (WATCHDOG_SECONDS), no
  * crash, all contents as written; a handler's malloc may be refused with ENOMEM.
  */
@@ -18,7 +20,20 @@
 
 #include "stress_util.h"
 
-enum { BATCH = 2000, WATCHDOG_SECONDS = 100, SLOW_WANTED = 50, STEPS_BETWEEN_WAITS = 32 };
+#ifndef HAK_TEST_DIRECT
+int hak_option_set(const char *name, const char *value) __attribute__((weak));
+int hak_option_get(const char *name, char *value, size_t capacity) __attribute__((weak));
+int hak_limit_callback(size_t soft_bytes, void (*call)(size_t, size_t, void *), void *context)
+    __attribute__((weak));
+#endif
+
+enum {
+  BATCH = 2000,
+  WATCHDOG_SECONDS = 100,
+  SLOW_WANTED = 50,
+  STEPS_BETWEEN_WAITS = 32,
+  HITS_WANTED = 100,
+};
 
 /* The code of one function, and of the module that it is in. */
 struct range {
@@ -33,11 +48,13 @@ enum { HIT_NAMES = sizeof hit_names / sizeof *hit_names };
 
 static struct range hit_code[HIT_NAMES]; /* empty where there is no such name */
 static struct range module_code;
-static bool slow_mode;
+static bool slow_mode, calls_mode;
+static void *mapped; /* for calls */
 static pthread_t victim;
 static sem_t handled;
 static _Atomic bool stop;
 static _Atomic uint64_t signals_handled, signals_in_module, handler_objects, handler_refusals;
+static _Atomic uint64_t calls_made, calls_on_hit_paths;
 static uint64_t signals_wanted;
 static _Atomic uint64_t victim_rounds, victim_steps, signals_sent;
 
@@ -90,6 +107,31 @@ static void handler_work(uint64_t count) {
   }
 }
 
+static void handler_calls(uint64_t count, bool hit_path) {
+  char value[64];
+  int error = 0;
+  switch (count % 6) {
+  case 0:
+    error = hak_limit_callback(0, NULL, NULL);
+    break;
+  case 1:
+    REQUIRE(hak_option_get("BORROW", value, sizeof value) == 0, "hak_option_get");
+    break;
+  case 2:
+    REQUIRE(T_mallinfo2().arena > 0, "mallinfo2");
+    break;
+  case 3: /* 0 inside a slow path */
+    REQUIRE(T_usable_size(mapped) == 0 || T_usable_size(mapped) >= 5 * MIB, "usable size");
+    break;
+  default:
+    error = hak_option_set("BORROW", count % 2 == 0 ? "0" : "1");
+  }
+  REQUIRE(error == 0 || (error == EBUSY && !hit_path), "%d of call %llu", error,
+          (unsigned long long)count);
+  atomic_fetch_add_explicit(&calls_made, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&calls_on_hit_paths, hit_path, memory_order_relaxed);
+}
+
 static void handler(int number, siginfo_t *info, void *context) {
   (void)number, (void)info;
   int errno_before = errno;
@@ -102,7 +144,9 @@ static void handler(int number, siginfo_t *info, void *context) {
   if (in_range(&module_code, pc) && !hit_path) {
     atomic_fetch_add_explicit(&signals_in_module, 1, memory_order_relaxed);
   }
-  if (!slow_mode || !hit_path) {
+  if (calls_mode) {
+    handler_calls(count, hit_path);
+  } else if (!slow_mode || !hit_path) {
     handler_work(count);
   }
   errno = errno_before;
@@ -120,7 +164,8 @@ static void *sender_thread(void *arg) {
   struct rng rng = rng_stream(UINT64_MAX - 1);
   /* In slow mode on until enough signals met a slow path; the watchdog bounds it. */
   while (signals_sent < signals_wanted ||
-         (slow_mode && atomic_load(&signals_in_module) < SLOW_WANTED)) {
+         (slow_mode && atomic_load(&signals_in_module) < SLOW_WANTED) ||
+         (calls_mode && atomic_load(&calls_on_hit_paths) < HITS_WANTED)) {
     /* On one core each signal would meet the end of the last handler: now and then the victim has
      * to get somewhere first. Not each time: a yield may cost a whole time slice. */
     uint64_t until = atomic_load(&victim_steps) + 1 + rng_below(&rng, 64);
@@ -163,10 +208,11 @@ static void victim_run(void) {
 int main(int argc, char **argv) {
   const char *mode = argc > 1 ? argv[1] : "";
   stress_name = "stress_signal";
-  options_check(argc, argv, 2, "stress_signal large|slow [--signals N] [--seed N]");
+  options_check(argc, argv, 2, "stress_signal large|slow|calls [--signals N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   signals_wanted = option_u64(argc, argv, "--signals", 20000);
-  slow_mode = strcmp(mode, "slow") == 0;
+  calls_mode = strcmp(mode, "calls") == 0;
+  slow_mode = calls_mode || strcmp(mode, "slow") == 0;
   if (!slow_mode && strcmp(mode, "large") != 0) {
     option_refuse("mode", mode, "unknown");
   }
@@ -181,6 +227,8 @@ int main(int argc, char **argv) {
   struct sigaction on_alarm = {.sa_handler = hung};
   REQUIRE(sigaction(SIGUSR1, &on_signal, NULL) == 0 && sigaction(SIGALRM, &on_alarm, NULL) == 0,
           "sigaction: errno %d", errno);
+  mapped = T_malloc(5 * MIB);
+  REQUIRE(mapped != NULL, "malloc(5 MiB)");
   alarm(WATCHDOG_SECONDS);
   victim = pthread_self();
   pthread_t sender = thread_start(sender_thread, NULL);
@@ -192,11 +240,14 @@ int main(int argc, char **argv) {
     }
   }
   printf("stress_signal %s: %llu signals, %llu of them in the allocator's slow paths, %llu rounds; "
-         "handlers: %llu objects, %llu refusals; seed %llu\n",
+         "handlers: %llu objects, %llu refusals, %llu calls, %llu of them on hit paths; seed "
+         "%llu\n",
          mode, (unsigned long long)signals_handled, (unsigned long long)signals_in_module,
          (unsigned long long)victim_rounds, (unsigned long long)handler_objects,
-         (unsigned long long)handler_refusals, (unsigned long long)stress_seed);
+         (unsigned long long)handler_refusals, (unsigned long long)calls_made,
+         (unsigned long long)calls_on_hit_paths, (unsigned long long)stress_seed);
   fflush(stdout);
-  REQUIRE(signals_handled == signals_sent && handler_objects > 0, "signals were lost");
+  REQUIRE(signals_handled == signals_sent && (calls_mode ? calls_made : handler_objects) > 0,
+          "signals were lost");
   return 0;
 }

@@ -248,6 +248,8 @@ static void is_started_by_allocations(void) {
   NEED(rt_option_set(RT_OPTION_BACKGROUND, "1"));
   for (size_t i = 0; i < HAK_COUNT_OF(objects); i++) hak_free(objects[i]);
   NEED(load_relaxed(&entry_background_due) && has_none());
+  NEED(hak_option_set("BORROW", "1") == 0); /* of a handler, perhaps */
+  NEED(load_relaxed(&entry_background_due) && has_none());
   heap_busy_begin();
   hak_free(hak_malloc(100)); /* a handler amid a slow path */
   entry_background_poll();
@@ -356,7 +358,11 @@ static void child_has_its_own(void) {
     NEED(has_none() && thread_count() == 1);
     if (i == 0) _exit(0);
     if (i == 1) tick();
-    if (i == 2) NEED(hak_option_set("WARM_POOL_BYTES", "1M") == 0);
+    if (i == 2) {
+      NEED(hak_option_set("WARM_POOL_BYTES", "1M") == 0); /* of a handler, perhaps */
+      NEED(load_relaxed(&entry_background_due) && has_none());
+      NEED(hak_option_set("BACKGROUND", "1") == 0);
+    }
     NEED(comes_true(has_one_more, DEADLINE_MS));
     pid = fork();
     NEED(pid >= 0);

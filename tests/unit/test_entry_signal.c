@@ -5,6 +5,7 @@
 #include "unit_trap.h"
 
 #include "entry_signal.h"
+#include "idle.h"
 #include "run.h"
 
 enum { PAGE = 4096, STORM = 500, PARKERS = 4, PARK_ROUNDS = 50 };
@@ -257,6 +258,56 @@ static void a_storm_of_handlers_is_survived(void **state) {
   run_child(handlers_in_slow_paths);
 }
 
+/* On a hot path, which a handler cannot tell from no call at all: whatever these do, bins are as
+ * they were, though another thread has trimmed. */
+static void bins_stay(void) {
+  static void *objects[64];
+  char value[64], *mapping = hak_malloc((size_t)20 << 20);
+  for (size_t i = 0; i < 64; i++) NEED((objects[i] = hak_malloc(64)) != NULL);
+  for (size_t i = 0; i < 32; i++) hak_free(objects[i]);
+  struct heap *h = heap_current;
+  static struct bin before[CLASS_COUNT];
+  memcpy(before, h->bin, sizeof before);
+  uint32_t paths = load_relaxed(&h->home->slow_count);
+  for (int i = 0; i < 100; i++) {
+    add_relaxed(&trim_epoch, 1u);
+    NEED(hak_option_set("BORROW", "1") == 0 && hak_option_set("NONE", "1") == ENOENT);
+    NEED(hak_option_get("BORROW", value, sizeof value) == 0);
+    NEED(hak_limit_callback(0, NULL, NULL) == 0);
+    NEED(hak_malloc_usable_size(mapping) == (size_t)20 << 20);
+    NEED(hak_malloc_usable_size(objects[40]) == 64 && hak_good_size(40) >= 40);
+    NEED(hak_mallinfo2().hblks == 1 && hak_mallinfo().hblks == 1 && hak_mallopt(1, 1) == 1);
+    NEED(heap_current == h && memcmp(before, h->bin, sizeof before) == 0);
+  }
+  hak_malloc_stats();
+  NEED(memcmp(before, h->bin, sizeof before) == 0);
+  NEED(load_relaxed(&h->home->slow_count) == paths);
+}
+static void what_handlers_may_call_leaves_bins_alone(void **state) {
+  (void)state;
+  run_child(bins_stay);
+}
+
+/* Amid a slow path, or one's own purge: a fork may wait for it, so the option may not wait. */
+static void options_are_busy_inside(void) {
+  struct heap *h = enter();
+  NEED(hak_option_set("BORROW", "1") == EBUSY && hak_limit_callback(0, NULL, NULL) == EBUSY);
+  entry_leave(h);
+  NEED(hak_option_set("BORROW", "1") == 0);
+}
+static void *sets_without_a_heap(void *unused) {
+  NEED(heap_current == &heap_none);
+  NEED(hak_option_set("BORROW", "1") == 0 && heap_current == &heap_none);
+  (void)heap_make_exit_current();
+  NEED(hak_option_set("BORROW", "1") == 0 && heap_current == &heap_exit);
+  return unused;
+}
+static void options_are_busy_amid_a_slow_path(void **state) {
+  (void)state;
+  run_child(options_are_busy_inside);
+  threads_run(1, sets_without_a_heap);
+}
+
 int main(void) {
   entry_init();
   const struct CMUnitTest tests[] = {
@@ -268,6 +319,8 @@ int main(void) {
       cmocka_unit_test(threads_share_the_slots),
       cmocka_unit_test(a_slow_path_stands_being_interrupted),
       cmocka_unit_test(a_storm_of_handlers_is_survived),
+      cmocka_unit_test(what_handlers_may_call_leaves_bins_alone),
+      cmocka_unit_test(options_are_busy_amid_a_slow_path),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
