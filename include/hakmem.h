@@ -114,9 +114,11 @@ int hak_malloc_info(int options, FILE *stream);
 void hak_malloc_stats(void) HAK_NOTHROW;
 
 /* --- Options. docs/options.md has them all, what each profile sets, and where their values come
- * from. A program may bring defaults of its own: define, and let the linker export,
+ * from. A program may bring defaults of its own: include this header, and define
  *   const char hak_conf[] = "profile=lean,depot_bytes=1M";
- * Files, the environment and the calls below beat it. */
+ * The linker exports it where it links the shared library. Files, the environment and the calls
+ * below beat it. Never read it: where the program defines none there is none. */
+extern const char hak_conf[];
 
 /* Set an option by its name ("PROFILE", "WARM_POOL_BYTES"; in any case) to what one would write
  * into the environment, from now on and against what any other source says. 0; ENOENT: there is no

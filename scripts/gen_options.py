@@ -104,7 +104,8 @@ Generated from src/rt/knobs.def and src/rt/profiles.def by scripts/gen_options.p
 Where a value comes from; a later source beats an earlier one:
 
 1. the default below;
-2. the program: `const char hak_conf[] = "profile=lean,depot_bytes=1M";`, exported by the linker;
+2. the program: `const char hak_conf[] = "profile=lean,depot_bytes=1M";`, which
+   hakmem.h declares: without the header it needs C linkage and default visibility;
 3. the file `/etc/hakmem.conf`, then the file that `HAKMEM_CONF_FILE` names;
 4. the environment: `HAKMEM_` + the option's name; less than that counts `HAKMEM_CONF`, a list as
    above;
