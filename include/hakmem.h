@@ -146,6 +146,7 @@ int hak_option_get(const char *name, char *value, size_t capacity) HAK_NOTHROW;
  * before a request no larger than that is refused, however much is used: what the callback frees
  * may serve it. Where it did not, not again for a tenth of a second. While a thread is inside it,
  * no other calls it: what others ask for may be refused then.
+ * Where it forks, the child is inside it too.
  * One callback a process: a later call replaces it, NULL ends it (a thread may be inside it still).
  * 0; EBUSY as hak_option_set; ENOMEM. Each one that is set takes 64 bytes for good. A process is
  * looked at from 8 MiB on. */

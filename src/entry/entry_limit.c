@@ -34,9 +34,10 @@ struct watcher {
 };
 static _Atomic(struct watcher *) watcher;
 /* 1 + fork_generation of the thread that is inside the callback, 0: none. That of another
- * generation does not exist here, or has forked in it. */
+ * generation does not exist here, or has forked in it without handlers. */
 static _Atomic(uint32_t) calling;
-static _Atomic(bool) is_told; /* since it was last well below */
+static _Atomic(uintptr_t) caller; /* that thread, and 0 before it and after */
+static _Atomic(bool) is_told;     /* since it was last well below */
 static _Atomic(uint64_t) ask_again_ms;
 
 /* May be in a handler amid a hot path: bins are left to the next slow path, and so is starting a
@@ -89,11 +90,21 @@ static struct limit_room room_of(const struct watcher *w) {
 /* False: a thread is inside the callback. */
 static bool call_begin(void) {
   uint32_t mine = load_relaxed(&fork_generation) + 1, seen = load_relaxed(&calling);
-  return seen != mine && cas_acq_rel(&calling, &seen, mine);
+  if (seen == mine || !cas_acq_rel(&calling, &seen, mine)) return false;
+  store_relaxed(&caller, os_thread_self());
+  return true;
 }
 
 /* One call sees what the one before has written. */
-static void call_end(void) { store_release(&calling, 0u); }
+static void call_end(void) {
+  store_relaxed(&caller, (uintptr_t)0);
+  store_release(&calling, 0u);
+}
+
+void entry_limit_fork_child(void) {
+  bool is_inside = load_relaxed(&caller) == os_thread_self();
+  store_relaxed(&calling, is_inside ? load_relaxed(&fork_generation) + 1 : 0u);
+}
 
 static void call(const struct watcher *w) {
   struct limit_room room = room_of(w);

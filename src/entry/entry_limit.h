@@ -22,5 +22,8 @@ HAK_MUST_USE bool entry_reclaim(size_t bytes, bool is_written);
  * limit is known that has room for `bytes` at all, and give back what it has freed. False: it was
  * not called, or trying again is of no use. */
 HAK_MUST_USE bool entry_limit_ask(size_t bytes, bool is_written);
+/* In the child of a fork whose handlers run: a callback that forked is inside here too, another
+ * thread's is not. */
+void entry_limit_fork_child(void);
 
 #endif

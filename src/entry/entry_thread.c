@@ -9,6 +9,7 @@
 
 #include "entry.h"
 #include "entry_background.h"
+#include "entry_limit.h"
 #include "entry_report.h"
 #include "home.h"
 #include "os_check.h"
@@ -49,6 +50,7 @@ void entry_thread_fork_parent(void) { lock_fork_parent(entry_thread_is_amid()); 
 void entry_thread_fork_child(void) {
   bool is_amid = entry_thread_is_amid();
   lock_fork_child(is_amid);
+  entry_limit_fork_child();
   struct heap *h = heap_current;
   if (!is_amid && h->is_owned) home_survive_fork(h); /* else as after a bare fork: entry_enter */
   if (!is_amid) entry_background_fork_child();

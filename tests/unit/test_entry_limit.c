@@ -452,6 +452,38 @@ static void a_block_that_grows_counts_whole(void **state) {
   run_child_in_tree(shrinks);
 }
 
+/* One that forks is inside in the child too: it is not called amid itself there either, but again
+ * once it has returned. */
+static int depth, calls;
+static void forks(size_t used_bytes, size_t limit_bytes, void *unused) {
+  (void)used_bytes, (void)limit_bytes, (void)unused;
+  NEED(++depth == 1);
+  if (++calls == 1) {
+    pid_t pid = fork();
+    NEED(pid >= 0);
+    if (pid != 0) child_wait(pid);
+    NEED(hak_malloc(50 * MIB) == NULL);
+    look();
+  }
+  depth--;
+}
+static void forks_amid_a_call(void) {
+  group_set(100 * MIB, 10 * MIB);
+  hak_free(hak_malloc(1));
+  look();
+  NEED(hak_limit_callback(200 * MIB, forks, NULL) == 0);
+  group_is_full();
+  NEED(hak_malloc(50 * MIB) == NULL && calls == 1);
+  group_set(100 * MIB, 95 * MIB);                /* more is not refused */
+  NEED(hak_limit_callback(0, forks, NULL) == 0); /* who asks anew is told anew */
+  look();
+  NEED(calls == 2 && depth == 0);
+}
+static void a_call_that_forks_is_inside_in_the_child(void **state) {
+  (void)state;
+  run_child_in_tree(forks_amid_a_call);
+}
+
 static void reclaim(void) {
   struct heap *h = heap_own();
   NEED(!entry_reclaim(SIZE_MAX, false)); /* nothing gives that */
@@ -477,6 +509,7 @@ int main(void) {
       cmocka_unit_test(the_program_is_asked_before_there_is_no_memory),
       cmocka_unit_test(who_was_asked_is_told_too),
       cmocka_unit_test(a_child_is_asked_too),
+      cmocka_unit_test(a_call_that_forks_is_inside_in_the_child),
       cmocka_unit_test(a_block_that_grows_counts_whole),
       cmocka_unit_test(reclaim_is_tried_where_it_can_help),
   };
