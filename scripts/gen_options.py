@@ -119,9 +119,10 @@ hold from the start.
 
 Bytes take a suffix K, M or G; a bool is 0 or 1; words are taken in any case. A bad value is
 reported in one line and the value kept that an earlier source has set; an unknown name is reported
-once, with the nearest one if any is near, and a file that `HAKMEM_CONF_FILE` names, or a directory
-or FIFO in the place of `/etc/hakmem.conf`, with why it cannot be read. `CONF_STRICT` ends the
-process then. A set-user-ID program ignores all sources but its own calls.
+each time it stands there; either with the nearest word or name, if one is near. So is a file that
+`HAKMEM_CONF_FILE` names, or a directory or FIFO in the place of `/etc/hakmem.conf`, with why it
+cannot be read. `CONF_STRICT` ends the process in each of these cases. A set-user-ID program ignores
+all sources but its own calls.
 """
 
 TAIL = """\

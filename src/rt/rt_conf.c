@@ -85,7 +85,8 @@ static void warn_value(enum rt_option option, const char *value, const struct pl
   format_text(&f, rt_option_name(option));
   format_text(&f, "=");
   format_shown(&f, value);
-  format_text(&f, ": expected ");
+  bool is_near = rt_option_format_nearest(&f, ", did you mean ", option, value);
+  format_text(&f, is_near ? "? expected " : ": expected ");
   rt_option_format_expected(&f, option);
   if (!is_strict) {
     format_text(&f, "; keeping ");

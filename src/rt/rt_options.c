@@ -110,6 +110,10 @@ enum rt_option rt_option_find(const char *name) {
   return (enum rt_option)i;
 }
 
+static bool is_near(unsigned distance, size_t length) {
+  return distance <= NAME_DISTANCE && NAME_SHARE * distance < length + NAME_SHARE;
+}
+
 static bool is_start_of(const char *s, const char *whole) {
   size_t length = text_length(s);
   char start[NAME_BYTES];
@@ -128,8 +132,7 @@ const char *rt_option_nearest(const char *name, const char *const *others, size_
     /* Of what starts so the shortest; a name cut short is nearer than any misspelling. */
     bool is_cut = length >= CUT_NAME_MIN && is_start_of(name, candidate);
     size_t rank = is_cut ? text_length(candidate) : NAME_BYTES + (size_t)distance;
-    bool is_near = distance <= NAME_DISTANCE && NAME_SHARE * distance < length + NAME_SHARE;
-    if ((is_cut || is_near) && rank < best_rank) {
+    if ((is_cut || is_near(distance, length)) && rank < best_rank) {
       best_rank = rank;
       best = candidate;
     }
@@ -179,6 +182,27 @@ static bool word_parse(const struct option *o, const char *text, uint64_t *out) 
     return true;
   }
   return false;
+}
+
+bool rt_option_format_nearest(struct format_buf *f, const char *before, enum rt_option option,
+                              const char *text) {
+  const struct option *o = &options[option];
+  char best[NAME_BYTES], word[NAME_BYTES];
+  unsigned best_distance = NAME_DISTANCE + 1;
+  for (uint64_t i = 0; i < word_count(o); i++) {
+    struct format_buf b;
+    format_init(&b, word, sizeof word);
+    format_bytes(&b, word_at(o, i), (size_t)(word_end(word_at(o, i)) - word_at(o, i)));
+    unsigned distance = text_distance(text, word, NAME_DISTANCE);
+    if (distance >= best_distance || !is_near(distance, text_length(text))) continue;
+    best_distance = distance;
+    format_init(&b, best, sizeof best);
+    format_text(&b, word);
+  }
+  if (best_distance > NAME_DISTANCE) return false;
+  format_text(f, before);
+  format_text(f, best);
+  return true;
 }
 
 static uint64_t suffix_factor(char c) {

@@ -49,6 +49,10 @@ HAK_MUST_USE enum rt_option rt_option_find(const char *name);
 /* The option, or one of `count` other names, that `name` looks like; NULL: none is near. */
 HAK_MUST_USE const char *rt_option_nearest(const char *name, const char *const *others,
                                            size_t count);
+/* The same of a value: appends the word of the option that `text` looks like, after `before`.
+ * False: none is near. */
+HAK_MUST_USE bool rt_option_format_nearest(struct format_buf *f, const char *before,
+                                           enum rt_option option, const char *text);
 HAK_MUST_USE const char *rt_option_name(enum rt_option option);
 /* True for PROFILE and SS_MEM_LEAN, which set others: a source applies them first. */
 HAK_MUST_USE bool rt_option_is_profile(enum rt_option option);

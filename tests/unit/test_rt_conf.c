@@ -276,8 +276,17 @@ static void a_profile_sets_its_values(void **state) {
   expect_read("HAKMEM_PROFILE=lean", NULL, value_is(RT_OPTION_SS_MEM_LEAN, 1), "");
   expect_read("HAKMEM_PROFILE=Lean", NULL, lean, "");
   expect_read("HAKMEM_PROFILE=mixed_tinyv3_c7_safe", NULL, speed, "");
-  expect_read("HAKMEM_PROFILE=LEA", NULL, balanced,
-              "hakmem: HAKMEM_PROFILE=LEA: expected speed|balanced|lean; keeping balanced\n");
+  expect_read(
+      "HAKMEM_PROFILE=LEA", NULL, balanced,
+      "hakmem: HAKMEM_PROFILE=LEA, did you mean lean? expected speed|balanced|lean; keeping "
+      "balanced\n");
+  expect_read("HAKMEM_PROFILE=fast", NULL, balanced,
+              "hakmem: HAKMEM_PROFILE=fast: expected speed|balanced|lean; keeping balanced\n");
+  expect_read("HAKMEM_PROFILE=", NULL, balanced,
+              "hakmem: HAKMEM_PROFILE=: expected speed|balanced|lean; keeping balanced\n");
+  expect_read("HAKMEM_MEMORY_LIMIT=atuo", NULL, value_is(RT_OPTION_MEMORY_LIMIT, 1),
+              "hakmem: HAKMEM_MEMORY_LIMIT=atuo, did you mean auto? expected off|auto|bytes with "
+              "suffix K, M or G, 1M..16384G; keeping auto\n");
 }
 
 static void what_is_named_beats_a_list_and_a_list_a_profile(void **state) {
