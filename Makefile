@@ -1,5 +1,5 @@
 # A thin front for CMake. The commands:
-#   make                  build the release (both flavours) in build/
+#   make                  build the release (all flavours) in build/
 #   make run [CMD="..."]  run a program on hakmem and on the system's allocator, and compare
 #   make test             the short tests: release, sanitizers, clang
 #   make test-long [PART=PRESET-FOLDER]   the long tests, restartable; docs/results/ has the results
