@@ -1,6 +1,6 @@
 /* limit.c — see limit.h. Owns: what the last look found, and when the next one is due.
  * In between, growth is counted, so that nothing passes a limit by much: a look is due when a
- * quarter of the room is used up.
+ * quarter of the room is used up, or of this process's part of it where others use the rest.
  */
 #include "limit.h"
 
@@ -13,6 +13,7 @@
 #include "os_proc.h"
 #include "os_thread.h"
 #include "region.h"
+#include "rt_lock.h"
 #include "superslab.h"
 
 enum {
@@ -29,6 +30,9 @@ enum {
   FRESH_LOOKS = 4, /* places that a thread may have */
   FRESH_MS = 100, /* then it is written to, or never. Arbitrary: a few slices of a busy scheduler */
   FULL_SHARE = 32, /* of the group's limit, left for what is not ours: stacks, tables, the kernel */
+  HOLDS_MS = 10,   /* then others may have taken what a look found. Arbitrary: a few time slices */
+  TIME_SHARE = 100, /* of a process that grows, for looks, at most */
+  SHARERS_MAX = 64, /* arbitrary: what looks cost is bounded by GROWTH_MIN in any case */
 };
 static const size_t FIRST_LOOK_BYTES = 8 * MIB; /* small programs never look */
 static const size_t GROWTH_MIN = 256 * KIB;
@@ -42,6 +46,9 @@ static _Atomic(bool) look_due;
 static _Atomic(size_t) grown_bytes;       /* since the last look */
 static _Atomic(size_t) unwritten_at_look; /* what it began with */
 static _Atomic(size_t) deadly_limit;
+static _Atomic(uint64_t) stale_ms = UINT64_MAX; /* who has grown wants to look again */
+static _Atomic(uint32_t) own_generation;        /* of fork, of the next */
+static _Atomic(size_t) inherited_bytes;         /* a child has them from its parent; 0 where none */
 /* What a thread was handed last: it may not have written to it yet, so that no file counts it.
  * Places go by the thread's address; where many threads grow at once some lose theirs to another:
  * they are an estimate. */
@@ -140,6 +147,19 @@ bool limit_is_deadly(void) {
   return rt_option(RT_OPTION_MEMORY_LIMIT) > WORD_AUTO || load_relaxed(&left_bytes) != SIZE_MAX;
 }
 
+/* What was found may have been taken by others since. */
+static bool is_stale(void) {
+  uint64_t stale = load_relaxed(&stale_ms);
+  return HAK_UNLIKELY(stale != UINT64_MAX) && os_coarse_ms() >= stale;
+}
+
+/* A child goes by what its parent found, and so do all its siblings: it looks for itself. */
+static HAK_COLD void note_fork(uint32_t generation) {
+  store_relaxed(&own_generation, generation);
+  store_relaxed(&inherited_bytes, own_resident_bytes());
+  if (limit_is_deadly()) limit_look_soon();
+}
+
 void limit_note_growth(size_t fresh_bytes) {
   large_cache_note_held(superslab_claimed_bytes() + large_bytes());
   if (HAK_UNLIKELY(large_cache_is_in_the_way())) store_relaxed(&limit_tick_due, true);
@@ -147,13 +167,17 @@ void limit_note_growth(size_t fresh_bytes) {
   if (HAK_UNLIKELY(watched != 0) && limit_held_bytes() >= watched) limit_look_soon();
   if (HAK_LIKELY(at == SIZE_MAX) || fresh_bytes == 0) return;
   note_fresh(fresh_bytes);
-  if (add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes >= at) limit_look_soon();
+  uint32_t generation = load_relaxed(&fork_generation);
+  if (HAK_UNLIKELY(generation != load_relaxed(&own_generation))) note_fork(generation);
+  size_t grown = add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes;
+  if (grown >= at || (grown >= GROWTH_MIN && is_stale())) limit_look_soon();
 }
 
 /* What one look finds. */
 struct finding {
   struct os_room nearest; /* limit_bytes 0: none */
   enum rt_pressure pressure;
+  size_t growth_bytes;             /* that may be handed out before the next look */
   size_t left_bytes, deadly_limit; /* as above */
 };
 
@@ -174,21 +198,36 @@ static size_t room_left(const struct os_room *room) {
   return room->used_bytes < room->limit_bytes ? room->limit_bytes - room->used_bytes : 0;
 }
 
-static void take(struct finding *f, const struct os_room *room, enum rt_pressure most) {
-  ASSERT(room->limit_bytes != 0);
+/* How many share what is left: as many as this process would have to be to use what is used. They
+ * may all grow until each of them looks. */
+static size_t sharers(const struct os_room *room) {
+  size_t own = own_resident_bytes(), inherited = load_relaxed(&inherited_bytes);
+  own = size_max(own - size_min(own, inherited), GROWTH_MIN);
+  ASSERT(own != 0);
+  size_t count = ((size_t)room->used_bytes + own / 2) / own;
+  return size_min(size_max(count, 1), SHARERS_MAX);
+}
+
+static void take(struct finding *f, const struct os_room *room, enum rt_pressure most,
+                 size_t shares) {
+  ASSERT(room->limit_bytes != 0 && shares != 0);
   enum rt_pressure step = step_of(room);
   if (step > most) step = most;
   if (step > f->pressure) f->pressure = step;
   if (f->nearest.limit_bytes == 0 || room_left(room) < room_left(&f->nearest)) f->nearest = *room;
+  size_t growth = size_max(room_left(room) / (ROOM_SHARE * shares), GROWTH_MIN);
+  f->growth_bytes = size_min(f->growth_bytes, growth);
 }
 
 static void take_group(struct finding *f) {
   struct os_room room;
   if (!os_group_room(&room) || room.limit_bytes == 0) return;
-  take(f, &room, RT_PRESSURE_TIGHT);
+  size_t count = sharers(&room);
+  take(f, &room, RT_PRESSURE_TIGHT, count);
   if (room.deadly_limit_bytes == 0) return;
   size_t spare = size_min(room.deadly_limit_bytes / FULL_SHARE, FULL_MAX);
   spare = size_max(spare, FULL_MIN);
+  spare += size_min(spare, (count - 1) * OTHERS_MAX);
   ASSERT(room.deadly_left_bytes <= room.deadly_limit_bytes);
   f->deadly_limit = room.deadly_limit_bytes;
   f->left_bytes = room.deadly_left_bytes - size_min(spare, room.deadly_left_bytes);
@@ -204,37 +243,33 @@ static void take_stalls(struct finding *f) {
 
 static struct finding find(void) {
   uint64_t option = rt_option(RT_OPTION_MEMORY_LIMIT);
-  struct finding f = {.left_bytes = SIZE_MAX};
+  struct finding f = {.growth_bytes = SIZE_MAX, .left_bytes = SIZE_MAX};
   struct os_room room;
   if (option > WORD_AUTO) {
     room = (struct os_room){option, own_resident_bytes(), 0, UINT64_MAX};
-    take(&f, &room, RT_PRESSURE_TIGHT);
+    take(&f, &room, RT_PRESSURE_TIGHT, 1);
   } else if (option == WORD_AUTO) {
     take_group(&f);
     /* One that came later counts what was reserved before, which nothing gives back. */
     bool has_room = region_is_window() && os_address_room(&room) && room.limit_bytes != 0;
-    if (has_room) take(&f, &room, RT_PRESSURE_CLOSE);
+    if (has_room) take(&f, &room, RT_PRESSURE_CLOSE, 1);
     take_stalls(&f);
   }
   return f;
 }
 
-/* How much may be handed out before the next look. */
-static size_t growth_until_look(const struct finding *f) {
-  if (f->nearest.limit_bytes == 0) return SIZE_MAX;
-  ASSERT(room_left(&f->nearest) <= f->nearest.limit_bytes);
-  return size_max(room_left(&f->nearest) / ROOM_SHARE, GROWTH_MIN);
-}
-
-static void publish(const struct finding *f, uint64_t now_ms) {
+static void publish(const struct finding *f, uint64_t now_ms, uint64_t took_us) {
   ASSERT(f->pressure <= RT_PRESSURE_TIGHT);
+  ASSERT(f->growth_bytes >= GROWTH_MIN);
   ASSERT(f->left_bytes == SIZE_MAX || f->left_bytes < f->deadly_limit);
   store_relaxed(&nearest_used, (size_t)f->nearest.used_bytes);
   store_relaxed(&nearest_limit, (size_t)f->nearest.limit_bytes);
   store_relaxed(&deadly_limit, f->deadly_limit);
   store_relaxed(&left_bytes, f->left_bytes);
   store_relaxed(&pressure_found, (uint32_t)f->pressure);
-  store_relaxed(&look_at_bytes, growth_until_look(f));
+  store_relaxed(&look_at_bytes, f->growth_bytes);
+  uint64_t holds_ms = HOLDS_MS + took_us * TIME_SHARE / 1000;
+  store_relaxed(&stale_ms, f->left_bytes != SIZE_MAX ? now_ms + holds_ms : UINT64_MAX);
   size_t watched = load_relaxed(&watched_bytes);
   bool is_reached = watched != 0 && limit_held_bytes() >= watched;
   store_relaxed(&watch_at_bytes, is_reached ? 0 : watched);
@@ -248,8 +283,9 @@ static void look(uint64_t now_ms, bool asks) {
   size_t unwritten = unwritten_bytes(asks, now_ms);
   store_relaxed(&unwritten_at_look, unwritten);
   store_relaxed(&grown_bytes, unwritten);
+  uint64_t begin_us = os_clock_us();
   struct finding f = find();
-  publish(&f, now_ms);
+  publish(&f, now_ms, os_clock_us() - begin_us);
 }
 
 bool limit_tick(uint64_t now_ms) {

@@ -12,6 +12,7 @@
  */
 #include "stress_util.h"
 
+#include <sys/wait.h>
 #include <time.h>
 
 #ifndef HAK_TEST_DIRECT
@@ -19,7 +20,7 @@ int hak_limit_callback(size_t soft_bytes, void (*call)(size_t, size_t, void *), 
     __attribute__((weak));
 #endif
 
-enum { THREADS_MAX = 16, ROUND_SHARE = 2 };
+enum { THREADS_MAX = 16, PROCESSES_MAX = 64, ROUND_SHARE = 2 };
 enum {
   PIECE_BYTES = 1024, /* in slabs: where addresses are short, larger ones have mappings */
   PROBE_BYTES = 6144 * PIECE_BYTES,
@@ -237,12 +238,77 @@ static void *work(void *argument) {
   return NULL;
 }
 
+/* --- Processes that share a limit ---
+ * stress_limit --processes N [--before-mib N] [--size N]: so many at once, each of which fills
+ * memory until it is refused, and keeps it until all are, or are killed; --before-mib: so much the
+ * process that forks them has. How many were killed is printed. */
+
+struct turn {
+  int start[2], end[2];
+}; /* pipes; all wait until the write end is closed */
+
+static void wait_closed(const int *ends) {
+  char c;
+  close(ends[1]);
+  while (read(ends[0], &c, 1) < 0) REQUIRE(errno == EINTR, "read: errno %d", errno);
+}
+
+static _Noreturn void process(const struct turn *t, unsigned number, int said) {
+  struct rng rng = rng_stream(number + 1);
+  close(t->end[1]);
+  wait_closed(t->start);
+  struct link *list = fill(&rng);
+  size_t bytes = atomic_load(&filled);
+  REQUIRE(write(said, &bytes, sizeof bytes) == (ssize_t)sizeof bytes, "write: errno %d", errno);
+  wait_closed(t->end);
+  empty(list);
+  _exit(0);
+}
+
+static void run_processes(unsigned count, size_t before_bytes) {
+  struct turn t;
+  int said[PROCESSES_MAX];
+  struct link *before = pieces_new(before_bytes, NULL);
+  REQUIRE(pipe(t.start) == 0 && pipe(t.end) == 0, "pipe: errno %d", errno);
+  for (unsigned i = 0; i < count; i++) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0, "pipe: errno %d", errno);
+    pid_t pid = fork();
+    REQUIRE(pid >= 0, "fork: errno %d", errno);
+    if (pid == 0) process(&t, i, ends[1]);
+    close(ends[1]);
+    said[i] = ends[0];
+  }
+  close(t.start[1]);
+  size_t sum = 0, bytes;
+  for (unsigned i = 0; i < count; i++) /* who is killed has said nothing */
+    if (read(said[i], &bytes, sizeof bytes) == (ssize_t)sizeof bytes) sum += bytes;
+  close(t.end[1]);
+  unsigned killed = 0;
+  for (unsigned i = 0; i < count; i++) {
+    int status;
+    REQUIRE(wait(&status) > 0, "wait: errno %d", errno);
+    bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    REQUIRE(is_killed || status == 0, "a process ended with status 0x%x", (unsigned)status);
+    if (is_killed) killed++;
+  }
+  printf("stress_limit: %u processes: %zu KiB beside %zu, %u killed\n", count, sum / KIB,
+         before_bytes / KIB, killed);
+  empty(before);
+}
+
+static const char *option_text(int argc, char **argv, const char *name) {
+  for (int i = 1; i + 1 < argc; i++)
+    if (strcmp(argv[i], name) == 0) return argv[i + 1];
+  return "";
+}
+
 int main(int argc, char **argv) {
   stress_name = "stress_limit";
   options_check(argc, argv, 1,
                 "stress_limit [--threads N] [--most-mib N] [--rounds N] [--size N] "
                 "[--grow-percent N] [--cache-mib N] [--steps-mib N] [--stays-kib LIST] "
-                "[--addresses] [--seed N]");
+                "[--addresses] [--processes N] [--before-mib N] [--seed N]");
   stress_seed = option_u64(argc, argv, "--seed", 1);
   uint64_t mib = option_u64(argc, argv, "--most-mib", 1024), rounds, n;
   option_range("--most-mib", mib, 1, 1 << 20);
@@ -259,10 +325,17 @@ int main(int argc, char **argv) {
   uint64_t steps_mib = option_u64(argc, argv, "--steps-mib", 0);
   option_range("--steps-mib", steps_mib, 0, 1 << 20);
   if (steps_mib != 0) {
-    const char *ranges = "";
-    for (int i = 1; i + 1 < argc; i++)
-      if (strcmp(argv[i], "--stays-kib") == 0) ranges = argv[i + 1];
-    run_steps(steps_mib * MIB, option_has(argc, argv, "--addresses"), ranges);
+    run_steps(steps_mib * MIB, option_has(argc, argv, "--addresses"),
+              option_text(argc, argv, "--stays-kib"));
+    return 0;
+  }
+  most_bytes = mib * MIB;
+  uint64_t processes = option_u64(argc, argv, "--processes", 0);
+  option_range("--processes", processes, 0, PROCESSES_MAX);
+  uint64_t before_mib = option_u64(argc, argv, "--before-mib", 0);
+  option_range("--before-mib", before_mib, 0, 1 << 20);
+  if (processes != 0) {
+    run_processes((unsigned)processes, before_mib * MIB);
     return 0;
   }
   cache_bytes = cache_mib * MIB;
@@ -275,7 +348,6 @@ int main(int argc, char **argv) {
 #endif
     REQUIRE(hak_limit_callback(0, give_up, &told) == 0, "hak_limit_callback");
   }
-  most_bytes = mib * MIB;
   threads = (unsigned)n;
   barrier_init(&turn, threads);
   pthread_t thread[THREADS_MAX];

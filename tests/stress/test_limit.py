@@ -134,6 +134,31 @@ class Limits(unittest.TestCase):
         finally:
             group.remove()
 
+    def processes(self, before, *arguments, **variables):
+        done = run(["--processes", *arguments], before, **variables)
+        print(done.stdout, end="")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        return map(int, re.search(r": (\d+) KiB beside (\d+), (\d+) killed$", done.stdout,
+                                  re.M).groups())
+
+    def test_processes(self):
+        group = Group(2 * LIMIT)
+        if group.path is None:
+            self.skipTest("no control group of memory can be made here (it takes root)")
+        try:
+            *_, killed = self.processes(group.enter, "4", HAKMEM_MEMORY_LIMIT="off")
+            self.assertGreater(killed, 0)
+            for count in ("4", "8"):
+                for size in ("100", "3000", "100000"):
+                    for mib in ("0", "60"):  # the latter they have from the one that forks them
+                        with self.subTest(processes=count, size=size, before=mib):
+                            got, had, killed = self.processes(
+                                group.enter, count, "--size", size, "--before-mib", mib)
+                            self.assertEqual(killed, 0)
+                            self.assertGreater((got + had) * 1024, 0.75 * 2 * LIMIT)
+        finally:
+            group.remove()
+
     def test_group_by_steps(self):
         group = Group(STEPS_LIMIT)
         if group.path is None:

@@ -216,7 +216,7 @@ static void is_told(void) {
   group_set(100 * MIB, 90 * MIB);
   look();
   NEED(told.count == 1 && told.used == 90 * MIB && told.limit == 100 * MIB);
-  group_set(100 * MIB, 96 * MIB); /* more is not refused yet */
+  group_set(100 * MIB, 93 * MIB); /* more is not refused yet */
   look();
   NEED(told.count == 1);
   group_set(100 * MIB, 79 * MIB);

@@ -8,7 +8,8 @@
 #include "os_proc.h"
 #include "region.h"
 
-static uint64_t clock_ms = 1000;
+/* Beyond the machine's own: no look is too old but where a case says so. */
+static uint64_t clock_ms = (uint64_t)1 << 40;
 
 static enum rt_pressure look_after(uint64_t ms) {
   clock_ms += ms;
@@ -22,9 +23,20 @@ static bool look(void) {
   return true;
 }
 
+/* Fresh memory of this process's own, written to. */
+static void own_grow(size_t bytes) {
+  struct chunk_run run = claim_chunks(0, (uint32_t)(bytes / CHUNK_BYTES), 1, 0);
+  NEED(run.first != CHUNK_NONE && claim_chunks(0, 1, 1, 0).first != CHUNK_NONE);
+}
+
+/* The same, and no tick is due for what was before. */
+static bool look_and_tick(void) { return look() && !limit_tick(clock_ms) && !limit_is_due(); }
+
+/* Most of what the group uses is ours, and not yet looked at. */
 static void group_begin(void) {
-  layers_init(256 * MIB);
+  layers_init(512 * MIB);
   group_set(100 * MIB, 10 * MIB);
+  own_grow(7 * MIB);
 }
 
 static void steps(void) {
@@ -63,7 +75,9 @@ static void times(void) {
   NEED(limit_tick(clock_ms += 500));
   /* A quarter of what is left may go before the next look. */
   group_set(100 * MIB, 20 * MIB);
-  NEED(limit_tick(clock_ms += 500) && !limit_is_due());
+  NEED(limit_tick(clock_ms += 500));
+  own_grow(14 * MIB); /* as much as the group uses */
+  NEED(limit_tick(clock_ms += 10000) && !limit_is_due());
   struct chunk_run run = claim_chunks(0, 9 * SUPERSLAB_CHUNKS, 1, 0);
   NEED(run.first != CHUNK_NONE && !limit_is_due());
   struct chunk_run more = claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0);
@@ -81,10 +95,63 @@ static void looks_are_due_by_time_and_by_growth(void **state) {
   run_child_in_tree(times);
 }
 
+static void shared(void) {
+  group_begin();
+  own_grow(13 * MIB);
+  group_set(100 * MIB, 40 * MIB);
+  NEED(look_and_tick());
+  /* Two have as much: each takes an eighth, and a MiB of the other's may not be written to yet. */
+  NEED(!limit_refuses_written(55 * MIB) && limit_refuses_written(56 * MIB));
+  NEED(claim_chunks(0, 3 * SUPERSLAB_CHUNKS, 1, 0).first != CHUNK_NONE && !limit_is_due());
+  NEED(claim_chunks(0, SUPERSLAB_CHUNKS, 1, 0).first != CHUNK_NONE && limit_is_due());
+}
+static void others_share_what_is_left(void **state) {
+  (void)state;
+  run_child_in_tree(shared);
+}
+
+/* What the parent has is used once, however many have it: its children look for themselves. */
+static void inherited(void) {
+  group_begin();
+  own_grow(53 * MIB);
+  group_set(100 * MIB, 60 * MIB);
+  NEED(look_and_tick() && claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && !limit_is_due());
+  pid_t child = fork();
+  NEED(child >= 0);
+  if (child == 0) {
+    NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && limit_is_due());
+    NEED(limit_tick(clock_ms) && !limit_is_due());
+    NEED(claim_chunks(0, 16, 1, 0).first != CHUNK_NONE && limit_is_due());
+    _exit(0);
+  }
+  int status;
+  NEED(waitpid(child, &status, 0) == child && status == 0);
+  NEED(claim_chunks(0, 4 * SUPERSLAB_CHUNKS, 1, 0).first != CHUNK_NONE && !limit_is_due());
+}
+static void a_child_of_fork_shares_with_its_siblings(void **state) {
+  (void)state;
+  run_child_in_tree(inherited);
+}
+
+static void old(void) {
+  group_begin();
+  NEED(look_and_tick() && claim_chunks(0, 4, 1, 0).first != CHUNK_NONE && !limit_is_due());
+  clock_ms = 0; /* then it was: long ago */
+  NEED(look_and_tick() && claim_chunks(0, 3, 1, 0).first != CHUNK_NONE && !limit_is_due());
+  NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && limit_is_due());
+  group_set(1ul << 50, 10 * MIB); /* none that kills */
+  NEED(look_and_tick() && claim_chunks(0, 4, 1, 0).first != CHUNK_NONE && !limit_is_due());
+}
+static void who_grows_goes_by_no_old_look(void **state) {
+  (void)state;
+  run_child_in_tree(old);
+}
+
 static void kills(void) {
   group_begin();
   NEED(!limit_refuses(1000 * MIB)); /* nothing is known yet */
   group_set(100 * MIB, 60 * MIB);
+  own_grow(50 * MIB);
   NEED(look());
   /* Left: 40 MiB without a 32nd of the limit; a large request counts an eighth. */
   NEED(!limit_refuses(36 * MIB) && !limit_refuses(1000 * MIB));
@@ -211,6 +278,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_step_has_its_share_and_is_left_later),
       cmocka_unit_test(looks_are_due_by_time_and_by_growth),
+      cmocka_unit_test(others_share_what_is_left),
+      cmocka_unit_test(a_child_of_fork_shares_with_its_siblings),
+      cmocka_unit_test(who_grows_goes_by_no_old_look),
       cmocka_unit_test(what_would_kill_is_refused),
       cmocka_unit_test(what_was_just_handed_out_counts),
       cmocka_unit_test(what_another_was_just_handed_counts_too),
