@@ -20,12 +20,14 @@ enum {
 
 /* Files of a control group, by version. */
 static const struct version {
-  const char *mount, *limit, *soft_limit, *used, *inactive, *active, *swap_limit;
+  const char *mount, *limit, *soft_limit, *used, *swap_limit;
+  const char *inactive, *active, *cache, *shared; /* in memory.stat */
 } versions[] = {
     {"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", NULL, "/memory.usage_in_bytes",
-     "total_inactive_file ", "total_active_file ", "/memory.memsw.limit_in_bytes"},
-    {"/sys/fs/cgroup", "/memory.max", "/memory.high", "/memory.current", "inactive_file ",
-     "active_file ", "/memory.swap.max"},
+     "/memory.memsw.limit_in_bytes", "total_inactive_file ", "total_active_file ", "total_cache ",
+     "total_shmem "},
+    {"/sys/fs/cgroup", "/memory.max", "/memory.high", "/memory.current", "/memory.swap.max",
+     "inactive_file ", "active_file ", "file ", "shmem "},
 };
 enum { VERSION_1, VERSION_2 };
 
@@ -80,11 +82,19 @@ static uint64_t stat_bytes(const char *stat, const char *key) {
   return bytes != UINT64_MAX ? bytes : 0;
 }
 
-/* Pages of files, in use or not: the kernel takes them before it kills. */
+static uint64_t left_of(uint64_t limit_bytes, uint64_t used_bytes) {
+  return limit_bytes > used_bytes ? limit_bytes - used_bytes : 0;
+}
+
+/* Pages of files, in use or not: the kernel takes them before it kills. On their lists are also
+ * pages without a file that MADV_FREE was said of, and stay there when they are written to again:
+ * so no more than what has a file, and is not shared memory, which no one can take. */
 static uint64_t group_reclaimable(struct group *g) {
   char text[TEXT_BYTES];
   if (group_read(g, "/memory.stat", text, sizeof text) <= 0) return 0;
-  return stat_bytes(text, g->v->inactive) + stat_bytes(text, g->v->active);
+  uint64_t listed = stat_bytes(text, g->v->inactive) + stat_bytes(text, g->v->active);
+  uint64_t of_files = left_of(stat_bytes(text, g->v->cache), stat_bytes(text, g->v->shared));
+  return listed < of_files ? listed : of_files;
 }
 
 /* The path of a line of /proc/self/cgroup, "4:memory:/a/b" or "0::/a/b", as far as its newline. */
@@ -153,10 +163,6 @@ static bool has_swap(void) {
   const char *value = line_after(text, "SwapFree:");
   while (value != NULL && *value == ' ') value++;
   return value != NULL && number_at(value) != 0 && number_at(value) != UINT64_MAX;
-}
-
-static uint64_t left_of(uint64_t limit_bytes, uint64_t used_bytes) {
-  return limit_bytes > used_bytes ? limit_bytes - used_bytes : 0;
 }
 
 /* One group's part in *found: the nearest limit, and the least that a hard one leaves. *may_swap:

@@ -128,6 +128,10 @@ class Limits(unittest.TestCase):
                 with self.subTest(percent=percent):
                     grown = run(["--grow-percent", percent, "--threads", "1"], group.enter)
                     self.rounds(grown, LEAST / (1 + int(percent) / 100))
+            for size in ("3000", "100000"):  # what was given back so is in use again in the second
+                with self.subTest(size=size, release="free"):
+                    self.rounds(run(["--size", size, "--threads", "1"], group.enter,
+                                    HAKMEM_SS_RELEASE="free"))
             off = run(["--rounds", "1"], group.enter, HAKMEM_MEMORY_LIMIT="off")
             self.assertEqual(off.returncode, -signal.SIGKILL, off)
             self.calls(group.enter)

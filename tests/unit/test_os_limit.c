@@ -36,7 +36,8 @@ static void version_2(void) {
   tree_put(V2 "/a/memory.current", "52428800\n");
   NEED(os_group_room(&room) && room.limit_bytes == 100 * MIB && room.used_bytes == 50 * MIB);
   NEED(room.deadly_limit_bytes == 100 * MIB && room.deadly_left_bytes == 50 * MIB);
-  tree_put(V2 "/a/memory.stat", "anon 1\nfile 2\ninactive_file 9437184\nactive_file 1048576\n");
+  tree_put(V2 "/a/memory.stat", "anon 1\nfile 12582912\nshmem 1048576\n"
+                                "inactive_file 9437184\nactive_file 1048576\n");
   NEED(os_group_room(&room) && room.used_bytes == 40 * MIB);
   tree_put(V2 "/a/b/memory.max", "44040192\n"); /* 42 MiB, nearer */
   NEED(os_group_room(&room) && room.limit_bytes == 42 * MIB && room.used_bytes == 4096);
@@ -61,7 +62,8 @@ static void version_1(void) {
   NEED(!os_group_room(&room));
   tree_put(V1 "/g/memory.limit_in_bytes", "67108864\n");
   tree_put(V1 "/g/memory.usage_in_bytes", "33554432\n");
-  tree_put(V1 "/g/memory.stat", "inactive_file 99\ntotal_inactive_file 1048576\n");
+  tree_put(V1 "/g/memory.stat",
+           "cache 9\ninactive_file 99\ntotal_cache 1048576\ntotal_inactive_file 1048576\n");
   NEED(os_group_room(&room) && room.limit_bytes == 64 * MIB && room.used_bytes == 31 * MIB);
   NEED(room.deadly_limit_bytes == 64 * MIB);
   tree_put(V1 "/g/memory.usage_in_bytes", "4\n"); /* less than what is reclaimable: they race */
@@ -70,6 +72,28 @@ static void version_1(void) {
 static void version_1_is_found_by_its_controller(void **state) {
   (void)state;
   run_child_in_tree(version_1);
+}
+
+/* Pages without a file are on the files' lists after MADV_FREE, free or in use again. */
+static void freed_lazily(void) {
+  struct os_room room;
+  tree_put("/proc/self/cgroup", "0::/\n");
+  tree_put(V2 "/memory.max", "104857600\n");
+  tree_put(V2 "/memory.current", "94371840\n"); /* 90 MiB */
+  tree_put(V2 "/memory.stat", "anon 90000000\nfile 3145728\nshmem 1048576\n"
+                              "inactive_file 83886080\nactive_file 1048576\n");
+  NEED(os_group_room(&room) && room.used_bytes == 88 * MIB);
+  tree_put("/proc/self/cgroup", "4:memory:/\n");
+  tree_put(V1 "/memory.limit_in_bytes", "104857600\n");
+  tree_put(V1 "/memory.usage_in_bytes", "94371840\n");
+  tree_put(V1 "/memory.stat", "cache 1\nshmem 1\ntotal_cache 3145728\ntotal_shmem 1048576\n"
+                              "total_inactive_file 83886080\ntotal_active_file 1048576\n");
+  NEED(os_group_room(&room) && room.used_bytes == 88 * MIB);
+  NEED(room.deadly_left_bytes == 12 * MIB);
+}
+static void what_has_no_file_is_in_use(void **state) {
+  (void)state;
+  run_child_in_tree(freed_lazily);
 }
 
 /* A container sees its own group as the root, and the host's path. */
@@ -184,6 +208,7 @@ int main(void) {
       cmocka_unit_test(without_files_nothing_is_limited),
       cmocka_unit_test(version_2_has_the_nearest_of_all_above),
       cmocka_unit_test(version_1_is_found_by_its_controller),
+      cmocka_unit_test(what_has_no_file_is_in_use),
       cmocka_unit_test(what_is_not_there_has_a_parent),
       cmocka_unit_test(who_can_swap_is_not_killed),
       cmocka_unit_test(nonsense_is_no_limit),
