@@ -134,10 +134,9 @@ static HAK_NOINLINE void tick(struct heap *h) {
  * the fork. */
 size_t entry_purge_chunks(bool all) {
   struct heap *h = heap_current;
-  bool is_owned = h->is_owned;
-  if (is_owned) heap_busy_begin();
+  heap_busy_begin();
   size_t purged = purge_chunks(all);
-  if (is_owned) heap_busy_end(h);
+  heap_busy_end_any(h);
   return purged;
 }
 
