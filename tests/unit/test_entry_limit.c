@@ -474,7 +474,7 @@ static void forks_amid_a_call(void) {
   NEED(hak_limit_callback(200 * MIB, forks, NULL) == 0);
   group_is_full();
   NEED(hak_malloc(50 * MIB) == NULL && calls == 1);
-  group_set(100 * MIB, 95 * MIB);                /* more is not refused */
+  group_set(100 * MIB, 92 * MIB);                /* more is not refused */
   NEED(hak_limit_callback(0, forks, NULL) == 0); /* who asks anew is told anew */
   look();
   NEED(calls == 2 && depth == 0);
