@@ -123,6 +123,7 @@ static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
 
 /* Its own place, or else the first that nobody needs any more, or else the first. */
 static struct fresh *fresh_place(uintptr_t thread, uint64_t now_ms) {
+  ASSERT(thread != 0); /* what a place has that nobody had yet */
   uint32_t first = (uint32_t)((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32);
   struct fresh *found = NULL;
   for (uint32_t i = 0; i < FRESH_LOOKS; i++) {
