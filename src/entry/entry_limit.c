@@ -131,6 +131,15 @@ void entry_limit_settle(void) {
   if (w != NULL) tell(w);
 }
 
+/* As entry_purge_chunks. */
+static void look(void) {
+  struct heap *h = heap_current;
+  bool is_owned = h->is_owned;
+  if (is_owned) heap_busy_begin();
+  limit_look(os_coarse_ms());
+  if (is_owned) heap_busy_end(h);
+}
+
 static bool refuses(size_t bytes, bool is_written) {
   return is_written ? limit_refuses_written(bytes) : limit_refuses(bytes);
 }
@@ -145,18 +154,18 @@ static bool may_fit(size_t bytes) {
 bool entry_reclaim(size_t bytes, bool is_written) {
   if (entry_thread_is_amid()) return false; /* what it waits for may wait for us */
   if (limit_is_deadly() && refuses(bytes, is_written)) {
-    limit_look(os_coarse_ms()); /* it may not any more: a look is cheaper */
+    look(); /* it may not any more: a look is cheaper */
     if (!refuses(bytes, is_written)) return true;
   }
   if (!may_fit(bytes)) return false;
   (void)entry_purge();
-  if (limit_is_deadly()) limit_look(os_coarse_ms());
+  if (limit_is_deadly()) look();
   return true;
 }
 
 /* Between call_begin and call_end. True: it was called. */
 static bool ask(const struct watcher *w, size_t bytes) {
-  if (!limit_is_deadly()) limit_look(os_coarse_ms()); /* else entry_reclaim has */
+  if (!limit_is_deadly()) look(); /* else entry_reclaim has */
   struct limit_room nearest = limit_nearest();
   if (nearest.limit_bytes == 0 || bytes > nearest.limit_bytes) return false;
   call(w);

@@ -12,6 +12,7 @@
 #include "entry_limit.h"
 #include "entry_report.h"
 #include "home.h"
+#include "limit.h"
 #include "os_check.h"
 #include "os_thread.h"
 #include "purge.h"
@@ -42,7 +43,8 @@ void entry_thread_init(void) { has_key = os_thread_key_create(thread_ends); }
 bool entry_thread_is_amid(void) {
   struct heap *h = heap_current;
   return h == &heap_busy || lock_is_mine(&h->home->lock) || lock_is_mine(&heap_none.lock) ||
-         lock_is_mine(&heap_booting.lock) || lock_is_mine(&heap_exit.lock) || purge_is_mine();
+         lock_is_mine(&heap_booting.lock) || lock_is_mine(&heap_exit.lock) || purge_is_mine() ||
+         limit_is_mine();
 }
 
 void entry_thread_fork_prepare(void) { lock_fork_prepare(entry_thread_is_amid()); }

@@ -41,6 +41,8 @@ static const size_t COUNTED_MIN = 4 * MIB;
 static const size_t OTHERS_MAX = MIB; /* of what another may not have written to yet */
 static const size_t FULL_MAX = 128 * MIB;
 
+/* Held while files are open, so that no child of fork has one. */
+static struct rt_lock look_lock = LOCK_INIT(LOCK_RANK_LIMIT);
 _Atomic(bool) limit_tick_due;
 static _Atomic(bool) look_due;
 static _Atomic(size_t) grown_bytes;       /* since the last look */
@@ -66,6 +68,10 @@ static _Atomic(size_t) watch_at_bytes;                   /* the same until it is
 static _Atomic(uint32_t) pressure_found;                 /* enum rt_pressure */
 
 enum { WORD_OFF, WORD_AUTO }; /* of MEMORY_LIMIT; else bytes */
+
+void limit_init(void) { lock_register_once(&look_lock); }
+
+bool limit_is_mine(void) { return lock_is_mine(&look_lock); }
 
 size_t limit_held_bytes(void) {
   return superslab_claimed_bytes() + large_bytes() + region_meta_bytes();
@@ -279,6 +285,7 @@ static void publish(const struct finding *f, uint64_t now_ms, uint64_t took_us) 
 }
 
 static void look(uint64_t now_ms, bool asks) {
+  ASSERT(limit_is_mine());
   store_relaxed(&look_due, false);
   /* A slow path looks before its caller has written to what it gets. */
   size_t unwritten = unwritten_bytes(asks, now_ms);
@@ -293,12 +300,21 @@ bool limit_tick(uint64_t now_ms) {
   uint64_t due_ms = load_relaxed(&next_look_ms);
   store_relaxed(&limit_tick_due, false);
   if (!load_relaxed(&look_due) && now_ms < due_ms) return false;
-  if (!cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS)) return false; /* another's tick */
-  look(now_ms, false);
-  return true;
+  if (!lock_try_enter(&look_lock)) { /* another looks, or a fork is under way: the next tick */
+    if (load_relaxed(&look_due)) store_relaxed(&limit_tick_due, true);
+    return false;
+  }
+  bool is_first = cas_acq_rel(&next_look_ms, &due_ms, now_ms + LOOK_MS); /* else another has */
+  if (is_first) look(now_ms, false);
+  lock_leave(&look_lock);
+  return is_first;
 }
 
-void limit_look(uint64_t now_ms) { look(now_ms, true); }
+void limit_look(uint64_t now_ms) {
+  if (!lock_enter(&look_lock)) return; /* a handler amid our own */
+  look(now_ms, true);
+  lock_leave(&look_lock);
+}
 
 enum rt_pressure limit_pressure(void) { return (enum rt_pressure)load_relaxed(&pressure_found); }
 

@@ -6,7 +6,7 @@
  *   TIGHT     95 %                     nothing is kept for later
  *
  * MEMORY_LIMIT=auto: of the control group and RLIMIT_AS, and stalls count; a number: our own bytes.
- * Lock: none. Whoever moves the time of the next look on has the look.
+ * Lock: limit, of who looks, while it does; in ticks it is tried.
  */
 #ifndef LIMIT_H
 #define LIMIT_H
@@ -29,11 +29,16 @@ extern _Atomic(bool) limit_tick_due HAK_HIDDEN;
  * freed mappings to make room. */
 HAK_INLINE bool limit_is_due(void) { return load_relaxed(&limit_tick_due); }
 
+/* Any number of times. */
+void limit_init(void);
 /* A tick: looks when it is time to; true when it has. now_ms: a coarse clock. The caller holds no
  * lock. */
 HAK_MUST_USE bool limit_tick(uint64_t now_ms);
-/* Look now, for who asks for memory and has written to all it got. Some 30 system calls. */
+/* Look now, for who asks for memory and has written to all it got. Some 30 system calls. The caller
+ * holds no lock, and its heap is busy: fork waits for it, so no handler must wait for a fork. */
 void limit_look(uint64_t now_ms);
+/* True when the calling thread is amid a look. */
+HAK_MUST_USE bool limit_is_mine(void);
 /* What the last look found. */
 HAK_MUST_USE enum rt_pressure limit_pressure(void);
 

@@ -11,6 +11,7 @@
 
 #include "base_size.h"
 #include "huge.h"
+#include "limit.h"
 #include "os_check.h"
 #include "os_limit.h"
 #include "os_mem.h"
@@ -152,6 +153,7 @@ static bool window_init(uint64_t limit_bytes) {
 }
 
 bool region_init(uint64_t wanted_bytes) {
+  limit_init();
   uint64_t limit = os_address_limit_bytes();
   bool is_ready = limit == UINT64_MAX ? reserve_init(wanted_bytes) : window_init(limit);
   if (!is_ready) superslab_limit = 0;

@@ -1,14 +1,14 @@
 /* rt_lock.h — ranked locks, the fork gate, and what becomes of both in a child.
- *
  * Lock order (a thread takes them downward only; two heap locks: the second is only tried):
  *   1. options   changes of options while the program runs; taken with no lock held
- *   2. purge     serialises purges; taken with no lock held
- *   3. heap      the umbrella: every slow path holds its own heap's lock first
- *   4. orphans   list of heaps whose threads are gone
- *   5. stock     empty magazines on their way between heaps
- *   6. large     hash of own mappings
- *   7. region    growth of the region
- *   8. meta      memory for our own structures
+ *   2. limit     a look at the limits: no fork while a file is open; taken with no lock held
+ *   3. purge     serialises purges; taken with no lock held
+ *   4. heap      the umbrella: every slow path holds its own heap's lock first
+ *   5. orphans   list of heaps whose threads are gone
+ *   6. stock     empty magazines on their way between heaps
+ *   7. large     hash of own mappings
+ *   8. region    growth of the region
+ *   9. meta      memory for our own structures
  */
 #ifndef RT_LOCK_H
 #define RT_LOCK_H
@@ -21,13 +21,14 @@
 #include "os_thread.h"
 
 /* The word holds its holder's thread, so a signal handler that comes upon a lock of its own thread
- * knows it (self-entry) and does without. Ranks 1 to 3 are outermost and registered: fork waits
- * for them. Ranks 4 to 8 are nested: taken only while an outermost one is held, so fork need not
+ * knows it (self-entry) and does without. Ranks 1 to 4 are outermost and registered: fork waits
+ * for them. Ranks 5 to 9 are nested: taken only while an outermost one is held, so fork need not
  * know them.
  */
 
 enum lock_rank {
   LOCK_RANK_OPTIONS = 1,
+  LOCK_RANK_LIMIT,
   LOCK_RANK_PURGE,
   LOCK_RANK_HEAP,
   LOCK_RANK_ORPHANS,

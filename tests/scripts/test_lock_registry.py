@@ -16,7 +16,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SRC = os.path.join(ROOT, "src")
-OUTERMOST = {"LOCK_RANK_OPTIONS", "LOCK_RANK_PURGE", "LOCK_RANK_HEAP"}
+OUTERMOST = {"LOCK_RANK_OPTIONS", "LOCK_RANK_LIMIT", "LOCK_RANK_PURGE", "LOCK_RANK_HEAP"}
 LOCKS = 10
 MECHANISM = {"rt_lock.h", "rt_lock.c", "base_atomic.h"}  # what locks are made of
 COMMENT_OR_TEXT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.S)

@@ -4,6 +4,12 @@
 #include "unit_region.h"
 #include "unit_tree.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 #include "limit.h"
 #include "os_proc.h"
 #include "region.h"
@@ -219,6 +225,38 @@ static void what_another_was_just_handed_counts_too(void **state) {
   run_child_in_tree(unwritten_by_another);
 }
 
+/* The filter traps what opens a file: the handler is amid a look, and what openat seems to answer
+ * is no descriptor. */
+static int opened;
+static void opens(int unused) {
+  (void)unused;
+  opened++;
+  NEED(limit_is_mine());
+  limit_look_soon();
+  limit_look(clock_ms); /* neither waits for what its own thread holds */
+  NEED(!limit_tick(clock_ms) && limit_is_due());
+}
+static void looks_under_lock(void) {
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {HAK_COUNT_OF(filter), filter};
+  layers_init(64 * MIB);
+  NEED(signal(SIGSYS, opens) != SIG_ERR && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  NEED(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+  NEED(look() && opened != 0 && !limit_is_mine());
+  opened = 0;
+  NEED(limit_tick(clock_ms) && opened != 0 && !limit_is_mine());
+}
+static void no_fork_copies_an_open_file(void **state) {
+  (void)state;
+  if (UNIT_SANITIZED) skip(); /* they open files of their own */
+  run_child_in_tree(looks_under_lock);
+}
+
 static void own_bytes(void) {
   layers_init(256 * MIB);
   NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "20M"));
@@ -284,6 +322,7 @@ int main(void) {
       cmocka_unit_test(what_would_kill_is_refused),
       cmocka_unit_test(what_was_just_handed_out_counts),
       cmocka_unit_test(what_another_was_just_handed_counts_too),
+      cmocka_unit_test(no_fork_copies_an_open_file),
       cmocka_unit_test(a_number_limits_our_own_bytes),
       cmocka_unit_test(stalls_count_before_any_limit),
       cmocka_unit_test(who_watches_is_told_in_time),
