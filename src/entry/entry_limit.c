@@ -134,10 +134,9 @@ void entry_limit_settle(void) {
 /* As entry_purge_chunks. */
 static void look(void) {
   struct heap *h = heap_current;
-  bool is_owned = h->is_owned;
-  if (is_owned) heap_busy_begin();
+  heap_busy_begin();
   limit_look(os_coarse_ms());
-  if (is_owned) heap_busy_end(h);
+  heap_busy_end_any(h);
 }
 
 static bool refuses(size_t bytes, bool is_written) {
