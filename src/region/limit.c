@@ -128,9 +128,7 @@ static size_t unwritten_bytes(bool asks, uint64_t now_ms) {
 }
 
 /* Its own place, or else the first that nobody needs any more, or else the first. */
-static struct fresh *fresh_place(uintptr_t thread, uint64_t now_ms) {
-  ASSERT(thread != 0); /* what a place has that nobody had yet */
-  uint32_t first = (uint32_t)((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32);
+static HAK_COLD struct fresh *fresh_place_near(uint32_t first, uintptr_t thread, uint64_t now_ms) {
   struct fresh *found = NULL;
   for (uint32_t i = 0; i < FRESH_LOOKS; i++) {
     struct fresh *f = &fresh[(first + i) % FRESH_PLACES];
@@ -138,6 +136,14 @@ static struct fresh *fresh_place(uintptr_t thread, uint64_t now_ms) {
     if (found == NULL && is_over(f, now_ms)) found = f;
   }
   return found != NULL ? found : &fresh[first % FRESH_PLACES];
+}
+
+static struct fresh *fresh_place(uintptr_t thread, uint64_t now_ms) {
+  ASSERT(thread != 0); /* what a place has that nobody had yet */
+  uint32_t first = (uint32_t)((uint64_t)thread * 0x9E3779B97F4A7C15u >> 32);
+  uintptr_t there = load_relaxed(&fresh[first % FRESH_PLACES].thread);
+  if (HAK_UNLIKELY(there != thread && there != 0)) return fresh_place_near(first, thread, now_ms);
+  return &fresh[first % FRESH_PLACES];
 }
 
 static void note_fresh(size_t bytes) {
@@ -155,9 +161,8 @@ bool limit_is_deadly(void) {
 }
 
 /* What was found may have been taken by others since. */
-static bool is_stale(void) {
-  uint64_t stale = load_relaxed(&stale_ms);
-  return HAK_UNLIKELY(stale != UINT64_MAX) && os_coarse_ms() >= stale;
+static HAK_COLD void look_if_stale(void) {
+  if (os_coarse_ms() >= load_relaxed(&stale_ms)) limit_look_soon();
 }
 
 /* A child goes by what its parent found, and so do all its siblings: it looks for itself. */
@@ -177,7 +182,8 @@ void limit_note_growth(size_t fresh_bytes) {
   uint32_t generation = load_relaxed(&fork_generation);
   if (HAK_UNLIKELY(generation != load_relaxed(&own_generation))) note_fork(generation);
   size_t grown = add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes;
-  if (grown >= at || (grown >= GROWTH_MIN && is_stale())) limit_look_soon();
+  if (grown >= at) limit_look_soon();
+  if (HAK_UNLIKELY(load_relaxed(&stale_ms) != UINT64_MAX) && grown >= GROWTH_MIN) look_if_stale();
 }
 
 /* What one look finds. */
@@ -296,10 +302,7 @@ static void look(uint64_t now_ms, bool asks) {
   publish(&f, now_ms, os_clock_us() - begin_us);
 }
 
-bool limit_tick(uint64_t now_ms) {
-  uint64_t due_ms = load_relaxed(&next_look_ms);
-  store_relaxed(&limit_tick_due, false);
-  if (!load_relaxed(&look_due) && now_ms < due_ms) return false;
+static HAK_COLD bool look_in_tick(uint64_t now_ms, uint64_t due_ms) {
   if (!lock_try_enter(&look_lock)) { /* another looks, or a fork is under way: the next tick */
     if (load_relaxed(&look_due)) store_relaxed(&limit_tick_due, true);
     return false;
@@ -308,6 +311,13 @@ bool limit_tick(uint64_t now_ms) {
   if (is_first) look(now_ms, false);
   lock_leave(&look_lock);
   return is_first;
+}
+
+bool limit_tick(uint64_t now_ms) {
+  uint64_t due_ms = load_relaxed(&next_look_ms);
+  store_relaxed(&limit_tick_due, false);
+  if (!load_relaxed(&look_due) && now_ms < due_ms) return false;
+  return look_in_tick(now_ms, due_ms);
 }
 
 void limit_look(uint64_t now_ms) {

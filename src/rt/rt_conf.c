@@ -40,8 +40,7 @@ struct file {
 static bool is_read;
 static bool is_wrong;  /* some line was printed */
 static bool is_strict; /* CONF_STRICT, as all sources together have it; known before any line is */
-static char report_path[PATH_BYTES] HAK_LARGE_BSS; /* empty: not to be looked at, it has a page */
-static bool has_report;
+static char *report_path; /* in pages of its own; NULL: none is wanted */
 
 /* --- Messages --- */
 
@@ -358,11 +357,13 @@ static const char *variable(char **environment, const char *name) {
 }
 
 static void report_read(const char *path) {
-  if (path == NULL || text_length(path) >= PATH_BYTES) return; /* half a path is another file */
+  if (path == NULL || *path == '\0') return;
+  if (text_length(path) >= PATH_BYTES) return; /* half a path is another file */
+  report_path = os_map(size_round_up(PATH_BYTES, os_page_bytes()));
+  if (report_path == NULL) return;
   struct format_buf f;
-  format_init(&f, report_path, sizeof report_path);
+  format_init(&f, report_path, PATH_BYTES);
   format_text(&f, path);
-  has_report = report_path[0] != '\0';
 }
 
 static void list_variable_read(enum pass pass, char **environment) {
@@ -409,4 +410,4 @@ bool rt_conf_init(void) {
   return true;
 }
 
-const char *rt_report_path(void) { return has_report ? report_path : NULL; }
+const char *rt_report_path(void) { return report_path; }
