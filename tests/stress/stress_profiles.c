@@ -481,9 +481,9 @@ int main(int argc, char **argv) {
   for (; rounds_done < rounds; rounds_done++) {
     run_quiet(mib);
     run_threads(threads, seconds);
+    change_back(); /* a MEMORY_LIMIT may be in force: the next round would be refused memory */
   }
   phases_judge();
-  change_back();
   T_trim(0);
   size_t after = live_bytes(), left = anonymous_bytes();
   printf(
