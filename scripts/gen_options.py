@@ -117,12 +117,12 @@ each source a profile is set first, so that what is named beside it holds; `PROF
 `SS_MEM_LEAN`. Options that are *live* take effect when `hak_option_set` changes them; the others
 hold from the start.
 
-Bytes take a suffix K, M or G; a bool is 0 or 1; words are taken in any case. A bad value is
-reported in one line and the value kept that an earlier source has set; an unknown name is reported
-each time it stands there; either with the nearest word or name, if one is near. So is a file that
-`HAKMEM_CONF_FILE` names, or a directory or FIFO in the place of `/etc/hakmem.conf`, with why it
-cannot be read. `CONF_STRICT` ends the process in each of these cases. A set-user-ID program ignores
-all sources but its own calls.
+Bytes take a suffix K, M or G; a bool is 0 or 1; words and suffixes are taken in any case. A bad
+value is reported in one line and the value kept that an earlier source has set; an unknown name is
+reported each time it stands there; either with the nearest word or name, if one is near. So is a
+file that `HAKMEM_CONF_FILE` names, or a directory or FIFO in the place of `/etc/hakmem.conf`, with
+why it cannot be read. `CONF_STRICT` ends the process in each of these cases. A set-user-ID program
+ignores all sources but its own calls.
 """
 
 TAIL = """\

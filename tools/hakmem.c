@@ -153,7 +153,7 @@ static void print_help(void) {
       "with lines NAME=VALUE), $HAKMEM_CONF (\"name=value,...\"), the variables below, and calls "
       "of\n"
       "hak_option_set (hakmem.h; hak_option_get reads), which changes those that are live while\n"
-      "the program runs. Bytes take a suffix K, M or G; words are taken in any case.\n"
+      "the program runs. Bytes take a suffix K, M or G, in any case as words.\n"
       "\n"
       "options:\n",
       stdout);
@@ -169,6 +169,19 @@ static void die(int status, const char *what, const char *detail) {
   exit(status);
 }
 
+// A file that is none the loader would name in a line of its own, and run CMD without.
+static bool is_elf(const char *path) {
+  static const char magic[] = {0x7f, 'E', 'L', 'F'};
+  char start[sizeof magic];
+  FILE *file = fopen(path, "re");
+  if (file == NULL) {
+    return false;
+  }
+  size_t length = fread(start, 1, sizeof start, file);
+  fclose(file);
+  return length == sizeof magic && memcmp(start, magic, sizeof magic) == 0;
+}
+
 // Finds the library of that name and puts its absolute path into out[PATH_MAX]; or exits.
 static void find_library(const char *name, char *out) {
   const char *given = getenv("HAKMEM_LIB");
@@ -176,6 +189,9 @@ static void find_library(const char *name, char *out) {
     if (realpath(given, out) == NULL) {
       fprintf(stderr, "hakmem: HAKMEM_LIB=%s: %s\n", given, strerror(errno));
       exit(EXIT_SELF);
+    }
+    if (!is_elf(out)) {
+      die(EXIT_SELF, "HAKMEM_LIB cannot be read, or is no shared library", given);
     }
     return;
   }

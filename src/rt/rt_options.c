@@ -208,17 +208,20 @@ bool rt_option_format_nearest(struct format_buf *f, const char *before, enum rt_
 static uint64_t suffix_factor(char c) {
   switch (c) {
   case 'K':
+  case 'k':
     return KIB;
   case 'M':
+  case 'm':
     return MIB;
   case 'G':
+  case 'g':
     return GIB;
   default:
     return 0;
   }
 }
 
-/* A word, in any case; or decimal digits, for bytes with one suffix. False for all else and what
+/* A word; or decimal digits, for bytes with one suffix; both in any case. False for all else and what
  * does not fit. */
 static bool value_parse(const struct option *o, const char *text, uint64_t *out) {
   if (word_parse(o, text, out)) return true;

@@ -49,6 +49,9 @@ expect 7 "$tool" run -- sh -c 'exit 7'
 expect 127 "$tool" run "$work/absent" && one_line
 expect 126 "$tool" run "$work" && one_line
 HAKMEM_LIB=$work/absent.so expect 125 "$tool" run true && one_line
+HAKMEM_LIB=$work expect 125 "$tool" run true && one_line
+echo no library >"$work/text.so"
+HAKMEM_LIB=$work/text.so expect 125 "$tool" run true && one_line
 mkdir "$work/bin"
 cp "$tool" "$work/bin/hakmem"
 expect 125 "$work/bin/hakmem" run true && one_line

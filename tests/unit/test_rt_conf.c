@@ -128,6 +128,10 @@ static void bytes_have_suffixes(void **state) {
   (void)state;
   expect_read("HAKMEM_WARM_POOL_BYTES=7", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 7), "");
   expect_read("HAKMEM_WARM_POOL_BYTES=7K", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 7168), "");
+  expect_read("HAKMEM_WARM_POOL_BYTES=7k", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 7168), "");
+  expect_read("HAKMEM_WARM_POOL_BYTES=3m", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 3145728), "");
+  expect_read("HAKMEM_WARM_POOL_BYTES=1g", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 1073741824),
+              "");
   expect_read("HAKMEM_WARM_POOL_BYTES=3M", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 3145728), "");
   expect_read("HAKMEM_WARM_POOL_BYTES=2G", NULL, value_is(RT_OPTION_WARM_POOL_BYTES, 2147483648),
               "");
@@ -141,7 +145,7 @@ static void bad_values_keep_the_default(void **state) {
                                     "+1",
                                     " 1",
                                     "1 ",
-                                    "1k",
+                                    "1kb",
                                     "1KB",
                                     "K",
                                     "0x10",
