@@ -45,9 +45,9 @@ LOG_COLUMNS = ["date", "commit", "machine", "experiment", "A", "B", "workload", 
 LOG_HEAD = f"""# Experiments
 
 What was tried, and whether it stayed. Written by `bench/ab.py`; `docs/decisions` has the reasons
-of what did. Commit: of the tree, `-changed` where files differ from it. Time, RSS, instructions: B
-over A, below 1 B is better. Interval: of the median of the rounds, widened for each look.
-Instructions: an operation's, by callgrind, where they were counted.
+of what did. Commit: of the tree, `-changed` where files other than pages differ from
+it. Time, RSS, instructions: B over A, below 1 B is better. Interval: of the median of the rounds,
+widened for each look. Instructions: an operation's, by callgrind, where they were counted.
 
 The gates of the first four entries of `docs/experiments.md` are in commit 7105c4c; today's tree has
 none. To repeat one: `bench/ab.py --a commit:7105c4c --b

@@ -43,6 +43,7 @@ def first_line(path, pattern, otherwise="unknown"):
 
 
 def commit():
+    """HEAD, and whether what is measured differs from it; pages do not count, the ledger is one."""
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
                               check=False)
@@ -51,7 +52,8 @@ def commit():
     head = git("rev-parse", "--short=12", "HEAD")
     if head.returncode != 0:
         return "none"
-    changed = git("status", "--porcelain", "--untracked-files=no").stdout.strip()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".",
+                  ":(exclude)docs").stdout.strip()
     return head.stdout.strip() + ("-changed" if changed else "")
 
 
