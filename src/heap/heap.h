@@ -103,7 +103,8 @@ struct heap {
   uint32_t outbox_next_slot; /* owner: where the search for one to post goes on */
   uint32_t trim_seen;        /* owner: the trim epoch honoured last */
   uint32_t quiet_room;       /* owner, as the next: outbox_room as idle_send_is_due saw it last */
-  uint32_t overflow_run;     /* owner, as the next: bins that overflowed since one ran empty */
+  uint32_t overflow_run;     /* owner, as the next: bins that overflowed since one ran empty, and
+                              * looks that found nothing to shrink; window.h */
   uint32_t overflow_class;   /* that of the last, if there are many; window.h */
   uint32_t window_victim;    /* class whose window shrank last */
   uint32_t quiet_count;      /* how often in a row; nothing was posted meanwhile */

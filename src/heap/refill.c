@@ -429,6 +429,7 @@ void refill_overflow(struct heap *h, uint32_t c, void *p) {
       return;
     }
     window_load(h, c, m, 0);
+    window_note_first(h);
   } else if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* As in refill_make_room. */
   } else if (depot_is_unwanted(h->home)) {

@@ -10,9 +10,9 @@
 enum {
   FIRST_BYTES = 1024,
   FIRST_MAX = 8,
-  OVERFLOW_RUN = 32, /* measured, as the next: docs/decisions/0023 */
-  VICTIMS = 2,       /* classes that shrink at once */
-  LOOKS = 8,         /* classes looked at for them */
+  VICTIMS = 2, /* classes that shrink at once; measured: docs/decisions/0023 */
+  LOOKS = 8,   /* classes looked at for them */
+  SWEEP = (CLASS_COUNT - CLASS_TINY_COUNT + LOOKS - 1) / LOOKS, /* calls that look at each class */
 };
 
 void window_open(struct heap *h, uint32_t c) {
@@ -65,21 +65,23 @@ void window_shrink(struct heap *h, uint32_t c) {
 
 void window_note_overflow(struct heap *h, uint32_t c) {
   ASSERT(lock_is_mine(&h->home->lock));
-  if (HAK_LIKELY(h->overflow_run < OVERFLOW_RUN)) {
+  if (HAK_LIKELY(h->overflow_run < WINDOW_OVERFLOW_RUN)) {
     h->overflow_run++;
     return;
   }
+  if (h->overflow_run == WINDOW_OVERFLOW_RUN + SWEEP) return;
   bool is_again = h->overflow_class == c;
   h->overflow_class = c;
-  uint32_t shrunk = 0;
+  uint32_t run = h->overflow_run + 1, shrunk = 0;
   for (uint32_t i = 0; i < LOOKS && shrunk < VICTIMS; i++) {
     h->window_victim = h->window_victim >= CLASS_TINY_COUNT && h->window_victim + 1 < CLASS_COUNT
                            ? h->window_victim + 1
                            : CLASS_TINY_COUNT;
-    if ((h->window_victim == c && is_again) ||
-        load_relaxed(&h->cls[h->window_victim].loaded) == NULL)
-      continue;
+    if (load_relaxed(&h->cls[h->window_victim].loaded) == NULL) continue;
+    run = WINDOW_OVERFLOW_RUN;
+    if (h->window_victim == c && is_again) continue;
     window_shrink(h, h->window_victim);
     shrunk++;
   }
+  h->overflow_run = run;
 }

@@ -8,7 +8,10 @@
 #include "heap.h"
 #include "rt_options.h"
 
-enum { WINDOW_CROWD = 512 }; /* threads of a home; measured: docs/decisions/0024 */
+enum {
+  WINDOW_CROWD = 512,       /* threads of a home; measured: docs/decisions/0024 */
+  WINDOW_OVERFLOW_RUN = 32, /* frees from which on others shrink; measured: docs/decisions/0023 */
+};
 
 /* A window starts small (in an adopted heap as it was left), so that a process with few objects
  * touches few pages, and doubles when the bin overflows after it ran empty: a load that swings
@@ -17,7 +20,8 @@ enum { WINDOW_CROWD = 512 }; /* threads of a home; measured: docs/decisions/0024
  * A thread whose frees overflow again and again, with no malloc in between that finds its bin
  * empty, gives up what it had. It may do nothing afterwards, and then nobody else can empty its
  * bins; each object there that is not tiny may keep a whole slab from others. So from some such
- * frees on each takes half of what a few bins hold, but for those of tiny objects.
+ * frees on each takes half of what a few bins hold, but for those of tiny objects. Once no bin of
+ * others has a magazine, none is looked at until one gets its first.
  */
 
 HAK_INLINE bool window_is_whole(const struct heap *h, uint32_t c) {
@@ -47,6 +51,10 @@ void window_load(struct heap *h, uint32_t c, struct magazine *m, uint32_t count)
 void window_shrink(struct heap *h, uint32_t c);
 /* A bin ran empty, and was filled from depot or slabs. Owner thread. */
 HAK_INLINE void window_note_refill(struct heap *h) { h->overflow_run = 0; }
+/* A bin without a magazine got one. Owner thread. */
+HAK_INLINE void window_note_first(struct heap *h) {
+  if (h->overflow_run > WINDOW_OVERFLOW_RUN) h->overflow_run = WINDOW_OVERFLOW_RUN;
+}
 /* The bin of class c overflowed. If it was the last one too, it keeps what it has. The caller is
  * the owner thread and holds the home's lock. */
 void window_note_overflow(struct heap *h, uint32_t c);

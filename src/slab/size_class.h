@@ -128,5 +128,12 @@ HAK_INLINE uint32_t size_class_from_end(const struct size_class *k, const void *
 HAK_INLINE bool size_class_is_slot(const struct size_class *k, const void *p) {
   return size_class_from_end(k, p) * k->reciprocal < k->reciprocal;
 }
+/* The same, and which object it is, by one multiplication: the low half is less than the reciprocal
+ * iff an object begins at p, whose number is the high half then. low_mask is ~high_mask. Of what
+ * lies in the slack the distance wraps: that is less than an object, and no multiple. */
+HAK_INLINE uint64_t size_class_slot_product(const void *p, uint32_t low_mask, uint32_t slack,
+                                            uint64_t reciprocal) {
+  return (((uint32_t)(uintptr_t)p & low_mask) - slack) * reciprocal;
+}
 
 #endif

@@ -44,6 +44,9 @@ static void slots_are_told_at_every_offset(void **state) {
       bool is_slot = offset >= k->slack && (offset - k->slack) % k->size == 0;
       wrong += size_class_from_end(k, p) != slab_bytes - offset;
       wrong += size_class_is_slot(k, p) != is_slot;
+      uint64_t product = size_class_slot_product(p, ~k->high_mask, k->slack, k->reciprocal);
+      wrong += ((uint32_t)product < k->reciprocal) != is_slot;
+      if (is_slot) wrong += product >> 32 != (offset - k->slack) / k->size;
       if (is_slot) wrong += slab_index(k, p) != (offset - k->slack) / k->size;
       slots += is_slot;
     }

@@ -5,7 +5,8 @@
 #include "growth.h"
 #include "window.h"
 
-enum { OBJECTS = 1500, OVERFLOW_RUN = 32 }; /* the second as in window.c */
+enum { OBJECTS = 1500, OVERFLOW_RUN = WINDOW_OVERFLOW_RUN };
+enum { LOOKS = 8 }; /* as in window.c */
 
 static void opens(void) {
   struct heap *h = heap_own();
@@ -139,6 +140,41 @@ static void only_frees(void) {
   fill(object); /* it goes on */
   NEED(h->overflow_run == 0);
 }
+/* Where no class but tiny ones has a magazine, each is looked at once, and then none until one has
+ * its first. */
+static void looks_once(void) {
+  static void *object[OBJECTS];
+  struct heap *h = heap_own();
+  void *late = hak_malloc(2000);
+  fill(object);
+  for (size_t i = 0; i < OBJECTS; i++) hak_free(object[i]);
+  h = enter();
+  for (int i = 0; i < 400; i++) window_note_overflow(h, 0);
+  uint32_t victim = h->window_victim;
+  window_note_overflow(h, 0);
+  NEED(medium_count(h) == 0 && h->window_victim == victim);
+  window_note_refill(h);
+  NEED(h->overflow_run == 0);
+  uint32_t looks = 0;
+  for (int i = 0; i < 400; i++) {
+    victim = h->window_victim;
+    window_note_overflow(h, 0);
+    looks += h->window_victim != victim;
+  }
+  NEED(looks * LOOKS >= CLASS_COUNT - CLASS_TINY_COUNT);
+  NEED((looks - 1) * LOOKS < CLASS_COUNT - CLASS_TINY_COUNT);
+  entry_leave(h);
+  hak_free(late);
+  NEED(medium_count(h) == 1);
+  h = enter();
+  for (uint32_t i = 0; i < looks; i++) window_note_overflow(h, 0);
+  NEED(medium_count(h) == 0 && heap_is_valid(h));
+  entry_leave(h);
+}
+static void one_that_has_emptied_them_looks_no_further(void **state) {
+  (void)state;
+  run_child(looks_once);
+}
 static void a_thread_that_only_frees_empties_its_bins(void **state) {
   (void)state;
   run_child(only_frees);
@@ -197,6 +233,7 @@ int main(void) {
       cmocka_unit_test(bin_bytes_bound_every_bin),
       cmocka_unit_test(what_a_sleeper_keeps_is_bounded_as_documented),
       cmocka_unit_test(a_thread_that_only_frees_empties_its_bins),
+      cmocka_unit_test(one_that_has_emptied_them_looks_no_further),
       cmocka_unit_test(one_that_allocates_too_keeps_them),
       cmocka_unit_test(in_a_crowded_home_a_window_stays_smaller),
   };
