@@ -74,7 +74,10 @@ void entry_leave_bins(struct heap *h);
  * handlers parked, purge. */
 void entry_settle(struct heap_fault fault);
 /* The same for strays that wait in the calling thread's heap h. */
-void entry_settle_strays(struct heap *h);
+void entry_settle_strays_now(struct heap *h);
+HAK_INLINE void entry_settle_strays(struct heap *h) {
+  if (HAK_UNLIKELY(h->to_free != NULL)) entry_settle_strays_now(h);
+}
 /* purge_chunks. The caller holds no lock. */
 size_t entry_purge_chunks(bool all);
 /* subslab_purge, from the calling thread's heap h. The caller holds no lock. */

@@ -177,8 +177,8 @@ void entry_leave_bins(struct heap *h) {
   if (h->is_owned) heap_busy_end(h);
 }
 
-void entry_settle_strays(struct heap *h) {
-  if (HAK_LIKELY(h->to_free == NULL) || h->frees_strays) return;
+void entry_settle_strays_now(struct heap *h) {
+  if (h->frees_strays) return;
   if (lock_is_mine(&h->home->lock)) return; /* a handler amid statistics: later */
   h->frees_strays = true;      /* what comes of it is for the next round here: no recursion */
   while (h->to_free != NULL) { /* ends: each further round follows a pull by another thread */

@@ -11,25 +11,20 @@
 #include "superslab.h"
 
 /* Measured: docs/decisions/0031. */
-static const size_t FIRST_BYTES = 8 * MIB; /* smaller processes are left alone */
 static const size_t STEP_BYTES = 1 * MIB;
 enum {
+  FIRST_BYTES = 8388608, /* smaller processes are left alone */
   STEP_SHARE = 32,
   FREE_SHARE = 32, /* of what slabs hold, that must be free for a purge inside them */
 };
 
-static _Atomic(size_t) next_bytes;
-
-bool growth_is_due(void) {
-  size_t peak = superslab_peak_bytes();
-  return HAK_UNLIKELY(peak >= FIRST_BYTES && peak >= load_relaxed(&next_bytes));
-}
+_Atomic(size_t) growth_next_bytes = FIRST_BYTES;
 
 bool growth_flush(struct heap *h) {
   struct heap *home = h->home;
   ASSERT(lock_is_mine(&home->lock) && h->is_owned);
   size_t peak = superslab_peak_bytes();
-  store_relaxed(&next_bytes, peak + size_max(peak / STEP_SHARE, STEP_BYTES));
+  store_relaxed(&growth_next_bytes, peak + size_max(peak / STEP_SHARE, STEP_BYTES));
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     depot_flush_class(home, c);
     flush_owner_class(h, c);

@@ -9,11 +9,16 @@
 #include <stdbool.h>
 
 #include "base_attr.h"
+#include "superslab.h"
 
 struct heap;
 
-/* True when the peak has reached the next such moment. */
-HAK_MUST_USE bool growth_is_due(void);
+/* The next such moment. */
+extern HAK_HIDDEN _Atomic(size_t) growth_next_bytes;
+/* True when the peak has reached it. 3 instructions of each slow path. */
+HAK_INLINE HAK_MUST_USE bool growth_is_due(void) {
+  return HAK_UNLIKELY(superslab_peak_bytes() >= load_relaxed(&growth_next_bytes));
+}
 /* Bins, second magazines and depot go to the bitmaps. The caller is h's owner thread and holds its
  * lock. True when so much is free inside the slabs of h's home that a purge there is worth it
  * (subslab.h), for which nobody may hold a lock. */

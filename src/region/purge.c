@@ -58,9 +58,8 @@ static size_t wanted_bytes(uint64_t now_ms) {
 
 static bool is_over(size_t keep_bytes) { return superslab_dirty_bytes() > keep_bytes; }
 
-bool purge_is_due(void) {
-  if (HAK_LIKELY(!is_over(rt_option(RT_OPTION_WARM_POOL_BYTES))))
-    return false; /* before the clock is read */
+bool purge_is_due_now(void) {
+  if (!is_over(rt_option(RT_OPTION_WARM_POOL_BYTES))) return false; /* below 0 */
   uint64_t now_ms = os_coarse_ms();
   return rt_option(RT_OPTION_SS_RELEASE) != RELEASE_OFF &&
          now_ms >= load_relaxed(&refused_until_ms) && is_over(wanted_bytes(now_ms));

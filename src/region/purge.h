@@ -18,6 +18,8 @@
 #include <stdint.h>
 
 #include "base_attr.h"
+#include "rt_options.h"
+#include "superslab.h"
 
 /* Of each automatic purge: then it ends where it is. Arbitrary: two and what else a slow path does
  * stay below a millisecond, docs/decisions/0026. */
@@ -27,8 +29,13 @@ enum purge_release { RELEASE_OFF, RELEASE_FREE, RELEASE_DONTNEED }; /* words of 
 
 /* Called by region_init. */
 void purge_init(void);
-/* True when more free chunks are resident than may stay. */
-bool purge_is_due(void);
+/* True when more free chunks are resident than may stay. A slow path sees in 5 instructions that
+ * they are no more than WARM_POOL_BYTES; only else is the clock read. */
+bool purge_is_due_now(void);
+HAK_INLINE bool purge_is_due(void) {
+  size_t dirty_bytes = load_relaxed(&superslab_dirty_count) * CHUNK_BYTES;
+  return HAK_UNLIKELY(dirty_bytes > rt_option(RT_OPTION_WARM_POOL_BYTES)) && purge_is_due_now();
+}
 /* Purge free chunks: some of what is above what may stay, or all; empty superslabs first, each from
  * the highest address down; but for all, nothing if another thread purges. The caller holds no
  * lock. Returns the bytes purged. */

@@ -18,9 +18,9 @@ static _Atomic(uint64_t) *superslab_words; /* constant after init */
 static _Atomic(size_t) superslab_count;    /* announced; only grows */
 static _Atomic(size_t) announced_chunks;
 static _Atomic(size_t) claimed_bytes;
-static _Atomic(size_t) peak_bytes;
+_Atomic(size_t) superslab_peak;
 static _Atomic(size_t) empty_count; /* superslabs that are empty and resident */
-static _Atomic(size_t) dirty_count; /* free chunks that have pages; may be below 0 for a moment */
+_Atomic(size_t) superslab_dirty_count;
 static _Atomic(size_t) claim_count, warm_claim_count, release_count; /* ever */
 
 /* Lowest superslab that may have a free chunk, below a version that each release bumps: a search
@@ -38,7 +38,7 @@ void superslab_recount(void) {
   }
   ASSERT(dirty * CHUNK_BYTES <= region_bytes());
   store_relaxed(&empty_count, empty);
-  store_relaxed(&dirty_count, dirty);
+  store_relaxed(&superslab_dirty_count, dirty);
   store_relaxed(&search_hint, ((load_relaxed(&search_hint) >> 32) + 1) << 32);
 }
 
@@ -58,7 +58,7 @@ static void count_transition(uint64_t from, uint64_t to) {
   if (word_is_empty_resident(to)) add_relaxed(&empty_count, (size_t)1);
   int more = __builtin_popcount(word_dirty(to)) - __builtin_popcount(word_dirty(from));
   if (more == 0) return;
-  size_t now = add_relaxed(&dirty_count, (size_t)more) + (size_t)more;
+  size_t now = add_relaxed(&superslab_dirty_count, (size_t)more) + (size_t)more;
   if (more < 0) purge_note_dirty(now);
 }
 
@@ -66,12 +66,12 @@ static void count_claimed(size_t chunks, bool is_zero) {
   add_relaxed(&claim_count, (size_t)1);
   if (!is_zero) add_relaxed(&warm_claim_count, (size_t)1);
   size_t now = add_relaxed(&claimed_bytes, chunks * CHUNK_BYTES) + chunks * CHUNK_BYTES;
-  size_t peak = load_relaxed(&peak_bytes);
+  size_t peak = load_relaxed(&superslab_peak);
   /* Not above the peak: there were pages for it once. */
   if (is_zero && now <= peak && HAK_UNLIKELY(regret_is_open()))
     regret_note_claim(chunks * CHUNK_BYTES, peak, os_coarse_ms());
   limit_note_growth(is_zero ? chunks * CHUNK_BYTES : 0);
-  while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now)) { /* ends: the peak only rises */
+  while (now > peak && !cas_acq_rel(&superslab_peak, &peak, now)) { /* ends: the peak only rises */
   }
 }
 
@@ -238,12 +238,11 @@ uint64_t superslab_word(size_t index) {
 }
 
 size_t superslab_dirty_bytes(void) {
-  size_t count = load_relaxed(&dirty_count);
+  size_t count = load_relaxed(&superslab_dirty_count);
   return count > SIZE_MAX / 2 ? 0 : count * CHUNK_BYTES;
 }
 
 size_t superslab_claimed_bytes(void) { return load_relaxed(&claimed_bytes); }
-size_t superslab_peak_bytes(void) { return load_relaxed(&peak_bytes); }
 size_t superslab_announced_bytes(void) { return load_relaxed(&announced_chunks) * CHUNK_BYTES; }
 size_t superslab_empty_bytes(void) { return load_relaxed(&empty_count) * SUPERSLAB_BYTES; }
 

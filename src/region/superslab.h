@@ -47,10 +47,14 @@ void superslab_recount(void);
 
 /* Figures. Any thread; each is exact at rest. */
 size_t superslab_claimed_bytes(void); /* in slabs and runs */
-size_t superslab_peak_bytes(void);    /* highest of the above */
+/* Highest of the above: inline, since every slow path asks. */
+extern HAK_HIDDEN _Atomic(size_t) superslab_peak;
+HAK_INLINE size_t superslab_peak_bytes(void) { return load_relaxed(&superslab_peak); }
 size_t superslab_announced_bytes(void);
 size_t superslab_empty_bytes(void); /* superslabs that are resident and empty */
 size_t superslab_dirty_bytes(void); /* free chunks that have pages: candidates for a purge */
+/* The same in chunks, for every slow path to look at; may be below 0 for a moment. */
+extern HAK_HIDDEN _Atomic(size_t) superslab_dirty_count;
 /* Since the start. */
 struct superslab_events {
   size_t claim_count; /* of runs of chunks */

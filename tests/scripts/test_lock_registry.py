@@ -47,7 +47,7 @@ ATOMIC_LOOPS = {
     "mail.c": ["while (!cas_seq(&owner->inbox, &head, m))",
                "while (m != NULL && !cas_seq(&h->inbox, &m, m->next))",
                "while (load_seq(&away->inbox) != NULL && heap_is_away(away))"],
-    "superslab.c": ["while (now > peak && !cas_acq_rel(&peak_bytes, &peak, now))",
+    "superslab.c": ["while (now > peak && !cas_acq_rel(&superslab_peak, &peak, now))",
                     "while (!cas_acq_rel(&superslab_words[index], &word, word | bits))",
                     "while (!cas_acq_rel(&search_hint, &hint, next))",
                     "cas_acq_rel(&superslab_words[index], &word, next)) {"],

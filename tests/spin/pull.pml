@@ -186,7 +186,7 @@ inline free(set) {
   }
 }
 
-/* C: entry_settle_strays, entry_free_strays */
+/* C: entry_settle_strays, entry_settle_strays_now, entry_free_strays */
 inline settle() {
   do
   :: to_free == 0 -> break
