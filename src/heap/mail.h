@@ -2,9 +2,10 @@
  *
  *   sender's outbox (outbox.h) --push--> owner's inbox --exchange--> owner's depot, or bitmaps
  *
- * The inbox is a lock-free stack: push by compare-and-swap, emptied by exchange under the owner's
- * lock. A sender pushes, then reads whether the owner is away; an owner that exits, or idles, says
- * so, then empties its inbox (all seq_cst): one of the two sees the other, so nothing is stranded.
+ * The inbox is a lock-free stack: push by compare-and-swap; under the owner's lock emptied by
+ * exchange, or popped by compare-and-swap. A sender pushes, then reads whether the owner is away;
+ * an owner that exits, or idles, says so, then empties its inbox (all seq_cst): one of the two sees
+ * the other, so nothing is stranded.
  *
  * An owner looks at its inbox in its slow paths only. Where one sleeps, or is slower than its
  * senders, they sort its mail into its bitmaps themselves, a few magazines at a time.

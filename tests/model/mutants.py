@@ -7,7 +7,8 @@ The list has every atomic call of src/ but for base_atomic.h, one mutant each: a
     (relaxed|acquire|release|acq_rel|seq)\\(' src --include=*.[ch] --exclude=base_atomic.h
 (the pattern in one line) counts. --check compares the two, with BUILD also the list with the
 accesses that the programs were compiled with, and survivors.txt with the verdicts of
-docs/results/mutants.json: a survivor without a reason, or a reason without a survivor, is an error.
+docs/results/mutants.json: an access without a verdict, or a verdict of none; a survivor without a
+reason, or a reason without a survivor, is an error.
 
 A mutant is one access that goes wrong at run time, of these kinds:
   load_relaxed                     zero: gives 0; ones: all bits are set, where an assertion says
@@ -51,7 +52,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict, namedtuple
+from collections import Counter, defaultdict, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -241,10 +242,17 @@ def check_reasons(reasons, statements):
                     if not any(statement.startswith(name) for statement in statements)]
 
 
-def check_results(reasons):
-    """The same, of the verdicts in docs/results."""
-    return check_reasons(reasons, [row["statement"] for row in read_rows(RESULTS)
-                                   if needs_reason(row["killed_by"], row["is_order_missed"])])
+def check_results(reasons, mutants):
+    """The same, of the verdicts in docs/results, which have a row for each access."""
+    rows = read_rows(RESULTS)
+    now = Counter((mutant.file, mutant.access, mutant.operand) for mutant in mutants)
+    then = Counter((*row["mutant"].split(":")[::2][:2], row["operand"]) for row in rows)
+    without = [f"{file}: {access} of {operand} has no verdict in docs/results/mutants.json: walk "
+               "it, --again" for file, access, operand in sorted((now - then).elements())]
+    gone = [f"{file}: {access} of {operand} is gone, and has a verdict in docs/results/"
+            "mutants.json" for file, access, operand in sorted((then - now).elements())]
+    return without + gone + check_reasons(reasons, [
+        row["statement"] for row in rows if needs_reason(row["killed_by"], row["is_order_missed"])])
 
 
 class Judge:
@@ -548,9 +556,11 @@ def main():
         return 2
     reasons = read_survivors(mutants)
     if options.check:
-        wrong = check_results(reasons)
+        wrong = check_results(reasons, mutants)
+        standing = len(read_verdicts(RESULTS, mutants))
         print("\n".join([*wrong, f"{len(mutants)} atomic calls, {len(mutants)} mutants; "
-                         f"{len(reasons)} lines have a reason, {len(wrong)} findings"]))
+                         f"{len(reasons)} lines have a reason, {len(wrong)} findings; {standing} "
+                         "are killed in functions that are as they were then"]))
         return 1 if wrong else 0
     if options.file:
         without = set(options.file) - {mutant.file for mutant in mutants}

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Every lock of src/ is one that fork knows, and docs/locks.md names its file.
 
-An outermost lock (ranks 1 to 3) must be passed to lock_register or lock_register_once where it is
+An outermost lock (ranks 1 to 4) must be passed to lock_register or lock_register_once where it is
 made ready; a nested one registers itself when it is taken first, so it must be taken by lock_nested
 and by nothing else. Each `struct rt_lock` without a star must be a declaration of one such lock.
 And nothing else may be a lock: none of the system's, and no loop that waits on an atomic but those

@@ -187,6 +187,18 @@ class Survivors(InFolder):
         self.assertIn(f"no reason in survivors.txt: {line}", said)
 
 
+    def test_an_access_without_a_verdict_and_a_verdict_of_none(self):
+        with open(self.path("src", "heap", "growth.c"), encoding="utf-8") as opened:
+            text = opened.read()
+        self.assertIn("store_relaxed(&growth_next_bytes", text)
+        self.write(text.replace("store_relaxed(&growth_next_bytes",
+                                "store_release(&growth_next_bytes"), "src", "heap", "growth.c")
+        status, said = self.check(self.text)
+        self.assertEqual(status, 1, said)
+        self.assertIn("growth.c: store_release of &growth_next_bytes has no verdict", said)
+        self.assertIn("growth.c: store_relaxed of &growth_next_bytes is gone", said)
+
+
 class Figures(unittest.TestCase):
     def test_two_shares(self):
         def verdict(killed_by, kind, is_order_missed):

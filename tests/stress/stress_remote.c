@@ -385,8 +385,8 @@ static char growth_text[300];
 static void growth_check(const char *what, size_t before, size_t after, uint64_t limit_kib) {
   long long growth = ((long long)after - (long long)before) / 1024;
   size_t used = strlen(growth_text);
-  snprintf(growth_text + used, sizeof growth_text - used, "; growth %lld KiB (of %llu) after %s",
-           growth, (unsigned long long)limit_kib, what);
+  snprintf(growth_text + used, sizeof growth_text - used, "; growth %lld KiB (of %llu%s) after %s",
+           growth, (unsigned long long)limit_kib, STRESS_SANITIZED ? ", not held here" : "", what);
   printf("stress_remote: resident %zu KiB, then %zu KiB after %s: growth %lld KiB\n", before / 1024,
          after / 1024, what, growth);
   fflush(stdout); /* the figure is wanted most when it is too large */
