@@ -182,8 +182,10 @@ void entry_settle_strays_now(struct heap *h) {
   if (lock_is_mine(&h->home->lock)) return; /* a handler amid statistics: later */
   h->frees_strays = true;      /* what comes of it is for the next round here: no recursion */
   while (h->to_free != NULL) { /* ends: each further round follows a pull by another thread */
+    heap_busy_begin();         /* a handler in between would put others before them */
     struct magazine *strays = h->to_free;
     h->to_free = NULL;
+    heap_busy_end(h);
     h->stray_rounds++;
     entry_free_strays(strays);
   }

@@ -65,14 +65,19 @@ static HAK_COLD struct heap *attach(void) {
   if (!has_key) return heap_make_exit_current();
   if (!lock_enter(&heap_none.lock))
     return &heap_none; /* a handler that interrupted this very path */
+  /* To a handler that comes in now this is a slow path: it neither attaches another heap, nor waits
+   * for a fork that waits for heap_none's lock. */
+  heap_busy_begin();
   struct heap *h = home_acquire();
-  if (h != NULL) heap_current = h; /* before a handler can come in that would attach another */
   lock_leave(&heap_none.lock);
+  heap_busy_end_any(h != NULL ? h : &heap_none);
   if (h == NULL) return heap_exit_get(); /* no memory now: the next slow path tries again */
   if (!os_thread_key_set(h)) {           /* may allocate: the heap works already */
-    struct heap *exit_heap = heap_make_exit_current();
+    heap_busy_begin();
     struct magazine *strays;
-    entry_report_fault(home_abandon(h, &strays));
+    struct heap_fault fault = home_abandon(h, &strays);
+    struct heap *exit_heap = heap_make_exit_current();
+    entry_report_fault(fault);
     if (HAK_UNLIKELY(strays != NULL)) entry_free_strays(strays);
     return exit_heap;
   }

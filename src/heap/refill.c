@@ -433,7 +433,8 @@ void refill_overflow(struct heap *h, uint32_t c, void *p) {
   } else if (HAK_UNLIKELY(!bin_is_full(b))) {
     /* As in refill_make_room. */
   } else if (depot_is_unwanted(h->home)) {
-    window_shrink(h, c); /* frees alone, in all threads of the home */
+    window_shrink(h, c);                          /* frees alone, in all threads of the home */
+    if (b->hi != NULL && bin_is_full(b)) b->hi++; /* the magazine has held more */
     depot_note_unwanted(h->home);
   } else if (window_is_whole(h, c)) {
     shed_full(h, c);

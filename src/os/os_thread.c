@@ -77,6 +77,26 @@ bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
   return err == 0;
 }
 
+/* glibc's, for its own use and libstdc++'s; there since 2.2.5, the flag since 2.32. No other C
+ * library has them. */
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+extern char __libc_single_threaded __attribute__((weak));
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+bool os_streams_lock(void) {
+  /* By the same flag glibc's fork does without: its child would not reset the lock then. */
+  bool is_alone = &__libc_single_threaded != NULL && __libc_single_threaded != 0;
+  if (_IO_list_lock == NULL || _IO_list_unlock == NULL || _IO_list_resetlock == NULL || is_alone)
+    return false;
+  _IO_list_lock();
+  return true;
+}
+void os_streams_unlock(void) { _IO_list_unlock(); }
+void os_streams_reset(void) { _IO_list_resetlock(); }
+
 /* prctl(PR_SET_NAME). Any errno: it has its starter's name. */
 static void *thread_begins(void *unused) {
   (void)os_syscall6(SYS_prctl, PR_SET_NAME, (long)started_name, 0, 0, 0, 0); /* see above */

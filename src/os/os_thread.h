@@ -28,6 +28,15 @@ HAK_MUST_USE bool os_thread_key_set(void *value);
 /* Register fork handlers; may allocate. False when libc could not. */
 HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
+/* The lock of libc's list of streams, which its fork takes after all handlers: taken before a gate
+ * is closed at which a thread that holds it would wait, since it may allocate meanwhile (a stream's
+ * own functions under fflush(NULL), another thread whose stream it waits for). False where nothing
+ * is taken: no other thread ever ran, or the C library is not glibc. May be nested. */
+HAK_MUST_USE bool os_streams_lock(void);
+void os_streams_unlock(void);
+/* In a child: whoever held it, it is free. */
+void os_streams_reset(void);
+
 /* Start a detached thread that takes no signal and is called `name` (15 bytes at most). False when
  * there can be none. Allocates, and takes libc's locks: hold none, and be in no malloc or free that
  * libc may have called while it holds them (docs/decisions/0028). One thread at a time. */

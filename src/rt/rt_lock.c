@@ -117,6 +117,8 @@ HAK_INLINE void for_each_held(void (*fn)(struct rt_lock *)) {
  * lock. */
 static uint32_t gate_depth;
 static bool is_gate_quiet;
+/* How often prepare took the lock of libc's streams, and parent has to give it back. */
+static uint32_t streams_depth;
 static bool gate_is_mine(void) { return load_relaxed(&fork_gate) == os_thread_self(); }
 
 static void recover_lost(struct rt_lock *lock) {
@@ -142,6 +144,7 @@ static HAK_COLD void recover_after_bare_fork(void) {
   add_relaxed(&fork_generation, 1u);
   store_relaxed(&fork_was_bare, true);
   gate_depth = 0; /* of a thread that is gone, like the gate */
+  streams_depth = 0;
   is_gate_quiet = false;
   store_relaxed(&fork_gate, (uint64_t)0);
   for_each_held(recover_lost);
@@ -276,6 +279,7 @@ static void wait_until_free(struct rt_lock *lock) {
 HAK_COLD void lock_fork_prepare(bool is_amid) {
   look_for_bare_fork(); /* else the wait below may be for threads that are gone */
   if (is_amid) return;
+  bool has_streams = os_streams_lock(); /* before the gate, at which who holds it might wait */
   uint64_t self = os_thread_self();
   uint64_t expected = 0;
   while (!cas_seq(&fork_gate, &expected, self)) { /* two threads fork: one after the other */
@@ -286,6 +290,7 @@ HAK_COLD void lock_fork_prepare(bool is_amid) {
     gate_wait();
     expected = 0;
   }
+  if (has_streams) streams_depth++;
   for_each_held(wait_until_free);
   is_gate_quiet = true;
 }
@@ -298,11 +303,14 @@ static void gate_open(void) {
 
 void lock_fork_parent(bool is_amid) {
   if (is_amid || !gate_is_mine()) return; /* the second: this process is a handler's child */
+  bool has_streams = streams_depth != 0;
+  if (has_streams) streams_depth--;
   if (gate_depth != 0) {
     gate_depth--;
   } else {
     gate_open();
   }
+  if (has_streams) os_streams_unlock();
 }
 
 static void free_in_child(struct rt_lock *lock) {
@@ -315,6 +323,8 @@ HAK_COLD void lock_fork_child(bool is_amid) {
   if (is_amid) look_for_bare_fork();      /* now: what the handler came amid may be a wait */
   if (is_amid || !gate_is_mine()) return; /* the second: done already, recover_after_bare_fork */
   gate_depth = 0;
+  if (streams_depth != 0) os_streams_reset();
+  streams_depth = 0;
   for_each_held(free_in_child); /* each store to one that is free would copy its page */
   add_relaxed(&fork_generation, 1u);
   store_relaxed(alive, (uint32_t)ALIVE);

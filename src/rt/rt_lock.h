@@ -88,6 +88,7 @@ HAK_INLINE bool lock_is_mine(const struct rt_lock *lock) {
 }
 
 /* Fork handlers: close the gate and wait until no other thread holds an outermost lock; open it.
+ * libc's lock of streams is taken before that (os_streams_lock).
  * A thread that holds a lock itself (a signal handler forks: is_amid) waits for nobody, since
  * others may wait for what it holds: its child is put in order like a bare fork's. */
 void lock_fork_prepare(bool is_amid);

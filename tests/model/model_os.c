@@ -136,6 +136,10 @@ bool os_thread_key_set(void *value) {
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   return prepare != NULL && parent != NULL && child != NULL;
 }
+/* fork.pml has that lock. */
+bool os_streams_lock(void) { return false; }
+void os_streams_unlock(void) {}
+void os_streams_reset(void) {}
 bool os_thread_start(void *(*fn)(void *), const char *name) { return fn == NULL || name == NULL; }
 bool os_thread_is_last(void) { return false; }
 void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms) {

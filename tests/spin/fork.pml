@@ -4,6 +4,8 @@
  *
  * Two locks are taken without a look at the gate: a second heap's while the own one is held, and
  * any heap's under the purge lock. A fork waits for the lock below, which is given back last.
+ * A thread may allocate while it holds libc's lock of streams, which libc's fork takes, too, after
+ * all handlers: prepare takes it before the gate.
  */
 #define HEAPS 2
 #define PURGE HEAPS
@@ -17,6 +19,9 @@ byte word[LOCKS] = NOBODY; /* of the locks: who holds it */
 byte gate = NOBODY;        /* who forks */
 byte inside[LOCKS] = 0;    /* who does work there, in earnest */
 byte forking = 0;
+bool has_streams = false; /* that lock: there is none without threads, or glibc */
+byte streams = NOBODY;    /* who holds it; it is recursive */
+byte streams_depth = 0;
 byte ended = 0;
 
 /* C: word_take */
@@ -33,6 +38,29 @@ inline enter(me, l) {
         (gate == NOBODY || gate == me) /* sleeps on the gate */
      fi
   od
+}
+
+/* C: os_streams_lock, os_streams_unlock */
+inline take_streams(me) {
+  if
+  :: has_streams ->
+     atomic { (streams == NOBODY || streams == me) -> streams = me; streams_depth++ }
+  :: else -> skip
+  fi
+}
+inline leave_streams(me) {
+  atomic {
+    if
+    :: has_streams ->
+       assert(streams == me && streams_depth != 0);
+       streams_depth--;
+       if
+       :: streams_depth == 0 -> streams = NOBODY
+       :: else -> skip
+       fi
+    :: else -> skip
+    fi
+  }
 }
 
 /* C: lock_try_second */
@@ -64,6 +92,10 @@ proctype worker(byte me; byte own) {
   :: rounds == ROUNDS -> break
   :: else ->
      rounds++;
+     if
+     :: own == 0 -> take_streams(me)
+     :: true -> skip
+     fi;
      enter(me, own);
      if
      :: true ->
@@ -75,7 +107,11 @@ proctype worker(byte me; byte own) {
      :: true -> skip
      fi;
      change(own);
-     leave(me, own)
+     leave(me, own);
+     if
+     :: streams == me -> leave_streams(me)
+     :: else -> skip
+     fi
   od;
   ended++
 }
@@ -118,6 +154,7 @@ inline child(me) {
 /* C: lock_fork_prepare, wait_until_free, for_each_held, lock_fork_parent, gate_open */
 proctype forker(byte me) {
   byte l, first, copy[LOCKS];
+  take_streams(me);
   atomic { gate == NOBODY -> gate = me } /* one CAS; a failed one waits for the gate */
   if /* the registry's order is any */
   :: true -> first = 0
@@ -128,17 +165,24 @@ proctype forker(byte me) {
   }
   forking++;
   assert(forking == 1);
+  take_streams(me); /* libc's fork */
   child(me);
+  leave_streams(me);
   if /* its own handlers may allocate */
   :: true -> enter(me, 0); leave(me, 0)
   :: true -> skip
   fi;
   forking--;
   gate = NOBODY;
+  leave_streams(me);
   ended++
 }
 
 init {
+  if
+  :: true -> has_streams = true
+  :: true -> skip
+  fi;
   atomic {
     run worker(0, 0);
     run worker(1, 1);
@@ -147,5 +191,5 @@ init {
     run forker(4)
   }
   (ended == 5);
-  assert(gate == NOBODY && word[0] == NOBODY && word[1] == NOBODY && word[PURGE] == NOBODY)
+  assert(gate == NOBODY && streams == NOBODY && word[0] == NOBODY && word[1] == NOBODY && word[PURGE] == NOBODY)
 }

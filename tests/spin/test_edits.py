@@ -37,6 +37,9 @@ ROWS = [
          "        (gate == NOBODY || gate == me);\n")]),
     ("fork.pml", "-DROUNDS=1", ERRORS, "the gate is taken without a look at whose it is", [
         ("  atomic { gate == NOBODY -> gate = me } /*", "  gate = me; /*")]),
+    ("fork.pml", "-DROUNDS=1", ERRORS, "the gate closes before the lock of streams is taken", [
+        ("  take_streams(me);\n  atomic { gate == NOBODY", "  atomic { gate == NOBODY"),
+        ("  leave_streams(me);\n  ended++\n}\n\ninit", "  ended++\n}\n\ninit")]),
     ("fork.pml", "-DROUNDS=1", ERRORS, "a fork does not wait for the locks", [
         ("    (word[(first + l) % LOCKS] == NOBODY || word[(first + l) % LOCKS] == me)\n",
          "    skip\n")]),

@@ -50,6 +50,7 @@ class Arguments(unittest.TestCase):
                           ("stress_profiles", ["--rounds", "0"]),
                           ("stress_maps", ["--rounds", "1001"]),
                           ("stress_fork_pause", ["--limit-us", "1000001"]),
+                          ("stress_fork_streams", ["--forks", "0"]),
                           ("stress_fork", ["warm", "--forks", "0"]),
                           ("stress_fork", ["warm", "--workers", "1000"])):
             for program in PROGRAMS:

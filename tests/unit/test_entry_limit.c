@@ -361,7 +361,7 @@ static void *is_refused(void *unused) {
   NEED(hak_malloc(50 * MIB) == NULL);
   return unused;
 }
-static void fork_beside(void) {
+static void fork_beside_by(bool is_bare) {
   int count = 0;
   group_is_full();
   hak_free(hak_malloc(1));
@@ -371,17 +371,44 @@ static void fork_beside(void) {
   NEED(pthread_create(&thread, NULL, is_refused, NULL) == 0);
   step_wait(&asked_step, 1);
   NEED(hak_malloc(50 * MIB) == NULL && count == 1); /* not while a thread is inside it */
-  pid_t child = fork();
+  pid_t child = is_bare ? _Fork() : fork();
   if (child == 0) _exit(hak_malloc(50 * MIB) == NULL && count == 2 ? 0 : 1);
   int status;
   NEED(child > 0 && waitpid(child, &status, 0) == child && status == 0);
   step_set(&asked_step, 2);
   NEED(pthread_join(thread, NULL) == 0);
 }
+static void fork_beside(void) { fork_beside_by(false); }
+static void bare_fork_beside(void) { fork_beside_by(true); }
+/* So is that of a thread which has been inside. */
+static void counts(size_t used_bytes, size_t limit_bytes, void *context) {
+  (void)used_bytes, (void)limit_bytes;
+  ++*(int *)context;
+}
+static void fork_after(void) {
+  int count = 0;
+  group_is_full();
+  hak_free(hak_malloc(1));
+  limit_look(os_coarse_ms());
+  NEED(hak_limit_callback(200 * MIB, counts, &count) == 0);
+  NEED(hak_malloc(50 * MIB) == NULL && count == 1);
+  pid_t child = fork();
+  NEED(child >= 0);
+  if (child != 0) {
+    child_wait(child);
+    return;
+  }
+  NEED(hak_limit_callback(0, counts, &count) == 0); /* who asks anew is told anew */
+  look();
+  NEED(count == 2);
+  _exit(0);
+}
 static void a_child_is_asked_too(void **state) {
   (void)state;
-  if (UNIT_TSAN) skip(); /* it cannot follow this fork */
+  if (UNIT_TSAN) skip(); /* it cannot follow these forks */
   run_child_in_tree(fork_beside);
+  run_child_in_tree(bare_fork_beside);
+  run_child_in_tree(fork_after);
 }
 
 /* What a large request may not be written to, one that grows is. */

@@ -127,6 +127,7 @@ static void inherited(void) {
   if (child == 0) {
     NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && limit_is_due());
     NEED(limit_tick(clock_ms) && !limit_is_due());
+    NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && !limit_is_due()); /* it has looked */
     NEED(claim_chunks(0, 16, 1, 0).first != CHUNK_NONE && limit_is_due());
     _exit(0);
   }
@@ -223,6 +224,64 @@ static void what_another_was_just_handed_counts_too(void **state) {
   (void)state;
   if (UNIT_TSAN) skip(); /* a thread after a fork */
   run_child_in_tree(unwritten_by_another);
+}
+
+/* Of two whose addresses lead to the same place each has one, and keeps it. */
+enum { PLACES = 16, CLAIMS = 2, ENDS = 100 }; /* the first as in limit.c */
+static struct standby {
+  _Atomic(uint32_t) step; /* odd: it waits for the next */
+  uintptr_t self;
+} standbys[PLACES + 1];
+static void *stands_by(void *place) {
+  struct standby *s = place;
+  s->self = os_thread_self();
+  for (uint32_t step = 1; step < 2 * CLAIMS + 2; step += 2) {
+    step_set(&s->step, step);
+    step_wait(&s->step, step + 1);
+    if (load_acquire(&s->step) == ENDS) return NULL;
+    NEED(claim_chunks(1, MIB / CHUNK_BYTES, 1, 0).first != CHUNK_NONE);
+  }
+  return NULL;
+}
+static void claims_next(struct standby *s) {
+  uint32_t step = load_acquire(&s->step);
+  step_set(&s->step, step + 1);
+  step_wait(&s->step, step + 2);
+}
+static uint32_t place_of(const struct standby *s) {
+  return (uint32_t)((uint64_t)s->self * 0x9E3779B97F4A7C15u >> 32) % PLACES;
+}
+static void unwritten_by_two(void) {
+  pthread_t threads[PLACES + 1];
+  struct standby *first = NULL, *second = NULL;
+  group_begin();
+  for (size_t i = 0; i <= PLACES; i++)
+    NEED(pthread_create(&threads[i], NULL, stands_by, &standbys[i]) == 0);
+  for (size_t i = 0; i <= PLACES; i++) step_wait(&standbys[i].step, 1);
+  for (size_t i = 0; i <= PLACES && second == NULL; i++) {
+    for (size_t k = 0; k < i && second == NULL; k++) {
+      if (place_of(&standbys[i]) != place_of(&standbys[k])) continue;
+      first = &standbys[k];
+      second = &standbys[i];
+    }
+  }
+  NEED(second != NULL); /* there are more threads than places */
+  clock_ms = os_coarse_ms();
+  NEED(look());
+  claims_next(first);
+  claims_next(second);
+  NEED(look() && claim_chunks(0, 1, 1, 0).first != CHUNK_NONE);
+  NEED(limit_refuses(85 * MIB) && !limit_refuses(84 * MIB)); /* a MiB of each */
+  claims_next(second);
+  NEED(look() && claim_chunks(0, 1, 1, 0).first != CHUNK_NONE);
+  NEED(limit_refuses(85 * MIB) && !limit_refuses(84 * MIB));
+  for (size_t i = 0; i <= PLACES; i++) step_set(&standbys[i].step, ENDS);
+  for (size_t i = 0; i <= PLACES; i++) NEED(pthread_join(threads[i], NULL) == 0);
+}
+static void what_two_were_handed_counts_once_each(void **state) {
+  (void)state;
+  if (UNIT_TSAN) skip(); /* threads after a fork */
+  run_child_in_tree(unwritten_by_two);
 }
 
 /* The filter traps what opens a file: the handler is amid a look, and what openat seems to answer
@@ -322,6 +381,7 @@ int main(void) {
       cmocka_unit_test(what_would_kill_is_refused),
       cmocka_unit_test(what_was_just_handed_out_counts),
       cmocka_unit_test(what_another_was_just_handed_counts_too),
+      cmocka_unit_test(what_two_were_handed_counts_once_each),
       cmocka_unit_test(no_fork_copies_an_open_file),
       cmocka_unit_test(a_number_limits_our_own_bytes),
       cmocka_unit_test(stalls_count_before_any_limit),

@@ -228,6 +228,35 @@ static void fork_runs_the_hooks(void **state) {
   assert_memory_equal(hooks_run, "bp", 2);
 }
 
+/* Whoever else takes it waits. */
+static _Atomic(uint32_t) flush_step;
+static void *flushes_all(void *unused) {
+  step_wait(&flush_step, 1);
+  (void)fflush(NULL); /* what it does is not the question */
+  step_set(&flush_step, 2);
+  return unused;
+}
+static void the_lock_of_streams_is_held_until_given_back(void **state) {
+  (void)state;
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, flushes_all, NULL), 0);
+  bool has_lock = os_streams_lock();
+  if (has_lock) {
+    assert_true(os_streams_lock());
+    assert_int_equal(fflush(NULL), 0); /* its own thread has it already */
+    os_streams_unlock();
+  }
+  step_set(&flush_step, 1);
+  os_yield();
+  assert_true(!has_lock || load_acquire(&flush_step) == 1);
+  if (has_lock) os_streams_unlock();
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_int_equal(load_acquire(&flush_step), 2);
+  if (!has_lock) skip(); /* not glibc */
+  if (os_streams_lock()) os_streams_reset();
+  assert_int_equal(fflush(NULL), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_alive_differ),
@@ -239,6 +268,7 @@ int main(void) {
       cmocka_unit_test(the_destructor_runs_as_often_as_said),
       cmocka_unit_test(no_key_left_is_said),
       cmocka_unit_test(fork_runs_the_hooks),
+      cmocka_unit_test(the_lock_of_streams_is_held_until_given_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
