@@ -19,7 +19,9 @@
 #define swap_seq(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 #define add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
 #define add_release(p, v) atomic_fetch_add_explicit((p), (v), memory_order_release)
+#define add_seq(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
 #define sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define sub_seq(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst)
 #define or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
 #define and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
 /* On failure *expected holds the value seen. */

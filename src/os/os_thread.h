@@ -30,8 +30,10 @@ HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (
 
 /* The lock of libc's list of streams, which its fork takes after all handlers: taken before a gate
  * is closed at which a thread that holds it would wait, since it may allocate meanwhile (a stream's
- * own functions under fflush(NULL), another thread whose stream it waits for). False where nothing
- * is taken: no other thread ever ran, or the C library is not glibc. May be nested. */
+ * own functions under fflush(NULL), another thread whose stream it waits for). libc's fork then has
+ * it before the lock of its list of handlers, which it lets go while it calls one: each fork of the
+ * process must. False where nothing is taken: no other thread ever ran, or the C library is not
+ * glibc. May be nested. */
 HAK_MUST_USE bool os_streams_lock(void);
 void os_streams_unlock(void);
 /* In a child: whoever held it, it is free. */

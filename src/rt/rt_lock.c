@@ -10,7 +10,8 @@ enum {
   SPIN_COUNT = 64, /* arbitrary: about as long as a short slow path */
   ALIVE = 1,
   RECOVERING = 2,
-  LANES = 16, /* measured with 1,000 threads: tests/stress/stress_fork_pause.c */
+  LANES = 16,        /* measured with 1,000 threads: tests/stress/stress_fork_pause.c */
+  AMID_LOOK_MS = 10, /* arbitrary: how long a fork may wait for one that must come first */
 };
 
 _Atomic(uint32_t) fork_generation;
@@ -119,6 +120,11 @@ static uint32_t gate_depth;
 static bool is_gate_quiet;
 /* How often prepare took the lock of libc's streams, and parent has to give it back. */
 static uint32_t streams_depth;
+static bool is_walk_cut; /* a lock was held, and not waited for */
+/* Forks under way of handlers that came amid a slow path. Such a one waits for the lock of streams,
+ * so who has that must not wait for what the interrupted slow path holds. */
+static _Atomic(uint32_t) amid_forks;
+static uint32_t amid_streams_depth; /* how often they took that lock; of who has it */
 static bool gate_is_mine(void) { return load_relaxed(&fork_gate) == os_thread_self(); }
 
 static void recover_lost(struct rt_lock *lock) {
@@ -145,6 +151,8 @@ static HAK_COLD void recover_after_bare_fork(void) {
   store_relaxed(&fork_was_bare, true);
   gate_depth = 0; /* of a thread that is gone, like the gate */
   streams_depth = 0;
+  amid_streams_depth = 0;
+  store_relaxed(&amid_forks, 0u);
   is_gate_quiet = false;
   store_relaxed(&fork_gate, (uint64_t)0);
   for_each_held(recover_lost);
@@ -175,8 +183,9 @@ static bool word_take(struct rt_lock *lock) {
   return cas_seq(&lock->word, &expected, (uint64_t)os_thread_self());
 }
 
-/* Sleep until the word changes from what it is now. The waiting bit makes the holder wake us. */
-static void word_wait(struct rt_lock *lock) {
+/* Sleep until the word changes from what it is now, or so long (0: for ever). The waiting bit makes
+ * the holder wake us. */
+static void word_wait_ms(struct rt_lock *lock, uint32_t ms) {
   for (int i = 0; i < SPIN_COUNT; i++) {
     if (load_relaxed(&lock->word) == 0) return;
     cpu_pause();
@@ -184,8 +193,13 @@ static void word_wait(struct rt_lock *lock) {
   uint64_t seen = load_relaxed(&lock->word);
   if (seen == 0) return;
   if ((seen & 1) == 0 && !cas_seq(&lock->word, &seen, seen | 1)) return;
-  os_futex_wait(&lock->word, (uint32_t)(seen | 1));
+  if (ms == 0) {
+    os_futex_wait(&lock->word, (uint32_t)(seen | 1));
+  } else {
+    os_futex_wait_ms(&lock->word, (uint32_t)(seen | 1), ms);
+  }
 }
+static void word_wait(struct rt_lock *lock) { word_wait_ms(lock, 0); }
 
 static void gate_wait(void) {
   uint64_t gate = load_seq(&fork_gate);
@@ -272,27 +286,25 @@ void lock_wait(struct rt_lock *lock) {
   if (load_relaxed(&lock->word) != 0) word_wait(lock);
 }
 
+/* The holder may be amid a fork that waits for us, or be about to: it cannot wake us then. Once one
+ * is, the walk is cut short, and has to be made anew. */
 static void wait_until_free(struct rt_lock *lock) {
-  while (load_seq(&lock->word) != 0 && !lock_is_mine(lock)) word_wait(lock);
+  while (load_seq(&lock->word) != 0 && !lock_is_mine(lock) && !is_walk_cut) {
+    is_walk_cut = streams_depth != 0 && load_seq(&amid_forks) != 0;
+    if (!is_walk_cut) word_wait_ms(lock, AMID_LOOK_MS);
+  }
 }
 
-HAK_COLD void lock_fork_prepare(bool is_amid) {
-  look_for_bare_fork(); /* else the wait below may be for threads that are gone */
-  if (is_amid) return;
-  bool has_streams = os_streams_lock(); /* before the gate, at which who holds it might wait */
+/* True: this thread had closed it before, and its handler forks. */
+static bool gate_close(void) {
   uint64_t self = os_thread_self();
   uint64_t expected = 0;
   while (!cas_seq(&fork_gate, &expected, self)) { /* two threads fork: one after the other */
-    if (expected == self) {
-      gate_depth++;
-      break;
-    }
+    if (expected == self) return true;
     gate_wait();
     expected = 0;
   }
-  if (has_streams) streams_depth++;
-  for_each_held(wait_until_free);
-  is_gate_quiet = true;
+  return false;
 }
 
 static void gate_open(void) {
@@ -301,8 +313,50 @@ static void gate_open(void) {
   os_futex_wake_all(&fork_gate);
 }
 
+/* Forks that came amid a slow path first: all that prepare holds is given back, and taken again
+ * when they are over. */
+static HAK_COLD void back_out(void) {
+  uint32_t gates = gate_depth, streams = streams_depth, taken = 0, count;
+  gate_depth = 0;
+  streams_depth = 0;
+  gate_open();
+  for (uint32_t i = 0; i < streams; i++) os_streams_unlock();
+  while ((count = load_seq(&amid_forks)) != 0) os_futex_wait(&amid_forks, count);
+  for (uint32_t i = 0; i < streams; i++) taken += os_streams_lock();
+  if (gate_close()) gates++; /* a handler in between, which has just returned, would open it */
+  gate_depth = gates;
+  streams_depth = taken;
+}
+
+HAK_COLD void lock_fork_prepare(bool is_amid) {
+  look_for_bare_fork(); /* else the wait below may be for threads that are gone */
+  if (is_amid) {
+    add_seq(&amid_forks, 1u);
+    if (os_streams_lock()) amid_streams_depth++;
+    return;
+  }
+  bool has_streams = os_streams_lock(); /* before the gate, at which who holds it might wait */
+  if (gate_close()) gate_depth++;
+  if (has_streams) streams_depth++;
+  for (;;) { /* ends: each further round follows such a fork */
+    is_walk_cut = false;
+    for_each_held(wait_until_free);
+    if (HAK_LIKELY(!is_walk_cut)) break;
+    back_out();
+  }
+  is_gate_quiet = true;
+}
+
 void lock_fork_parent(bool is_amid) {
-  if (is_amid || !gate_is_mine()) return; /* the second: this process is a handler's child */
+  if (is_amid) {
+    if (amid_streams_depth != 0) {
+      amid_streams_depth--;
+      os_streams_unlock();
+    }
+    if (sub_seq(&amid_forks, 1u) == 1) os_futex_wake_all(&amid_forks);
+    return;
+  }
+  if (!gate_is_mine()) return; /* this process is a handler's child */
   bool has_streams = streams_depth != 0;
   if (has_streams) streams_depth--;
   if (gate_depth != 0) {
@@ -320,6 +374,9 @@ static void free_in_child(struct rt_lock *lock) {
 /* Whoever takes a lock after the gate has closed gives it back untouched; the child may have been
  * copied in between. No other thread holds a lock in earnest: prepare waited for that. */
 HAK_COLD void lock_fork_child(bool is_amid) {
+  if (amid_streams_depth != 0) os_streams_reset();
+  amid_streams_depth = 0;
+  store_relaxed(&amid_forks, 0u);
   if (is_amid) look_for_bare_fork();      /* now: what the handler came amid may be a wait */
   if (is_amid || !gate_is_mine()) return; /* the second: done already, recover_after_bare_fork */
   gate_depth = 0;

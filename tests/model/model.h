@@ -65,6 +65,8 @@ void model_allocator_init(void);
 char *model_region_option(void);
 /* Memory is as in the child of a fork. For setups: nothing runs. */
 void model_fork_wipes(void);
+/* libc has a lock of streams, free at first. For setups. */
+void model_set_streams(void);
 /* The coarse clock, which stands still. */
 void model_clock_set(uint64_t ms);
 /* watcher is called for each purge; NULL: nobody. */

@@ -89,6 +89,8 @@ void model_range(const void *p, size_t size, bool is_write);
 #define swap_seq(p, v) MODEL_RMW(p, MODEL_SWAP, v, MODEL_SEQ, #p)
 #define add_relaxed(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_RELAXED, #p)
 #define add_release(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_RELEASE, #p)
+#define add_seq(p, v) MODEL_RMW(p, MODEL_ADD, v, MODEL_SEQ, #p)
+#define sub_seq(p, v) MODEL_RMW(p, MODEL_SUB, v, MODEL_SEQ, #p)
 #define sub_relaxed(p, v) MODEL_RMW(p, MODEL_SUB, v, MODEL_RELAXED, #p)
 #define or_acq_rel(p, v) MODEL_RMW(p, MODEL_OR, v, MODEL_ACQ_REL, #p)
 #define and_acq_rel(p, v) MODEL_RMW(p, MODEL_AND, v, MODEL_ACQ_REL, #p)

@@ -136,15 +136,33 @@ bool os_thread_key_set(void *value) {
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   return prepare != NULL && parent != NULL && child != NULL;
 }
-/* fork.pml has that lock. */
-bool os_streams_lock(void) { return false; }
-void os_streams_unlock(void) {}
-void os_streams_reset(void) {}
+/* Recursive, as glibc's; a child's is nobody's. */
+static bool has_streams;
+static _Atomic(uint64_t) streams_owner;
+static unsigned streams_depth;
+void model_set_streams(void) { has_streams = true; }
+bool os_streams_lock(void) {
+  uint64_t self = os_thread_self(), seen = 0;
+  if (!has_streams) return false;
+  while (!cas_seq(&streams_owner, &seen, self) && seen != self) {
+    os_futex_wait(&streams_owner, (uint32_t)seen);
+    seen = 0;
+  }
+  streams_depth++;
+  return true;
+}
+void os_streams_unlock(void) {
+  MODEL_NEED(load_relaxed(&streams_owner) == os_thread_self() && streams_depth != 0);
+  if (--streams_depth != 0) return;
+  store_seq(&streams_owner, (uint64_t)0);
+  os_futex_wake_all(&streams_owner);
+}
+void os_streams_reset(void) {
+  streams_depth = 0;
+  store_seq(&streams_owner, (uint64_t)0);
+}
 bool os_thread_start(void *(*fn)(void *), const char *name) { return fn == NULL || name == NULL; }
 bool os_thread_is_last(void) { return false; }
-void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms) {
-  (void)word, (void)expected, (void)ms; /* nobody does: no thread was started */
-}
 int os_append_file(const char *path, const char *text, size_t length) {
   return path != NULL && text != NULL && length == 0;
 }

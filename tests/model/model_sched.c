@@ -21,6 +21,7 @@ struct fiber {
   ucontext_t context;
   enum fiber_state state;
   const void *waits_for; /* the futex word */
+  bool is_timed;         /* ... or until nothing else can go on: time has passed then */
   char *tls;             /* its thread-local variables while another fiber runs */
 };
 
@@ -139,12 +140,27 @@ static void resume_one(const unsigned *which, unsigned count) {
   resume(which[count == 1 ? 0 : explore_choose(count, CHOICE_FREE, 0)]);
 }
 
+/* All whose wait is timed go on. */
+static unsigned time_passes(unsigned out[ALL_THREADS]) {
+  unsigned count = 0;
+  for (unsigned t = 1; t < ALL_THREADS; t++) {
+    struct fiber *f = &sched->fiber[t];
+    if (f->state != FIBER_WAITS || !f->is_timed) continue;
+    f->state = FIBER_READY;
+    out[count++] = t;
+  }
+  return count;
+}
+
 /* This thread cannot go on, or says that another had better. */
 static void give_way(void) {
   unsigned other[ALL_THREADS], count = others_ready(other);
   count_step();
   if (count == 0) {
     if (sched->fiber[sched->self].state == FIBER_READY) return;
+    count = time_passes(other);
+  }
+  if (count == 0) {
     bool is_end = true;
     for (unsigned t = 1; t < ALL_THREADS; t++)
       is_end = is_end && sched->fiber[t].state == FIBER_ENDED;
@@ -160,14 +176,20 @@ void model_pause(void) {
 }
 void os_yield(void) { model_pause(); }
 
-void os_futex_wait(const void *word, uint32_t expected) {
+static void futex_wait(const void *word, uint32_t expected, bool is_timed) {
   uint32_t now;
   memcpy(&now, word, sizeof now);
   if (!sched_is_running() || now != expected) return;
   sched->fiber[sched->self].state = FIBER_WAITS;
   sched->fiber[sched->self].waits_for = word;
+  sched->fiber[sched->self].is_timed = is_timed;
   sched_note("waits", word, now, MODEL_HERE(""));
   give_way();
+}
+
+void os_futex_wait(const void *word, uint32_t expected) { futex_wait(word, expected, false); }
+void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms) {
+  futex_wait(word, expected, ms != 0);
 }
 
 void os_futex_wake_all(const void *word) {

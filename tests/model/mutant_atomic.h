@@ -97,6 +97,10 @@ void mutant_window(void);
   MUTANT_COUNT(p, atomic_fetch_add_explicit((p), (v), memory_order_relaxed), "add_relaxed", #p)
 #define add_release(p, v)                                                                          \
   MUTANT_COUNT(p, atomic_fetch_add_explicit((p), (v), memory_order_release), "add_release", #p)
+#define add_seq(p, v)                                                                              \
+  MUTANT_COUNT(p, atomic_fetch_add_explicit((p), (v), memory_order_seq_cst), "add_seq", #p)
+#define sub_seq(p, v)                                                                              \
+  MUTANT_COUNT(p, atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst), "sub_seq", #p)
 #define sub_relaxed(p, v)                                                                          \
   MUTANT_COUNT(p, atomic_fetch_sub_explicit((p), (v), memory_order_relaxed), "sub_relaxed", #p)
 #define cas_acq_rel(p, expected, v)                                                                \

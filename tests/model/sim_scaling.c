@@ -61,6 +61,9 @@ char *model_region_option(void) {
 unsigned model_self(void) { return sim == NULL ? 0 : sim->self; }
 uintptr_t os_thread_self(void) { return model_self() * 64u + 64u; }
 void os_futex_wait(const void *word, uint32_t expected) { (void)word, (void)expected; }
+void os_futex_wait_ms(const void *word, uint32_t expected, uint32_t ms) {
+  (void)word, (void)expected, (void)ms;
+}
 void os_futex_wake_all(const void *word) { (void)word; }
 void os_yield(void) {}
 void model_pause(void) {}

@@ -16,6 +16,7 @@ static struct rt_lock inner = LOCK_INIT(LOCK_RANK_STOCK);
 /* Two halves that are equal whenever their lock is free. */
 static struct halves { unsigned left, right; } of_first, of_second, of_inner;
 static unsigned fork_count;
+static _Atomic(bool) is_child; /* of the scenarios with one */
 static bool has_refused;
 
 static void begin(void) {
@@ -129,9 +130,65 @@ static void forks_and_allocates(void) {
   lock_fork_parent(false);
 }
 
+/* libc has a lock of streams, which its fork takes after all handlers. */
+static void begin_with_streams(void) {
+  begin();
+  model_set_streams();
+}
+/* As glibc's: it has the lock of the list of handlers all the time but while it calls one. */
+static _Atomic(uint32_t) handlers_lock;
+static void handlers_enter(void) {
+  uint32_t seen = 0;
+  while (!cas_seq(&handlers_lock, &seen, 1u)) {
+    os_futex_wait(&handlers_lock, 1);
+    seen = 0;
+  }
+}
+static void handlers_leave(void) {
+  store_seq(&handlers_lock, 0u);
+  os_futex_wake_all(&handlers_lock);
+}
+static void libc_forks(bool is_amid) {
+  lock_fork_prepare(is_amid);
+  handlers_enter();
+  MODEL_NEED(os_streams_lock());
+  if (!is_amid) MODEL_NEED(is_whole(&of_first) && is_whole(&of_second) && is_whole(&of_inner));
+  fork_count++;
+  os_streams_unlock();
+  handlers_leave();
+  lock_fork_parent(is_amid);
+}
+static void forks_by_libc(void) { libc_forks(false); }
+/* A handler that comes within a slow path forks. Beside enters_under_streams that can hang, as
+ * under glibc's own malloc: each may hold what the other waits for. */
+static void forks_amid_a_slow_path(void) {
+  MODEL_NEED(lock_enter(&first));
+  of_first.left++;
+  libc_forks(true);
+  of_first.right++;
+  lock_leave(&first);
+}
+/* A stream's own functions allocate, and so does a thread that another waits for there. */
+static void enters_under_streams(void) {
+  MODEL_NEED(os_streams_lock());
+  enters_first();
+  os_streams_unlock();
+}
+static void becomes_a_child_with_streams(void) {
+  lock_fork_prepare(false);
+  model_fork_wipes();
+  lock_fork_child(false);
+  MODEL_NEED(load_relaxed(&fork_generation) == 1);
+  store_release(&is_child, true);
+  enters_under_streams();
+}
+static void starts_under_streams(void) {
+  while (!load_acquire(&is_child)) cpu_pause();
+  enters_under_streams();
+}
+
 /* A child with handlers. The fork copies while others run: of a thread that took `first` behind the
  * gate there is nothing but the word. The kernel has wiped what a child finds wiped. */
-static _Atomic(bool) is_child;
 static void becomes_a_child(void) {
   lock_fork_prepare(false);
   MODEL_NEED(is_whole(&of_first));
@@ -185,6 +242,16 @@ static const struct model_scenario scenarios[] = {
     {"fork_register", begin_registering, {forks, enters_first, registers}, all_are_free},
     {"fork_try", begin, {forks, tries_first}, all_are_free},
     {"fork_crosswise", begin, {forks, enters_both, enters_both_crosswise}, all_are_free},
+    {"fork_streams", begin_with_streams, {forks_by_libc, enters_under_streams}, all_are_free},
+    {"fork_fork_streams",
+     begin_with_streams,
+     {forks_by_libc, forks_by_libc, enters_under_streams},
+     both_have_forked},
+    {"fork_amid", begin_with_streams, {forks_by_libc, forks_amid_a_slow_path}, both_have_forked},
+    {"fork_child_streams",
+     begin_with_streams,
+     {becomes_a_child_with_streams, starts_under_streams},
+     one_child_whose_locks_are_free},
     {"fork_child", begin, {becomes_a_child, starts_in_the_child}, one_child_whose_locks_are_free},
 };
 
