@@ -48,6 +48,10 @@ SECTIONS
   .text_late ALIGN(CONSTANT(MAXPAGESIZE)) + CONSTANT(MAXPAGESIZE) :
   {
     *(.text.*)
+    /* Texts that a process writes at its end, or when asked. */
+    *guard_verdict.c.*(.rodata.str*)
+    *view_dump.c.*(.rodata.str*)
+    *api_stats.c.*(.rodata.str*)
   }
 }
 INSERT AFTER .eh_frame;

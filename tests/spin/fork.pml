@@ -40,7 +40,7 @@ inline enter(me, l) {
   od
 }
 
-/* C: os_streams_lock, os_streams_unlock */
+/* C: os_streams_lock */
 inline take_streams(me) {
   if
   :: has_streams ->
@@ -48,6 +48,8 @@ inline take_streams(me) {
   :: else -> skip
   fi
 }
+
+/* C: os_streams_unlock */
 inline leave_streams(me) {
   atomic {
     if
@@ -133,7 +135,7 @@ proctype purger(byte me) {
   ended++
 }
 
-/* C: lock_fork_child, free_in_child */
+/* C: lock_fork_child, os_streams_reset, free_in_child */
 /* All memory is copied between prepare and parent, this and that at different moments. In the
  * child this thread is alone; what it cannot take there, nobody gives back. */
 inline child(me) {
@@ -151,7 +153,8 @@ inline child(me) {
   }
 }
 
-/* C: lock_fork_prepare, wait_until_free, for_each_held, lock_fork_parent, gate_open */
+/* C: lock_fork_prepare, gate_close, wait_until_free, for_each_held, lock_fork_parent, gate_open */
+/* Forks that come amid a slow path, for which it backs out: tests/model/test_model_lock.c. */
 proctype forker(byte me) {
   byte l, first, copy[LOCKS];
   take_streams(me);
