@@ -150,6 +150,7 @@ static HAK_COLD void recover_after_bare_fork(void) {
   add_relaxed(&fork_generation, 1u);
   store_relaxed(&fork_was_bare, true);
   gate_depth = 0; /* of a thread that is gone, like the gate */
+  if (streams_depth != 0 || amid_streams_depth != 0) os_streams_reset(); /* likewise */
   streams_depth = 0;
   amid_streams_depth = 0;
   store_relaxed(&amid_forks, 0u);
