@@ -110,6 +110,7 @@ void flush_slab_gained(struct heap *h, struct slab *s, uint32_t before, uint32_t
 
 /* The slab of an object that has just become free was full, or is empty now. */
 static HAK_NOINLINE void one_gained(struct heap *h, struct slab *s) {
+  ASSERT(s->free_count != 0 && slab_is_valid(s));
   flush_slab_gained(h, s, s->free_count - 1u, s->free_count);
 }
 

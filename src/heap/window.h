@@ -6,6 +6,7 @@
 #define WINDOW_H
 
 #include "heap.h"
+#include "os_check.h"
 #include "rt_options.h"
 
 enum {
@@ -53,6 +54,7 @@ void window_shrink(struct heap *h, uint32_t c);
 HAK_INLINE void window_note_refill(struct heap *h) { h->overflow_run = 0; }
 /* A bin without a magazine got one. Owner thread. */
 HAK_INLINE void window_note_first(struct heap *h) {
+  ASSERT(h->is_owned && h->overflow_run <= 2 * WINDOW_OVERFLOW_RUN);
   if (h->overflow_run > WINDOW_OVERFLOW_RUN) h->overflow_run = WINDOW_OVERFLOW_RUN;
 }
 /* The bin of class c overflowed. If it was the last one too, it keeps what it has. The caller is

@@ -221,8 +221,8 @@ static uint64_t suffix_factor(char c) {
   }
 }
 
-/* A word; or decimal digits, for bytes with one suffix; both in any case. False for all else and what
- * does not fit. */
+/* A word; or decimal digits, for bytes with one suffix; both in any case. False for all else and
+ * what does not fit. */
 static bool value_parse(const struct option *o, const char *text, uint64_t *out) {
   if (word_parse(o, text, out)) return true;
   if (o->type == TYPE_choice) return false;
