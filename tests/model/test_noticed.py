@@ -20,7 +20,7 @@ ROWS = [
     ("mail.c", "return swap_seq(&h->inbox, NULL);", "split", "mail", "send_send_drain"),
     ("rt_lock.c", "uint64_t old = swap_seq(&lock->word", "relaxed", "lock", "enter_enter"),
     ("rt_lock.c", "return cas_seq(&lock->word, &expected", "split", "lock", "enter_enter"),
-    ("rt_lock.c", "while (load_seq(&lock->word) != 0 && !lock_is_mine(lock))", "relaxed", "lock",
+    ("rt_lock.c", "while (load_seq(&lock->word) != 0 && !lock_is_mine(lock) &&", "relaxed", "lock",
      "fork_enter"),
     ("rt_lock.c", "while (!cas_seq(&fork_gate, &expected, self)) {", "split", "lock", "fork_fork"),
     ("superslab.c", "if (cas_acq_rel(&superslab_words[index], &word, next))", "split", "claim",

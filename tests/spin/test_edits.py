@@ -31,8 +31,8 @@ ROWS = [
         ("     :: gate == NOBODY || gate == me -> break\n", "     :: true -> break\n")]),
     ("fork.pml", "-DROUNDS=1", ERRORS, "who waits for the gate keeps the lock", [
         ("     :: else ->\n        word[l] = NOBODY;\n", "     :: else ->\n"),
-        ("     fi\n  od\n}\n\n/* C: lock_try_second */",
-         "        word[l] = NOBODY\n     fi\n  od\n}\n\n/* C: lock_try_second */"),
+        ("     fi\n  od\n}\n\n/* C: os_streams_lock */",
+         "        word[l] = NOBODY\n     fi\n  od\n}\n\n/* C: os_streams_lock */"),
         ("        (gate == NOBODY || gate == me) /* sleeps on the gate */\n",
          "        (gate == NOBODY || gate == me);\n")]),
     ("fork.pml", "-DROUNDS=1", ERRORS, "the gate is taken without a look at whose it is", [
@@ -50,10 +50,10 @@ ROWS = [
          "    :: word[l] == NOBODY -> word[l] = me; has = true\n")]),
     ("fork.pml", "-DROUNDS=1", ERRORS, "the second lock is given back last", [
         ("        :: has -> change(1 - own); leave(me, 1 - own)\n", "        :: has -> skip\n"),
-        ("     change(own);\n     leave(me, own)\n",
+        ("     change(own);\n     leave(me, own);\n",
          "     change(own);\n     leave(me, own);\n     if\n"
          "     :: has -> change(1 - own); leave(me, 1 - own); has = false\n"
-         "     :: else -> skip\n     fi\n")]),
+         "     :: else -> skip\n     fi;\n")]),
     ("fork.pml", "-DROUNDS=1", ERRORS, "a child leaves the locks of others as they are", [
         ("copy[l] != me -> copy[l] = NOBODY", "copy[l] != me -> skip")]),
     ("fork.pml", "-DROUNDS=1", CYCLES, "who finds the gate closed tries again at once", [
