@@ -29,8 +29,8 @@ enum purge_release { RELEASE_OFF, RELEASE_FREE, RELEASE_DONTNEED }; /* words of 
 
 /* Called by region_init. */
 void purge_init(void);
-/* True when more free chunks are resident than may stay. A slow path sees in 5 instructions that
- * they are no more than WARM_POOL_BYTES; only else is the clock read. */
+/* True when more free chunks are resident than may stay. Inline, since every slow path asks;
+ * only where they are more than WARM_POOL_BYTES is the clock read. */
 bool purge_is_due_now(void);
 HAK_INLINE bool purge_is_due(void) {
   size_t dirty_bytes = load_relaxed(&superslab_dirty_count) * CHUNK_BYTES;

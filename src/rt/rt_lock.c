@@ -324,7 +324,7 @@ static HAK_COLD void back_out(void) {
   for (uint32_t i = 0; i < streams; i++) os_streams_unlock();
   while ((count = load_seq(&amid_forks)) != 0) os_futex_wait(&amid_forks, count);
   for (uint32_t i = 0; i < streams; i++) taken += os_streams_lock();
-  if (gate_close()) gates++; /* a handler in between, which has just returned, would open it */
+  if (gate_close()) gates++; /* never: a handler's fork opens what it closes */
   gate_depth = gates;
   streams_depth = taken;
 }
