@@ -5,6 +5,7 @@
 #include "base_atomic.h"
 #include "base_ms.h"
 #include "base_size.h"
+#include "limit.h"
 #include "meta.h"
 #include "os_check.h"
 #include "os_mem.h"
@@ -69,6 +70,8 @@ static bool is_wanted(size_t superslab, bool is_fast) {
   uint64_t option = rt_option(RT_OPTION_THP);
   if (mode == OS_THP_NEVER || state_bytes == NULL || option == RT_THP_NEVER) return false;
   if (option == RT_THP_ALWAYS) return true;
+  /* One fault makes 2 MiB resident, of which a chunk is counted. */
+  if (!limit_is_far(GROUP_SUPERSLABS * SUPERSLAB_BYTES)) return false;
   size_t in_use = superslab_claimed_bytes(), below = superslab * SUPERSLAB_BYTES;
   bool is_large = in_use >= AUTO_MIN_BYTES ||
                   (is_fast && below >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);

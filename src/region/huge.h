@@ -2,7 +2,7 @@
  *   THP=auto    what the heap grows by once 64 MiB are in use, or 16 MiB where it grows by 8 MiB
  *               in 16 ms, if nearly all of what it last grew by is resident: it then faults 512
  *               times less, and what is resident and never used is little; from 256 MiB on
- *               metadata too (docs/decisions/0029)
+ *               metadata too (docs/decisions/0029); not where a limit is near (0027)
  *   THP=always  all that it grows by; never: nothing
  *
  * A superslab whose pages are given back one by one is broken first, with the group of 8 MiB around

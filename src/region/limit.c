@@ -35,6 +35,7 @@ enum {
   SHARERS_MAX = 64, /* arbitrary: what looks cost is bounded by GROWTH_MIN in any case */
 };
 static const size_t FIRST_LOOK_BYTES = 8 * MIB; /* small programs never look */
+static const size_t CHILD_LOOK_BYTES = MIB; /* its siblings may have filled the group meanwhile */
 static const size_t GROWTH_MIN = 256 * KIB;
 static const size_t FULL_MIN = MIB;
 static const size_t COUNTED_MIN = 4 * MIB;
@@ -156,6 +157,8 @@ static void note_fresh(size_t bytes) {
   store_relaxed(&f->at_ms, now_ms);
 }
 
+bool limit_is_far(size_t bytes) { return load_relaxed(&look_at_bytes) >= bytes; }
+
 bool limit_is_deadly(void) {
   return rt_option(RT_OPTION_MEMORY_LIMIT) > WORD_AUTO || load_relaxed(&left_bytes) != SIZE_MAX;
 }
@@ -169,6 +172,8 @@ static HAK_COLD void look_if_stale(void) {
 static HAK_COLD void note_fork(uint32_t generation) {
   store_relaxed(&own_generation, generation);
   store_relaxed(&inherited_bytes, own_resident_bytes());
+  size_t at = load_relaxed(&look_at_bytes), grown = load_relaxed(&grown_bytes);
+  store_relaxed(&look_at_bytes, size_min(at, grown + CHILD_LOOK_BYTES));
   if (limit_is_deadly()) limit_look_soon();
 }
 
@@ -182,7 +187,7 @@ void limit_note_growth(size_t fresh_bytes) {
   uint32_t generation = load_relaxed(&fork_generation);
   if (HAK_UNLIKELY(generation != load_relaxed(&own_generation))) note_fork(generation);
   size_t grown = add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes;
-  if (grown >= at) limit_look_soon();
+  if (grown >= load_relaxed(&look_at_bytes)) limit_look_soon();
   if (HAK_UNLIKELY(load_relaxed(&stale_ms) != UINT64_MAX) && grown >= GROWTH_MIN) look_if_stale();
 }
 
@@ -297,9 +302,9 @@ static void look(uint64_t now_ms, bool asks) {
   size_t unwritten = unwritten_bytes(asks, now_ms);
   store_relaxed(&unwritten_at_look, unwritten);
   store_relaxed(&grown_bytes, unwritten);
-  uint64_t begin_us = os_clock_us();
+  uint64_t begin_us = os_thread_cpu_us(); /* not while it waits for a processor */
   struct finding f = find();
-  publish(&f, now_ms, os_clock_us() - begin_us);
+  publish(&f, now_ms, os_thread_cpu_us() - begin_us);
 }
 
 static HAK_COLD bool look_in_tick(uint64_t now_ms, uint64_t due_ms) {

@@ -53,6 +53,8 @@ HAK_MUST_USE bool limit_is_exceeded(void);
 HAK_MUST_USE bool limit_counts_own(void);
 /* True when there is a limit that limit_refuses knows. */
 HAK_MUST_USE bool limit_is_deadly(void);
+/* True when so much may become resident, though less is handed out, before the next look. */
+HAK_MUST_USE bool limit_is_far(size_t bytes);
 /* Chunks were claimed, or something mapped; so many bytes of it had no pages. */
 void limit_note_growth(size_t fresh_bytes);
 /* What is handed out, what is kept for it, and tables, in bytes: nothing that is free. */

@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 
 #include "huge.h"
+#include "limit.h"
 #include "meta.h"
+#include "os_proc.h"
 #include "purge.h"
 #include "rt_lock.h"
 #include "run.h"
@@ -103,6 +105,24 @@ static void who_grows_fast_has_them_from_16_mib_on(void **state) {
     assert_true(WIFEXITED(status) && (status == 0 || WEXITSTATUS(status) == GREW_SLOWLY));
   }
   assert_int_equal(status, 0);
+}
+
+/* One fault of theirs would be 2 MiB of what others in the group count on. */
+static void near_limit(void) {
+  begin("madvise");
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "100M"));
+  limit_look_soon();
+  NEED(limit_tick(os_coarse_ms()));
+  size_t end = grow_slowly(0, 32);
+  limit_look(os_coarse_ms()); /* 36 MiB are left: a quarter of that is a group */
+  end = grow_slowly(end, 36);
+  limit_look(os_coarse_ms());
+  grow_slowly(end, 40);
+  NEED(has_advice(32, 4, ADVICE_HUGE) && has_advice(36, 4, ADVICE_NONE));
+}
+static void where_a_limit_is_near_there_are_none(void **state) {
+  (void)state;
+  run_child(near_limit);
 }
 
 /* What is claimed and not used would be resident on huge pages. */
@@ -368,6 +388,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(from_64_mib_on_a_heap_grows_by_huge_pages),
       cmocka_unit_test(who_grows_fast_has_them_from_16_mib_on),
+      cmocka_unit_test(where_a_limit_is_near_there_are_none),
       cmocka_unit_test(a_heap_that_uses_little_of_what_it_claims_has_none),
       cmocka_unit_test(what_a_group_leaves_untouched_is_little_of_the_heap),
       cmocka_unit_test(metadata_of_a_large_heap_has_them),

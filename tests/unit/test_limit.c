@@ -135,9 +135,27 @@ static void inherited(void) {
   NEED(waitpid(child, &status, 0) == child && status == 0);
   NEED(claim_chunks(0, 4 * SUPERSLAB_CHUNKS, 1, 0).first != CHUNK_NONE && !limit_is_due());
 }
+
+/* One whose parent has not looked does so long before 8 MiB of each sibling could add up. */
+static void unseen(void) {
+  layers_init(512 * MIB);
+  group_set(100 * MIB, 10 * MIB);
+  own_grow(2 * MIB);
+  pid_t child = fork();
+  NEED(child >= 0);
+  if (child == 0) {
+    NEED(claim_chunks(0, 15, 1, 0).first != CHUNK_NONE && !limit_is_due());
+    NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && limit_is_due());
+    _exit(0);
+  }
+  int status;
+  NEED(waitpid(child, &status, 0) == child && status == 0);
+  NEED(claim_chunks(0, 32, 1, 0).first != CHUNK_NONE && !limit_is_due());
+}
 static void a_child_of_fork_shares_with_its_siblings(void **state) {
   (void)state;
   run_child_in_tree(inherited);
+  run_child_in_tree(unseen);
 }
 
 static void old(void) {
