@@ -168,13 +168,15 @@ static HAK_COLD void look_if_stale(void) {
   if (os_coarse_ms() >= load_relaxed(&stale_ms)) limit_look_soon();
 }
 
-/* A child goes by what its parent found, and so do all its siblings: it looks for itself. */
-static HAK_COLD void note_fork(uint32_t generation) {
+/* A child goes by what its parent found, and so do all its siblings: it looks for itself. When so
+ * much has grown in all, at the latest: returned; before, it was to be `at`. */
+static HAK_COLD size_t note_fork(uint32_t generation, size_t at) {
   store_relaxed(&own_generation, generation);
   store_relaxed(&inherited_bytes, own_resident_bytes());
-  size_t at = load_relaxed(&look_at_bytes), grown = load_relaxed(&grown_bytes);
-  store_relaxed(&look_at_bytes, size_min(at, grown + CHILD_LOOK_BYTES));
+  at = size_min(at, load_relaxed(&grown_bytes) + CHILD_LOOK_BYTES);
+  store_relaxed(&look_at_bytes, at);
   if (limit_is_deadly()) limit_look_soon();
+  return at;
 }
 
 void limit_note_growth(size_t fresh_bytes) {
@@ -185,9 +187,9 @@ void limit_note_growth(size_t fresh_bytes) {
   if (HAK_LIKELY(at == SIZE_MAX) || fresh_bytes == 0) return;
   note_fresh(fresh_bytes);
   uint32_t generation = load_relaxed(&fork_generation);
-  if (HAK_UNLIKELY(generation != load_relaxed(&own_generation))) note_fork(generation);
+  if (HAK_UNLIKELY(generation != load_relaxed(&own_generation))) at = note_fork(generation, at);
   size_t grown = add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes;
-  if (grown >= load_relaxed(&look_at_bytes)) limit_look_soon();
+  if (grown >= at) limit_look_soon();
   if (HAK_UNLIKELY(load_relaxed(&stale_ms) != UINT64_MAX) && grown >= GROWTH_MIN) look_if_stale();
 }
 
