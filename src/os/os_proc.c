@@ -57,7 +57,6 @@ static uint64_t clock_us(clockid_t clock) {
 
 uint64_t os_coarse_ms(void) { return clock_us(CLOCK_MONOTONIC_COARSE) / 1000; }
 uint64_t os_clock_us(void) { return clock_us(CLOCK_MONOTONIC); }
-uint64_t os_thread_cpu_us(void) { return clock_us(CLOCK_THREAD_CPUTIME_ID); }
 
 /* libc's copy of the name, since a thread may have renamed itself and PR_GET_NAME names the caller.
  * prctl: any errno: the empty name. */

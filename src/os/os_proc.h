@@ -26,9 +26,6 @@ HAK_MUST_USE uint64_t os_coarse_ms(void);
 /* Microseconds since some moment, exactly: a read of the processor's clock. 0 where the kernel
  * answers no such question. */
 HAK_MUST_USE uint64_t os_clock_us(void);
-/* Microseconds that a processor has served the calling thread, to within its time slice's
- * accounting: a system call. 0 as above. */
-HAK_MUST_USE uint64_t os_thread_cpu_us(void);
 /* Short name of the program (as the kernel has it: comm), always NUL-terminated. */
 void os_program_name(char *out, size_t capacity);
 /* One write(2) to stderr; a short or failed write is not repeated: there is nowhere to say so. */

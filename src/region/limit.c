@@ -31,8 +31,9 @@ enum {
   FRESH_MS = 100, /* then it is written to, or never. Arbitrary: a few slices of a busy scheduler */
   FULL_SHARE = 32, /* of the group's limit, left for what is not ours: stacks, tables, the kernel */
   HOLDS_MS = 10,   /* then others may have taken what a look found. Arbitrary: a few time slices */
-  TIME_SHARE = 100, /* of a process that grows, for looks, at most */
-  SHARERS_MAX = 64, /* arbitrary: what looks cost is bounded by GROWTH_MIN in any case */
+  TIME_SHARE = 100,  /* of a process that grows, for looks, at most */
+  LOOK_US_MAX = 200, /* what takes longer waited for a processor, most of it: some 50 are usual */
+  SHARERS_MAX = 64,  /* arbitrary: what looks cost is bounded by GROWTH_MIN in any case */
 };
 static const size_t FIRST_LOOK_BYTES = 8 * MIB; /* small programs never look */
 static const size_t CHILD_LOOK_BYTES = MIB; /* its siblings may have filled the group meanwhile */
@@ -288,6 +289,7 @@ static void publish(const struct finding *f, uint64_t now_ms, uint64_t took_us) 
   store_relaxed(&left_bytes, f->left_bytes);
   store_relaxed(&pressure_found, (uint32_t)f->pressure);
   store_relaxed(&look_at_bytes, f->growth_bytes);
+  if (took_us > LOOK_US_MAX) took_us = LOOK_US_MAX;
   uint64_t holds_ms = HOLDS_MS + took_us * TIME_SHARE / 1000;
   store_relaxed(&stale_ms, f->left_bytes != SIZE_MAX ? now_ms + holds_ms : UINT64_MAX);
   size_t watched = load_relaxed(&watched_bytes);
@@ -304,9 +306,9 @@ static void look(uint64_t now_ms, bool asks) {
   size_t unwritten = unwritten_bytes(asks, now_ms);
   store_relaxed(&unwritten_at_look, unwritten);
   store_relaxed(&grown_bytes, unwritten);
-  uint64_t begin_us = os_thread_cpu_us(); /* not while it waits for a processor */
+  uint64_t begin_us = os_clock_us();
   struct finding f = find();
-  publish(&f, now_ms, os_thread_cpu_us() - begin_us);
+  publish(&f, now_ms, os_clock_us() - begin_us);
 }
 
 static HAK_COLD bool look_in_tick(uint64_t now_ms, uint64_t due_ms) {

@@ -110,7 +110,6 @@ int os_pid(void) { return 1; }
 static uint64_t now_ms = 1000;
 uint64_t os_coarse_ms(void) { return now_ms; }
 uint64_t os_clock_us(void) { return now_ms * 1000; }
-uint64_t os_thread_cpu_us(void) { return now_ms * 1000; }
 void os_program_name(char *out, size_t capacity) { out[capacity - 1] = out[0] = '\0'; }
 void os_write_stderr(const char *text, size_t length) { fwrite(text, 1, length, stdout); }
 void os_abort(void) { model_fail("the allocator gives up", __FILE__, __LINE__); }
