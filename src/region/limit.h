@@ -53,7 +53,8 @@ HAK_MUST_USE bool limit_is_exceeded(void);
 HAK_MUST_USE bool limit_counts_own(void);
 /* True when there is a limit that limit_refuses knows. */
 HAK_MUST_USE bool limit_is_deadly(void);
-/* True when so much may become resident, though less is handed out, before the next look. */
+/* True when from one look to the next so much may be handed out: then as much may be resident
+ * though less is counted, and others in the group lose no more than the part that they leave. */
 HAK_MUST_USE bool limit_is_far(size_t bytes);
 /* Chunks were claimed, or something mapped; so many bytes of it had no pages. */
 void limit_note_growth(size_t fresh_bytes);
