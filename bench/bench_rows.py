@@ -11,6 +11,7 @@ import sys
 from collections import namedtuple
 
 import bench_allocators
+import bench_backing
 import bench_interrupt
 import bench_machine
 from quiet_pipe import quiet  # by the path that bench_machine adds
@@ -78,6 +79,7 @@ def parse(driver, words):
     parser.add_argument("--row", default="", help="rows whose name has this")
     parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build")
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--touch", action="store_true", help=bench_backing.HELP)
     if driver.flags is not None:
         driver.flags(parser)
     parser.set_defaults(source=None)
@@ -85,9 +87,10 @@ def parse(driver, words):
         parser.add_argument("--from", dest="source", metavar="FILE", type=pathlib.Path,
                             help="the table and verdicts of what --json wrote; measures nothing")
     options = parser.parse_args(words)
-    if options.source is not None and (options.smoke or options.rounds is not None):
-        raise bench_machine.BadInput("--from: the samples are there, --smoke and --rounds say "
-                                     "nothing")
+    if options.source is not None and (options.smoke or options.touch
+                                       or options.rounds is not None):
+        raise bench_machine.BadInput("--from: the samples are there, --smoke, --touch and --rounds "
+                                     "say nothing")
     if options.smoke and options.judge:
         raise bench_machine.BadInput("--judge: a smoke run judges nothing")
     if options.rounds is None:
@@ -107,7 +110,7 @@ def parse(driver, words):
 def machine_text(machine):
     return (f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB, Linux "
             f"{machine['kernel']}, THP {machine['thp']}, commit {machine['commit']}, "
-            f"load {machine['load_1min']} at the start")
+            f"load {machine['load_1min']} at the start" + bench_backing.text(machine))
 
 
 def heading_print(driver, machine, columns, options):
@@ -204,6 +207,7 @@ def compare(driver, words):
         machine, columns, driver = of_file(driver, options)
     else:
         machine, columns = bench_machine.machine(), driver.columns(options)
+        machine |= bench_backing.touched(options)
     heading_print(driver, machine, columns, options)
     rows = map(driver.lessened, options.rows) if options.smoke else options.rows
     record = {"machine": machine, "smoke": options.smoke, "rows": []}

@@ -11,7 +11,7 @@ import subprocess
 from bench_machine import BadInput
 
 SCHEMA = 1
-VARYING = ("load_1min",)  # of the machine, from one run to the next
+VARYING = ("load_1min", "touched_gib")  # of the machine, from one run to the next
 
 
 def library_digest(allocator):

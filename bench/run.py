@@ -16,6 +16,7 @@ import tempfile
 
 sys.dont_write_bytecode = True  # the source tree stays as it is
 import bench_allocators
+import bench_backing
 import bench_calls
 import bench_evaluate
 import bench_interrupt
@@ -61,6 +62,7 @@ def parse_arguments(arguments):
     parser.add_argument("--peers-only", action="store_true", help="measure without hakmem")
     parser.add_argument("--build", type=pathlib.Path, default=bench_machine.ROOT / "build",
                         metavar="DIR", help="where the libraries and programs are (default build/)")
+    parser.add_argument("--touch", action="store_true", help=bench_backing.HELP)
     parser.add_argument("--json", metavar="FILE", help="write every figure there")
     parser.add_argument("--resume", action="store_true",
                         help="go on with the interrupted run whose figures are in --json's FILE")
@@ -127,7 +129,7 @@ def check_built(options, workloads):
 
 def heading_print(options, about, workloads, allocators, target_peers):
     print("machine: {cpu}, {cores} cores, {ram_gib} GiB, Linux {kernel}, THP {thp}, "
-          "commit {commit}, load {load_1min}".format(**about))
+          "commit {commit}, load {load_1min}".format(**about) + bench_backing.text(about))
     absent = [name for name in target_peers if name not in {a.name for a in allocators}]
     if absent:
         print(f"not installed: {', '.join(absent)}")
@@ -194,6 +196,7 @@ def run(arguments):
     check_built(options, workloads)
     allocators = subjects + peers
     about = bench_machine.machine()
+    about |= bench_backing.touched(options)
     record = bench_state.head(about, options, workloads, allocators)
     if options.resume:
         record["results"] = bench_state.resume(options.json, record)

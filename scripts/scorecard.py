@@ -135,7 +135,8 @@ def source_text(file, source):
     facts = [machine.get("cpu") or "CPU not told"]
     facts += [text.format(machine[name]) for name, text in
               (("cores", "{} cores"), ("ram_gib", "{} GiB"), ("kernel", "Linux {}"),
-               ("thp", "THP {}"), ("load_1min", "load {} at the start"))
+               ("thp", "THP {}"), ("load_1min", "load {} at the start"),
+               ("touched_gib", "{} GiB touched before"))
               if machine.get(name) is not None]
     facts += [f"{name}={value}" for name, value in machine.get("options", {}).items()]
     return (f"- `{file}`: commit {machine.get('commit') or 'not told'}, "

@@ -111,7 +111,8 @@ def read_machine(root):
     if node is None:
         return {}
     machine = {name: node.get("a string", name) for name in ("cpu", "kernel", "thp", "commit")}
-    machine |= {name: node.get("a number", name) for name in ("cores", "ram_gib", "load_1min")}
+    machine |= {name: node.get("a number", name)
+                for name in ("cores", "ram_gib", "load_1min", "touched_gib")}
     options = node.node("options")
     machine["options"] = {name: options.need("a string", name)
                           for name in sorted(options.value)} if options else {}
