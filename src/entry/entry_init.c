@@ -149,13 +149,13 @@ size_t entry_purge_slabs(struct heap *h, struct heap *home) {
 
 void entry_leave(struct heap *h) {
   struct heap *home = h->home;
-  bool is_tick = false, is_subslab_due = false, has_grown = false;
+  bool is_tick = false, is_subslab_due = false, has_grown = false, has_free_pages = false;
   if (h->is_owned) {
     if (HAK_UNLIKELY(idle_trim_is_due(h))) idle_flush_own(h);
     if (HAK_UNLIKELY(idle_send_is_due(h))) idle_send(h);
     is_tick = idle_count(home) || limit_is_due();
     is_subslab_due = subslab_is_due(home);
-    if (growth_is_due()) has_grown = growth_flush(h);
+    if ((has_grown = growth_is_due())) has_free_pages = growth_flush(h);
     flush_take_strays(home, &h->to_free);
   }
   struct heap_fault fault = home->fault.kind != FAULT_NONE ? home->fault : h->mail_fault;
@@ -164,9 +164,11 @@ void entry_leave(struct heap *h) {
     if (HAK_UNLIKELY(h->is_asleep)) mail_redrain(home, false, &h->to_free);
     heap_busy_end(h);
     if (HAK_UNLIKELY(is_tick)) tick(h);
-    /* No two slices in one slow path: this one waits, but has_grown does not come again soon. */
+    /* No two slices in one slow path: this one waits, but has_grown does not come again soon: its
+     * two are of what has grown lately, and small. */
     is_subslab_due = is_subslab_due && !is_tick && !purge_is_due();
-    if (HAK_UNLIKELY(is_subslab_due || has_grown)) entry_purge_slabs(h, home);
+    if (HAK_UNLIKELY(is_subslab_due || has_free_pages)) entry_purge_slabs(h, home);
+    if (HAK_UNLIKELY(has_grown)) growth_purge(h);
   }
   entry_settle(fault);
   if (h->is_owned) entry_settle_strays(h);

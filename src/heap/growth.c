@@ -20,11 +20,21 @@ enum {
 
 _Atomic(size_t) growth_next_bytes = FIRST_BYTES;
 
+static size_t step_bytes(size_t peak) { return size_max(peak / STEP_SHARE, STEP_BYTES); }
+
+/* A handler that comes in between does without: fork waits for this purge, so it must not wait for
+ * the fork. */
+HAK_COLD void growth_purge(struct heap *h) {
+  heap_busy_begin();
+  purge_note_peak(step_bytes(superslab_peak_bytes()));
+  heap_busy_end(h);
+}
+
 bool growth_flush(struct heap *h) {
   struct heap *home = h->home;
   ASSERT(lock_is_mine(&home->lock) && h->is_owned);
   size_t peak = superslab_peak_bytes();
-  store_relaxed(&growth_next_bytes, peak + size_max(peak / STEP_SHARE, STEP_BYTES));
+  store_relaxed(&growth_next_bytes, peak + step_bytes(peak));
   for (uint32_t c = 0; c < CLASS_COUNT; c++) {
     depot_flush_class(home, c);
     flush_owner_class(h, c);

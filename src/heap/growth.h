@@ -23,5 +23,8 @@ HAK_INLINE HAK_MUST_USE bool growth_is_due(void) {
  * lock. True when so much is free inside the slabs of h's home that a purge there is worth it
  * (subslab.h), for which nobody may hold a lock. */
 HAK_MUST_USE bool growth_flush(struct heap *h);
+/* Free chunks that did not serve what the process has grown by: back they go, no more than it grows
+ * by until the next such moment. The caller is h's owner thread and holds no lock. */
+void growth_purge(struct heap *h);
 
 #endif

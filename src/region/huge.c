@@ -65,13 +65,17 @@ static bool is_dense(size_t superslab, size_t in_use) {
   return resident >= pages - spare;
 }
 
-/* Of the group that begins there, which the heap is about to grow into. */
-static bool is_wanted(size_t superslab, bool is_fast) {
+/* For so many bytes, of which a fault makes 2 MiB resident where a chunk is counted. */
+static bool is_allowed(size_t bytes) {
   uint64_t option = rt_option(RT_OPTION_THP);
   if (mode == OS_THP_NEVER || state_bytes == NULL || option == RT_THP_NEVER) return false;
-  if (option == RT_THP_ALWAYS) return true;
-  /* One fault makes 2 MiB resident, of which a chunk is counted. */
-  if (!limit_is_far(GROUP_SUPERSLABS * SUPERSLAB_BYTES)) return false;
+  return option == RT_THP_ALWAYS || limit_is_far(bytes);
+}
+
+/* Of the group that begins there, which the heap is about to grow into. */
+static bool is_wanted(size_t superslab, bool is_fast) {
+  if (!is_allowed(GROUP_SUPERSLABS * SUPERSLAB_BYTES)) return false;
+  if (rt_option(RT_OPTION_THP) == RT_THP_ALWAYS) return true;
   size_t in_use = superslab_claimed_bytes(), below = superslab * SUPERSLAB_BYTES;
   bool is_large = in_use >= AUTO_MIN_BYTES ||
                   (is_fast && below >= FAST_MIN_BYTES && in_use >= FAST_MIN_BYTES / 2);
@@ -99,6 +103,7 @@ void huge_note_growth(size_t superslab) {
     ASSERT(!group_is_huge || mode != OS_THP_NEVER);
     meta_set_huge(group_is_huge && superslab_claimed_bytes() >= META_MIN_BYTES);
   }
+  group_is_huge = group_is_huge && is_allowed(SUPERSLAB_BYTES); /* a look may have come since */
   if (group_is_huge && os_huge(address_of(superslab), SUPERSLAB_BYTES))
     store_relaxed(&state_bytes[superslab], (uint8_t)WHOLE);
 }
@@ -146,15 +151,14 @@ void huge_note_run(const void *p, size_t bytes) {
 void huge_note_purge(size_t superslab) {
   if (superslab_claimed_bytes() < META_MIN_BYTES) meta_set_huge(false);
   if (state_bytes == NULL || huge_is_whole(superslab)) return;
-  uint64_t option = rt_option(RT_OPTION_THP);
-  if (mode == OS_THP_NEVER || option == RT_THP_NEVER) return;
   struct group g = group_of(superslab);
+  if (!is_allowed(g.count * SUPERSLAB_BYTES)) return;
   ASSERT(g.count != 0 && g.count <= GROUP_SUPERSLABS);
   for (size_t i = g.first; i < g.first + g.count; i++) {
     if (word_zero(superslab_word(i)) != ALL_FREE) return;
     /* What a small heap grew into, or one that used little of it, is likely to be so again. */
     bool is_plain = load_relaxed(&state_bytes[i]) == PLAIN;
-    if (is_plain && option != RT_THP_ALWAYS) return;
+    if (is_plain && rt_option(RT_OPTION_THP) != RT_THP_ALWAYS) return;
   }
   if (!os_huge(address_of(g.first), g.count * SUPERSLAB_BYTES)) return;
   for (size_t i = g.first; i < g.first + g.count; i++)

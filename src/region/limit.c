@@ -171,8 +171,7 @@ static HAK_COLD void look_if_stale(void) {
 
 /* A child goes by what its parent found, and so do all its siblings: it looks for itself. When so
  * much has grown in all, at the latest: returned; before, it was to be `at`. */
-static HAK_COLD size_t note_fork(uint32_t generation, size_t at) {
-  store_relaxed(&own_generation, generation);
+static HAK_COLD size_t note_fork(size_t at) {
   store_relaxed(&inherited_bytes, own_resident_bytes());
   at = size_min(at, load_relaxed(&grown_bytes) + CHILD_LOOK_BYTES);
   store_relaxed(&look_at_bytes, at);
@@ -187,8 +186,9 @@ void limit_note_growth(size_t fresh_bytes) {
   if (HAK_UNLIKELY(watched != 0) && limit_held_bytes() >= watched) limit_look_soon();
   if (HAK_LIKELY(at == SIZE_MAX) || fresh_bytes == 0) return;
   note_fresh(fresh_bytes);
-  uint32_t generation = load_relaxed(&fork_generation);
-  if (HAK_UNLIKELY(generation != load_relaxed(&own_generation))) at = note_fork(generation, at);
+  uint32_t generation = load_relaxed(&fork_generation), own = load_relaxed(&own_generation);
+  if (HAK_UNLIKELY(generation != own) && cas_acq_rel(&own_generation, &own, generation))
+    at = note_fork(at); /* one thread: a second would undo what a look has found meanwhile */
   size_t grown = add_relaxed(&grown_bytes, fresh_bytes) + fresh_bytes;
   if (grown >= at) limit_look_soon();
   if (HAK_UNLIKELY(load_relaxed(&stale_ms) != UINT64_MAX) && grown >= GROWTH_MIN) look_if_stale();

@@ -37,6 +37,7 @@ static _Atomic(uint64_t) refused_until_ms;
 /* Fewest dirty chunks since delay_start_ms: so many nobody has needed. */
 static _Atomic(size_t) dirty_least;
 static _Atomic(uint64_t) delay_start_ms;
+static _Atomic(size_t) dirty_least_grown; /* the same since purge_note_peak */
 /* Down to which the next ticks go on, a slice each; SIZE_MAX: done. */
 static _Atomic(size_t) delay_keep_bytes = SIZE_MAX;
 
@@ -73,6 +74,7 @@ struct purge {
   size_t bytes;        /* purged, and of these: that were dirty */
   size_t dirty_bytes;
   size_t slice_bytes; /* less once it is late */
+  unsigned left_out;  /* of the last rounds */
   uint64_t end_us;
 };
 
@@ -134,7 +136,8 @@ static void purge(struct purge *p) {
   if (!purge_begin(p->all)) return;
   p->slice_bytes = SLICE_BYTES;
   p->end_us = os_clock_us() + PURGE_SLICE_US;
-  for (enum purge_round round = ROUND_EMPTY; round < ROUND_COUNT; round++) purge_from_top(p, round);
+  for (unsigned round = ROUND_EMPTY; round + p->left_out < ROUND_COUNT; round++)
+    purge_from_top(p, (enum purge_round)round);
   purge_end(0, p->is_refused);
 }
 
@@ -157,23 +160,22 @@ size_t purge_chunks(bool all) {
 void purge_note_dirty(size_t count) {
   /* Racing threads may forget one another's: then a little too much is purged. */
   if (count < load_relaxed(&dirty_least)) store_relaxed(&dirty_least, count);
+  if (count < load_relaxed(&dirty_least_grown)) store_relaxed(&dirty_least_grown, count);
 }
 
-/* What is above keep_bytes, a slice of it. Bytes of it that were dirty. */
-static size_t purge_down_to(size_t keep_bytes, uint64_t now_ms, bool *has_more) {
-  struct purge p = {.to = automatic_state(),
-                    .keep_bytes = size_max(keep_bytes, wanted_bytes(now_ms))};
-  purge(&p);
-  if (p.bytes != 0 && p.to == CHUNK_ZERO && !region_is_scarce())
-    regret_note_purge(p.bytes, superslab_dirty_bytes(), now_ms);
-  *has_more = p.bytes != 0 && is_over(p.keep_bytes);
-  return p.dirty_bytes;
+/* What is above p's keep_bytes and is not wanted, a slice of it. True: there is more. */
+static bool purge_down(struct purge *p, uint64_t now_ms) {
+  p->to = automatic_state();
+  p->keep_bytes = size_max(p->keep_bytes, wanted_bytes(now_ms));
+  purge(p);
+  if (p->bytes != 0 && p->to == CHUNK_ZERO && !region_is_scarce())
+    regret_note_purge(p->bytes, superslab_dirty_bytes(), now_ms);
+  return p->bytes != 0 && is_over(p->keep_bytes);
 }
 
 static void purge_unneeded(size_t keep_bytes, uint64_t now_ms) {
-  bool has_more;
-  (void)purge_down_to(keep_bytes, now_ms, &has_more); /* how much is nobody's concern here */
-  if (!has_more) store_relaxed(&delay_keep_bytes, SIZE_MAX);
+  struct purge p = {.keep_bytes = keep_bytes};
+  if (!purge_down(&p, now_ms)) store_relaxed(&delay_keep_bytes, SIZE_MAX);
 }
 
 static bool may_purge(uint64_t now_ms) {
@@ -205,15 +207,30 @@ bool purge_quiet(struct purge_quiet *q, uint64_t now_ms, uint64_t *due_ms) {
   bool is_over_delay = is_quiet && delay_ms != 0 && ms_since(q->since_ms, now_ms) >= delay_ms;
   size_t unneeded_bytes = size_min(q->dirty_bytes, dirty_bytes);
   if (is_over_delay && unneeded_bytes != 0 && may_purge(now_ms)) {
-    size_t purged = purge_down_to(dirty_bytes - unneeded_bytes, now_ms, &has_more);
-    ASSERT(purged <= SLICE_BYTES + SUPERSLAB_BYTES);
-    q->dirty_bytes = unneeded_bytes - size_min(purged, unneeded_bytes);
+    struct purge p = {.keep_bytes = dirty_bytes - unneeded_bytes};
+    has_more = purge_down(&p, now_ms);
+    ASSERT(p.dirty_bytes <= SLICE_BYTES + SUPERSLAB_BYTES);
+    q->dirty_bytes = unneeded_bytes - size_min(p.dirty_bytes, unneeded_bytes);
   }
   bool is_outgrown = !is_over_delay && dirty_bytes - dirty_bytes / OUTGROWN_SHARE > q->dirty_bytes;
   if (!is_quiet || is_outgrown || (is_over_delay && !has_more))
     *q = (struct purge_quiet){now_ms, warm_count, superslab_dirty_bytes()};
   *due_ms = q->dirty_bytes != 0 && delay_ms != 0 ? q->since_ms + delay_ms : UINT64_MAX;
   return has_more;
+}
+
+HAK_COLD void purge_note_peak(size_t most_bytes) {
+  ASSERT(most_bytes != 0);
+  size_t dirty_bytes = superslab_dirty_bytes();
+  size_t unneeded_bytes = load_relaxed(&dirty_least_grown) * CHUNK_BYTES;
+  unneeded_bytes = size_min(size_min(unneeded_bytes, most_bytes), dirty_bytes);
+  ASSERT(unneeded_bytes <= dirty_bytes);
+  uint64_t now_ms = os_coarse_ms();
+  if (unneeded_bytes != 0 && may_purge(now_ms)) {
+    struct purge p = {.keep_bytes = dirty_bytes - unneeded_bytes, .left_out = 1};
+    (void)purge_down(&p, now_ms); /* what is more than a slice waits for the next peak */
+  }
+  store_relaxed(&dirty_least_grown, superslab_dirty_bytes() / CHUNK_BYTES);
 }
 
 bool purge_begin(bool waits) {

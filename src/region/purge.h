@@ -55,6 +55,10 @@ struct purge_quiet {
  * there is more to purge now. *due_ms: when there will be, UINT64_MAX as far as is known never. The
  * caller holds no lock. */
 HAK_MUST_USE bool purge_quiet(struct purge_quiet *q, uint64_t now_ms, uint64_t *due_ms);
+/* The process is larger than ever: purge chunks that were dirty all the time since it last was, and
+ * so served no claim of what it has grown by; `most_bytes` of them, a slice. The caller holds no
+ * lock. */
+void purge_note_peak(size_t most_bytes);
 /* Fewer bytes of chunks are dirty than before: `count` chunks. Any thread. */
 void purge_note_dirty(size_t count);
 

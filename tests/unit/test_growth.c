@@ -4,6 +4,7 @@
 
 #include "base_size.h"
 #include "growth.h"
+#include "purge.h"
 #include "superslab.h"
 
 enum { COUNT = 8000, BYTES = 200 };
@@ -47,7 +48,37 @@ static void a_new_peak_empties_the_caches(void **state) {
   run_child(grows);
 }
 
+static void grow_to(uint32_t superslabs) {
+  struct heap *h = heap_current;
+  NEED(entry_enter() == h);
+  struct chunk_run run = superslab_claim(superslabs * SUPERSLAB_CHUNKS, 1, 0);
+  NEED(run.first != CHUNK_NONE && growth_is_due());
+  superslab_release(run.first, run.count);
+  entry_leave(h);
+}
+/* Free chunks that were so through all the growth since the last peak, and lie below it. */
+static void grows_beside_free_chunks(void) {
+  fill_caches();
+  struct heap *h = heap_current;
+  NEED(entry_enter() == h);
+  struct chunk_run run = superslab_claim(9, 1, 0);
+  NEED(run.first != CHUNK_NONE);
+  superslab_release(run.first, 8); /* the ninth is between them and what grows */
+  entry_leave(h);
+  grow_to(5);
+  NEED(superslab_dirty_bytes() >= 8 * CHUNK_BYTES && purge_events().run_bytes == 0);
+  grow_to(7);
+  NEED(purge_events().run_bytes >= 8 * CHUNK_BYTES);
+}
+static void a_new_peak_gives_back_what_the_last_did_not_need(void **state) {
+  (void)state;
+  run_child(grows_beside_free_chunks);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(a_new_peak_empties_the_caches)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_new_peak_empties_the_caches),
+      cmocka_unit_test(a_new_peak_gives_back_what_the_last_did_not_need),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

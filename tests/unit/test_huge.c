@@ -125,6 +125,42 @@ static void where_a_limit_is_near_there_are_none(void **state) {
   run_child(near_limit);
 }
 
+/* What a look finds while the heap grows into a group. */
+static void near_amid_a_group(void) {
+  begin("madvise");
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "78M"));
+  grow_slowly(0, 34);
+  limit_look(os_coarse_ms()); /* some 9 MiB are left: a quarter of that is a superslab */
+  grow(34, 35, true);
+  limit_look(os_coarse_ms());
+  grow(35, 36, true);
+  NEED(has_advice(32, 3, ADVICE_HUGE) && has_advice(35, 1, ADVICE_NONE));
+}
+/* A group that is empty stays as it is while the limit is near, and is mended once it is not. */
+static void near_when_empty(void) {
+  begin("madvise");
+  NEED(rt_option_set(RT_OPTION_WARM_POOL_BYTES, "0"));
+  grow_slowly(0, 36);
+  superslab_release(33 * SUPERSLAB_CHUNKS, 4);
+  NEED(purge_chunks(false) == 4 * CHUNK_BYTES && has_advice(32, 4, ADVICE_NO_HUGE));
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "80M"));
+  limit_look(os_coarse_ms());
+  superslab_release(32 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  superslab_release(33 * SUPERSLAB_CHUNKS + 4, SUPERSLAB_CHUNKS - 4);
+  superslab_release(34 * SUPERSLAB_CHUNKS, 2 * SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) != 0 && has_advice(32, 4, ADVICE_NO_HUGE));
+  NEED(rt_option_set(RT_OPTION_MEMORY_LIMIT, "off"));
+  limit_look(os_coarse_ms());
+  grow(32, 33, true);
+  superslab_release(32 * SUPERSLAB_CHUNKS, SUPERSLAB_CHUNKS);
+  NEED(purge_chunks(true) == SUPERSLAB_BYTES && has_advice(32, 4, ADVICE_HUGE));
+}
+static void a_limit_that_is_near_by_then_ends_them(void **state) {
+  (void)state;
+  run_child(near_amid_a_group);
+  run_child(near_when_empty);
+}
+
 /* What is claimed and not used would be resident on huge pages. */
 static void sparse(void) {
   begin("madvise");
@@ -273,6 +309,25 @@ static void one_in_use_is_broken_for_need_and_mended_once_empty(void **state) {
   run_child(broken);
 }
 
+/* A peak does not break a huge page for the lesser part of it. */
+static void spared_at_a_peak(void) {
+  begin("madvise");
+  grow_slowly(0, 36);
+  superslab_release(33 * SUPERSLAB_CHUNKS, 10);
+  superslab_release(4 * SUPERSLAB_CHUNKS, 10);
+  purge_note_peak(SIZE_MAX);
+  purge_note_peak(SIZE_MAX);
+  NEED(superslab_dirty_bytes() == 10 * CHUNK_BYTES && has_advice(32, 4, ADVICE_HUGE));
+  superslab_release(33 * SUPERSLAB_CHUNKS + 10, 10); /* the greater part */
+  purge_note_peak(SIZE_MAX);
+  purge_note_peak(SIZE_MAX);
+  NEED(superslab_dirty_bytes() == 0 && has_advice(32, 4, ADVICE_NO_HUGE));
+}
+static void a_new_peak_breaks_them_for_the_greater_part_alone(void **state) {
+  (void)state;
+  run_child(spared_at_a_peak);
+}
+
 static void sparse_ones_stay_small(void) {
   begin("madvise");
   grow(0, 40, false);
@@ -389,6 +444,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(from_64_mib_on_a_heap_grows_by_huge_pages),
       cmocka_unit_test(who_grows_fast_has_them_from_16_mib_on),
       cmocka_unit_test(where_a_limit_is_near_there_are_none),
+      cmocka_unit_test(a_limit_that_is_near_by_then_ends_them),
       cmocka_unit_test(a_heap_that_uses_little_of_what_it_claims_has_none),
       cmocka_unit_test(what_a_group_leaves_untouched_is_little_of_the_heap),
       cmocka_unit_test(metadata_of_a_large_heap_has_them),
@@ -397,6 +453,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(where_there_are_none_nobody_asks),
       cmocka_unit_test(one_in_use_is_broken_for_need_and_mended_once_empty),
       cmocka_unit_test(what_was_sparse_is_not_advised_when_it_is_empty),
+      cmocka_unit_test(a_new_peak_breaks_them_for_the_greater_part_alone),
       cmocka_unit_test(runs_that_would_leave_much_of_them_unused_break_them),
       cmocka_unit_test(what_a_small_heap_grows_into_is_not_mended),
       cmocka_unit_test(large_blocks_that_grow_have_them),

@@ -116,6 +116,21 @@ static void others_share_what_is_left(void **state) {
   run_child_in_tree(shared);
 }
 
+/* It looks with its first growth, once; so does a child of its own. */
+static void child_grows(int generations_left) {
+  NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && limit_is_due());
+  NEED(limit_tick(clock_ms) && !limit_is_due());
+  NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && !limit_is_due()); /* it has looked */
+  if (generations_left == 0) return;
+  pid_t child = fork();
+  NEED(child >= 0);
+  if (child == 0) {
+    child_grows(generations_left - 1);
+    _exit(0);
+  }
+  int status;
+  NEED(waitpid(child, &status, 0) == child && status == 0);
+}
 /* What the parent has is used once, however many have it: its children look for themselves. */
 static void inherited(void) {
   group_begin();
@@ -125,9 +140,7 @@ static void inherited(void) {
   pid_t child = fork();
   NEED(child >= 0);
   if (child == 0) {
-    NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && limit_is_due());
-    NEED(limit_tick(clock_ms) && !limit_is_due());
-    NEED(claim_chunks(0, 1, 1, 0).first != CHUNK_NONE && !limit_is_due()); /* it has looked */
+    child_grows(1);
     NEED(claim_chunks(0, 16, 1, 0).first != CHUNK_NONE && limit_is_due());
     _exit(0);
   }

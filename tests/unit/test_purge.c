@@ -220,6 +220,34 @@ static void what_nobody_needs_goes_after_the_delay(void **state) {
   run_child(delayed);
 }
 
+/* At a new peak goes what has been dirty since the one before; what was needed in between stays. */
+static void peaks(void) {
+  layers_init(256 * MIB);
+  struct chunk_run run = claim_chunks(0, 6 * SUPERSLAB_CHUNKS, 1, 0);
+  chunks_stamp(run, 9);
+  superslab_release(run.first, run.count);
+  purge_note_peak(SIZE_MAX);
+  NEED(superslab_dirty_bytes() == 6 * SUPERSLAB_BYTES); /* nothing was dirty all the time */
+  run = claim_chunks(0, 2 * SUPERSLAB_CHUNKS, 1, 0);
+  superslab_release(run.first, run.count);
+  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "off"));
+  purge_note_peak(SIZE_MAX);
+  NEED(superslab_dirty_bytes() == 6 * SUPERSLAB_BYTES);
+  NEED(rt_option_set(RT_OPTION_SS_RELEASE, "dontneed"));
+  run = claim_chunks(0, 2 * SUPERSLAB_CHUNKS, 1, 0);
+  superslab_release(run.first, run.count);
+  purge_note_peak(3 * SUPERSLAB_BYTES); /* four were not needed */
+  NEED(superslab_dirty_bytes() == 3 * SUPERSLAB_BYTES);
+  run = claim_chunks(0, 2 * SUPERSLAB_CHUNKS, 1, 0);
+  superslab_release(run.first, run.count);
+  purge_note_peak(SIZE_MAX);
+  NEED(superslab_dirty_bytes() == 2 * SUPERSLAB_BYTES);
+}
+static void what_did_not_serve_a_new_peak_goes_at_the_next(void **state) {
+  (void)state;
+  run_child(peaks);
+}
+
 /* More than a slice goes on at the next ticks, without another delay. */
 static void much(void) {
   layers_init(256 * MIB);
@@ -328,6 +356,7 @@ int main(void) {
       cmocka_unit_test(lazy_chunks_are_free_and_not_zero),
       cmocka_unit_test(off_releases_when_asked_only),
       cmocka_unit_test(what_nobody_needs_goes_after_the_delay),
+      cmocka_unit_test(what_did_not_serve_a_new_peak_goes_at_the_next),
       cmocka_unit_test(a_slice_ends_in_time),
       cmocka_unit_test(a_delayed_purge_goes_on_until_it_is_done),
       cmocka_unit_test(a_quiet_process_waits_for_one_delay),
