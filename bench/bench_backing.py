@@ -15,6 +15,7 @@ import sys
 import time
 
 import bench_machine
+from quiet_pipe import quiet  # by the path that bench_machine adds
 
 PART_BYTES = 64 * 2**20
 SPARE_BYTES = 512 * 2**20
@@ -61,4 +62,4 @@ def text(machine):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quiet(main))

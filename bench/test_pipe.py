@@ -44,7 +44,7 @@ class Drivers(unittest.TestCase):
                    if "__main__" in (text := path.read_text(encoding="utf-8"))
                    and not path.name.startswith("test_")}
         self.assertEqual(drivers.keys(), {"run.py", "run_threads.py", "run_memory.py",
-                                           "plot.py", "ab.py"})
+                                           "plot.py", "ab.py", "bench_backing.py"})
         shared = (ROOT / "bench" / "bench_rows.py").read_text(encoding="utf-8")
         for name, text in drivers.items():
             if "bench_rows.main(" in text:
