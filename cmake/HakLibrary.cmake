@@ -14,7 +14,7 @@ function(hak_objects target type)
   else()
     list(FILTER sources EXCLUDE REGEX "/src/os/os_twin\\.c$")
   endif()
-  list(FILTER sources EXCLUDE REGEX "/src/entry/entry_resolver\\.c$") # shared libraries only
+  list(FILTER sources EXCLUDE REGEX "/src/(entry/entry_resolver|(entry/entry|os/os)_atfork)\\.c$")
   if(type STREQUAL "OBJECT") # the tests' libraries have it all
     if(NOT observe)
       list(FILTER sources EXCLUDE REGEX "/src/heap/ops\\.c$")
@@ -54,10 +54,12 @@ endif()
 
 function(hak_shared target name objects)
   add_library(${target} SHARED $<TARGET_OBJECTS:${objects}>
-    "${PROJECT_SOURCE_DIR}/src/entry/entry_resolver.c")
+    "${PROJECT_SOURCE_DIR}/src/entry/entry_resolver.c"
+    "${PROJECT_SOURCE_DIR}/src/entry/entry_atfork.c" "${PROJECT_SOURCE_DIR}/src/os/os_atfork.c")
   target_link_libraries(${target} PRIVATE hak_flags_src)
   target_compile_definitions(${target} PRIVATE HAK_FLAVOUR_MINIMAL=0 HAK_FLAVOUR_OBSERVE=0
-    HAK_DEBUG=0 HAK_OVERRIDE=1 HAK_OS_TWIN=0) # the file depends on none of them
+    HAK_DEBUG=0 HAK_OVERRIDE=1 HAK_OS_TWIN=0) # these files depend on none of them
+  target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE C
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
     LINK_DEPENDS "${HAK_EXPORTS};${HAK_SMALL_PROCESS_SCRIPT}")

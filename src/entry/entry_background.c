@@ -6,6 +6,7 @@
 #include "entry_background.h"
 
 #include "entry.h"
+#include "entry_fork.h"
 #include "entry_large.h"
 #include "entry_limit.h"
 #include "entry_thread.h"
@@ -92,6 +93,7 @@ void entry_background_start(void) {
 }
 
 void entry_background_settle(void) {
+  if (is_wanted()) entry_fork_tell();
   add_release(&wake_count, 1u); /* pairs with the thread's load: it sees the option */
   os_futex_wake_all(&wake_count);
   entry_background_tick(os_coarse_ms());

@@ -7,6 +7,7 @@
 #include "entry.h"
 
 #include "entry_background.h"
+#include "entry_fork.h"
 #include "entry_large.h"
 #include "entry_limit.h"
 #include "entry_signal.h"
@@ -56,8 +57,6 @@ static void init_once(void) {
   (void)has_region;
   entry_thread_init();
   entry_background_init();
-  /* Without handlers a fork is like a bare one: the child puts the locks in order (rt_lock.c). */
-  (void)!os_at_fork(entry_thread_fork_prepare, entry_thread_fork_parent, entry_thread_fork_child);
 }
 
 bool entry_is_booting(void) { return load_relaxed(&init_thread) == os_thread_self(); }
@@ -88,6 +87,7 @@ entry_init_at_load(int argument_count, char **arguments, char **environment) {
   entry_init();
   if (!load_relaxed(&options_are_read)) apply_options();
   os_environ_end();
+  entry_fork_init(); /* libc says now whether there is one thread */
   if (HAK_UNLIKELY(rt_option(RT_OPTION_PREWARM) != 0)) prewarm(rt_option(RT_OPTION_PREWARM));
 }
 

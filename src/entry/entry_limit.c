@@ -8,6 +8,7 @@
 #include "base_size.h"
 #include "entry.h"
 #include "entry_background.h"
+#include "entry_fork.h"
 #include "entry_thread.h"
 #include "idle.h"
 #include "large_cache.h"
@@ -58,6 +59,7 @@ int entry_option_set(const char *name, const char *value) {
 }
 
 int entry_limit_callback(size_t soft_bytes, entry_limit_call *call, void *context) {
+  entry_fork_tell();
   struct heap *h = entry_enter();
   if (h == NULL) return EBUSY;
   struct watcher *w = call != NULL ? meta_alloc(sizeof *w) : NULL;

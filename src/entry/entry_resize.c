@@ -6,6 +6,7 @@
 #include "base_mem.h"
 #include "base_size.h"
 #include "entry.h"
+#include "entry_fork.h"
 #include "entry_hot.h"
 #include "entry_large.h"
 #include "entry_signal.h"
@@ -103,6 +104,7 @@ HAK_COLD size_t entry_good_size(size_t n) {
 }
 
 void *entry_calloc(size_t count, size_t size) {
+  entry_fork_look();
   size_t n;
   if (HAK_UNLIKELY(!size_mul(count, size, &n))) {
     errno = ENOMEM;
@@ -134,7 +136,7 @@ static HAK_COLD void *stays_larger(void *p, int saved_errno) {
   return p;
 }
 
-static HAK_NOINLINE void *resize_large(void *p, struct place place, size_t n) {
+static HAK_COLD void *resize_large(void *p, struct place place, size_t n) {
   void *out = p;
   enum entry_large_move move = LARGE_MUST_COPY;
   if (place.kind == PLACE_RUN) move = entry_large_resize_run(p, place.chunk, n, &out);

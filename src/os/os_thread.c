@@ -86,10 +86,12 @@ extern void _IO_list_resetlock(void) __attribute__((weak));
 extern char __libc_single_threaded __attribute__((weak));
 /* NOLINTEND(bugprone-reserved-identifier) */
 
+const char *const os_alone_flag = &__libc_single_threaded;
+
 bool os_streams_lock(void) {
   /* By the same flag glibc's fork does without: its child would not reset the lock then. */
-  bool is_alone = &__libc_single_threaded != NULL && __libc_single_threaded != 0;
-  if (_IO_list_lock == NULL || _IO_list_unlock == NULL || _IO_list_resetlock == NULL || is_alone)
+  if (_IO_list_lock == NULL || _IO_list_unlock == NULL || _IO_list_resetlock == NULL ||
+      os_is_alone())
     return false;
   _IO_list_lock();
   return true;

@@ -4,6 +4,7 @@
 #define OS_THREAD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base_attr.h"
@@ -27,6 +28,16 @@ HAK_MUST_USE bool os_thread_key_create(void (*destructor)(void *));
 HAK_MUST_USE bool os_thread_key_set(void *value);
 /* Register fork handlers; may allocate. False when libc could not. */
 HAK_MUST_USE bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+/* The __register_atfork that comes after this library's: libc's, or another's on its way. errno's
+ * number; ENOMEM also where there is none. */
+HAK_MUST_USE int os_register_atfork(void (*prepare)(void), void (*parent)(void),
+                                    void (*child)(void), void *library);
+
+/* glibc's since 2.32, not 0 while no thread but the first was ever started: pthread_create changes
+ * it before it allocates. NULL: no C library that tells. */
+extern HAK_HIDDEN const char *const os_alone_flag;
+/* False also where the C library does not tell. */
+HAK_INLINE bool os_is_alone(void) { return os_alone_flag != NULL && *os_alone_flag != 0; }
 
 /* The lock of libc's list of streams, which its fork takes after all handlers: taken before a gate
  * is closed at which a thread that holds it would wait, since it may allocate meanwhile (a stream's

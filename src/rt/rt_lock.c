@@ -33,6 +33,10 @@ static _Atomic(struct rt_lock *) nested_locks;
 static _Atomic(uint32_t) alive_without_wipe = ALIVE;
 static _Atomic(uint32_t) *alive = &alive_without_wipe;
 
+static _Atomic(bool) is_fork_expected;
+bool lock_notices_fork(void) { return alive != &alive_without_wipe; }
+void lock_expect_fork(bool is_expected) { store_relaxed(&is_fork_expected, is_expected); }
+
 #if HAK_DEBUG
 /* Bit r set: this thread holds a lock of rank r. Debug builds only: it costs thread storage. */
 static _Thread_local uint32_t ranks_held;
@@ -148,7 +152,7 @@ static HAK_COLD void recover_after_bare_fork(void) {
     return;
   }
   add_relaxed(&fork_generation, 1u);
-  store_relaxed(&fork_was_bare, true);
+  if (!load_relaxed(&is_fork_expected)) store_relaxed(&fork_was_bare, true);
   gate_depth = 0; /* of a thread that is gone, like the gate */
   if (streams_depth != 0 || amid_streams_depth != 0) os_streams_reset(); /* likewise */
   streams_depth = 0;
@@ -348,7 +352,7 @@ HAK_COLD void lock_fork_prepare(bool is_amid) {
   is_gate_quiet = true;
 }
 
-void lock_fork_parent(bool is_amid) {
+HAK_COLD void lock_fork_parent(bool is_amid) {
   if (is_amid) {
     if (amid_streams_depth != 0) {
       amid_streams_depth--;

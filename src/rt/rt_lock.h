@@ -60,6 +60,12 @@ extern _Atomic(bool) fork_was_bare;
 /* Prepare the word that a child finds wiped. Called once at init. */
 void lock_init_process(void);
 
+/* True when a child notices by itself that it is one: the kernel can wipe pages. */
+HAK_MUST_USE bool lock_notices_fork(void);
+/* While the process has one thread it may fork without handlers: that thread lives on in the child,
+ * which is then no child of a bare fork. At first false. */
+void lock_expect_fork(bool is_expected);
+
 /* Make fork know an outermost lock, for ever. Any thread, once a lock. */
 void lock_register(struct rt_lock *lock);
 /* The same if fork does not know it yet: for locks whose registering a bare fork may have cut off,

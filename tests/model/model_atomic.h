@@ -128,6 +128,7 @@ void os_futex_wake_all(const void *word);
 void os_yield(void);
 bool os_thread_key_create(void (*destructor)(void *));
 bool os_thread_key_set(void *value);
+bool os_is_alone(void);
 bool os_streams_lock(void);
 void os_streams_unlock(void);
 void os_streams_reset(void);

@@ -136,6 +136,7 @@ bool os_thread_key_set(void *value) {
 bool os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   return prepare != NULL && parent != NULL && child != NULL;
 }
+bool os_is_alone(void) { return false; } /* fork handlers are there from the start */
 /* Recursive, as glibc's; a child's is nobody's. */
 static bool has_streams;
 static _Atomic(uint64_t) streams_owner;
