@@ -35,7 +35,7 @@ static void catch_up(void) {
   struct heap *h = entry_enter();
   if (h != NULL) entry_leave(h);
   lock_expect_fork(false);
-  if (load_relaxed(&fork_generation) != 0) entry_background_fork_child();
+  entry_background_fork_child(); /* there is no such thread yet, here or in the parent */
 }
 
 HAK_COLD void entry_fork_tell(void) {
