@@ -327,6 +327,10 @@ int main(int argc, char **argv) {
   if (!is_run && strcmp(verb, "check") != 0) {
     die(EXIT_USAGE, "run, check, --help or --version is expected, see hakmem --help", verb);
   }
+  if (argc == 3 && strcmp(argv[2], "--help") == 0) {
+    print_help();
+    return 0;
+  }
   const char *name = "libhakmem.so";
   int next = 2;
   if (next < argc && strcmp(argv[next], "--minimal") == 0) {

@@ -3,6 +3,10 @@
 . "$(dirname "$0")/common.sh"
 tool=$HAK_BUILD_DIR/hakmem
 
+for verb in run check; do
+  expect 0 "$tool" $verb --help
+  grep -q "hakmem run" "$work/output" || fail "$verb --help prints no help"
+done
 expect 0 "$tool" --help
 cp "$work/output" "$work/help"
 sed -n 's/^KNOB(\([A-Z0-9_]*\),.*/\1/p' "$HAK_SOURCE_DIR/src/rt/knobs.def" >"$work/names"
