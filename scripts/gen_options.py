@@ -113,10 +113,10 @@ Where a value comes from; a later source beats an earlier one:
 
 A file has lines `NAME=VALUE`, and lines that begin with `#`. Variables of the environment are named
 as they stand here; elsewhere, in `HAKMEM_CONF` too, in any case, with the prefix or without. In
-each source a profile is set first, so that what is named beside it holds; one of a later source sets
-all its options anew (the environment is one source in this, `HAKMEM_CONF` included). `PROFILE` beats
-`SS_MEM_LEAN`. An empty value is a bad one. Options that are *live* take effect when `hak_option_set` changes them; the others
-hold from the start.
+each source a profile is set first, so that what is named beside it holds; one of a later source
+sets all its options anew (the environment is one source in this, `HAKMEM_CONF` included). `PROFILE`
+beats `SS_MEM_LEAN`. An empty value is a bad one. Options that are *live* take effect when
+`hak_option_set` changes them; the others hold from the start.
 
 Bytes take a suffix K, M or G; a bool is 0 or 1; words and suffixes are taken in any case. A bad
 value is reported in one line and the value kept that an earlier source has set; an unknown name is
